@@ -1,0 +1,102 @@
+"""What a compressor is, all that it may know of a task, and which method may follow which."""
+
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor, nn
+
+Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
+"""One batch of model inputs: one tensor `[B, ...]`, positional tensors, or named tensors."""
+
+
+class InfeasibleError(ValueError):
+    """Raised by a compressor that is asked to act and finds nothing to act on."""
+
+
+class Kind(Enum):
+    """What a compressor does to a model; the order rules are stated over kinds."""
+
+    REMOVES_STRUCTURE = "removes structure"
+    MASKS_WEIGHTS = "masks weights"
+    ENCODES_WEIGHTS = "encodes weights"
+    RECOVERS = "recovers"
+
+
+MAY_FOLLOW: Mapping[Kind, frozenset[Kind]] = {
+    Kind.REMOVES_STRUCTURE: frozenset(Kind),
+    Kind.MASKS_WEIGHTS: frozenset({Kind.MASKS_WEIGHTS, Kind.ENCODES_WEIGHTS, Kind.RECOVERS}),
+    Kind.ENCODES_WEIGHTS: frozenset({Kind.RECOVERS}),
+    Kind.RECOVERS: frozenset(Kind),
+}
+"""For each kind, the kinds that may stand anywhere after it in a recipe.
+
+Structure cannot be cut from weights that already carry a mask or a code, and a weight is encoded
+once. Recovery may stand anywhere, since masks and codes survive training.
+"""
+
+
+class Task(Protocol):
+    """All that a compressor may know: the trained model, training data and the loss."""
+
+    baseline: nn.Module
+    """The trained model, in eval mode and frozen; it is also the teacher."""
+    example: Inputs
+    """One batch of inputs, batch size at least 2."""
+
+    def train_batches(self, epoch: int) -> Iterable[tuple[Inputs, Any]]:
+        """Yield `(inputs, targets)`; the same epoch always yields the same batches in order."""
+        ...
+
+    def teacher_batches(self, epoch: int) -> Iterable[tuple[Inputs, Any, Tensor]]:
+        """Yield `(inputs, targets, outputs of the baseline)` for the batches of an epoch."""
+        ...
+
+    def loss(self, outputs: Any, targets: Any) -> Tensor:
+        """Return the mean training loss of one batch, a scalar."""
+        ...
+
+
+class Compressor(Protocol):
+    """One method with its values: a frozen dataclass, named by `_target_` in conf/compressor/.
+
+    Built with no arguments it is inactive. Called, it returns a new model and leaves the one it
+    was given unchanged; randomness comes from torch's global generator, which the caller seeds.
+    """
+
+    kind: ClassVar[Kind]
+
+    @property
+    def active(self) -> bool:
+        """False when these values leave every model as it is."""
+        ...
+
+    def __call__(self, model: nn.Module, task: Task) -> nn.Module:
+        """Return the compressed model; raise `InfeasibleError` if there is nothing to act on."""
+        ...
+
+
+def run(model: nn.Module, inputs: Inputs) -> Any:
+    """Call a model on one batch, whichever of the three forms the inputs have."""
+    if isinstance(inputs, Tensor):
+        return model(inputs)
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    return model(*inputs)
+
+
+def check_range(name: str, value: float, low: float, high: float, *, closed: bool = True) -> None:
+    """Raise `ValueError`, naming value and range, unless `low <= value <= high`.
+
+    With `closed=False` the upper end itself is not allowed.
+    """
+    if not (low <= value <= high and (closed or value < high)):
+        bracket = "]" if closed else ")"
+        raise ValueError(f"{name} must be in [{low:g}, {high:g}{bracket}, got {value!r}")
+
+
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Raise `ValueError`, naming value and choices, unless the value is one of the choices."""
+    allowed = list(choices)
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {allowed}, got {value!r}")
