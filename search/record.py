@@ -1,0 +1,41 @@
+"""What the study keeps of one finished trial, as plain data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Value = None | bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRecord:
+    """One finished trial: what was asked for, what was measured, and how it ended."""
+
+    number: int
+    outcome: str
+    """ok, infeasible, error, timeout, oom, crashed or lost."""
+    label: str
+    """baseline, anchor:<step> or sampled: why this recipe was tried."""
+    seed: int
+    params: Mapping[str, Value]
+    """The sampled values by their stable names, `<step>.<field>`; absent where not sampled."""
+    recipe: Mapping[str, Any]
+    """The recipe as it stands in recipe.yaml."""
+    recipe_hash: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    """Measured on the reloaded artefact; empty unless the outcome is ok."""
+    verdict: str = ""
+    """size gain, speed gain, both, or simulated only; empty unless the outcome is ok."""
+    violations: Mapping[str, float] = field(default_factory=dict)
+    """By constraint, how far the metric lies beyond its bound; satisfied when at most 0."""
+    error: str = ""
+    """The traceback or the reason, when the outcome is not ok."""
+    started: float
+    """Unix time in seconds."""
+    finished: float
+    """Unix time in seconds."""
+
+    @property
+    def feasible(self) -> bool:
+        """True when the trial was measured and every constraint holds."""
+        return self.outcome == "ok" and all(v <= 0 for v in self.violations.values())
