@@ -39,10 +39,15 @@ once. Recovery may stand anywhere, since masks and codes survive training.
 class Task(Protocol):
     """All that a compressor may know: the trained model, training data and the loss."""
 
-    baseline: nn.Module
-    """The trained model, in eval mode and frozen; it is also the teacher."""
-    example: Inputs
-    """One batch of inputs, batch size at least 2."""
+    @property
+    def baseline(self) -> nn.Module:
+        """The trained model, in eval mode and frozen; it is also the teacher."""
+        ...
+
+    @property
+    def example(self) -> Inputs:
+        """One batch of inputs, batch size at least 2."""
+        ...
 
     def train_batches(self, epoch: int) -> Iterable[tuple[Inputs, Any]]:
         """Yield `(inputs, targets)`; the same epoch always yields the same batches in order."""

@@ -1,0 +1,51 @@
+"""The data that a measurement on a model sees, and where it is put."""
+
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from compressors.base import Inputs, Task
+
+T = TypeVar("T")
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return the device of a model's first parameter or buffer, the CPU if it has none."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        return tensor.device
+    return torch.device("cpu")
+
+
+def to_device(value: T, device: torch.device) -> T:
+    """Return a tensor, or the same tuple, list or mapping of tensors, on a device."""
+    moved: object = value
+    if isinstance(value, Tensor):
+        moved = value.to(device)
+    elif isinstance(value, Mapping):
+        moved = {name: to_device(item, device) for name, item in value.items()}
+    elif isinstance(value, tuple | list):
+        moved = type(value)(to_device(item, device) for item in value)
+    return moved  # type: ignore[return-value]
+
+
+def batch_size(inputs: Inputs) -> int:
+    """Return the number of samples B of one batch of inputs `[B, ...]`."""
+    if isinstance(inputs, Tensor):
+        return inputs.shape[0]
+    first = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs[0]
+    return first.shape[0]
+
+
+def calibration_batches(task: Task, device: torch.device, samples: int = 256) -> Iterator[Inputs]:
+    """Yield the inputs of the first training batches, until `samples` samples were given.
+
+    The batch that reaches the count is given whole, so that a batch is never cut.
+    """
+    given = 0
+    for inputs, _ in task.train_batches(0):
+        if given >= samples:
+            return
+        given += batch_size(inputs)
+        yield to_device(inputs, device)

@@ -1,0 +1,100 @@
+"""Which weights of a model can be pruned, shared or quantised, and how they are reached."""
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils.parametrize import (
+    ParametrizationList,
+    is_parametrized,
+    register_parametrization,
+    remove_parametrizations,
+)
+
+NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Weight:
+    """One weight, and every place that uses it: tied weights have more than one."""
+
+    name: str
+    """Its path in the model, at the first place."""
+    places: tuple[tuple[nn.Module, str], ...]
+    """Module and attribute of each use."""
+
+    def value(self) -> Tensor:
+        """Return the weight as the model uses it, `[R, ...]`, after its parametrisations."""
+        module, attribute = self.places[0]
+        with torch.no_grad():
+            return cast(Tensor, getattr(module, attribute)).detach()
+
+    def chain(self) -> tuple[nn.Module, ...]:
+        """Return its parametrisations, the innermost first."""
+        module, attribute = self.places[0]
+        if not is_parametrized(module, attribute):
+            return ()
+        return tuple(_chain(module, attribute))
+
+    def add(self, parametrisation: nn.Module) -> None:
+        """Put one parametrisation on top, the same object at every place."""
+        for module, attribute in self.places:
+            register_parametrization(module, attribute, parametrisation)
+            _settle(module)
+
+    def replace(self, stored: Tensor, parametrisation: nn.Module) -> None:
+        """Store `stored` as the parameter, of which the parametrisation makes the weight."""
+        parameter = nn.Parameter(stored, requires_grad=False)
+        for module, attribute in self.places:
+            if is_parametrized(module, attribute):
+                remove_parametrizations(module, attribute)
+            setattr(module, attribute, parameter)
+            register_parametrization(module, attribute, parametrisation, unsafe=True)
+            _settle(module)
+
+
+def compressible_weights(model: nn.Module) -> list[Weight]:
+    """Return the weights of at least two axes outside normalisation layers, each once.
+
+    These are the weights of linear, convolution, embedding, attention and recurrent layers, and
+    of any module of the user's own that names a parameter so.
+    """
+    places: dict[int, list[tuple[str, nn.Module, str]]] = {}
+    for path, module in model.named_modules():
+        if isinstance(module, NORMS):
+            continue
+        for attribute in _weight_attributes(module):
+            found = (f"{path}.{attribute}".lstrip("."), module, attribute)
+            places.setdefault(_identity(module, attribute), []).append(found)
+    return [
+        Weight(name=uses[0][0], places=tuple((module, attribute) for _, module, attribute in uses))
+        for uses in places.values()
+    ]
+
+
+def _settle(module: nn.Module) -> None:
+    """Put the parametrisations of a module in the mode that the module is in."""
+    cast(nn.ModuleDict, module.parametrizations).train(module.training)
+
+
+def _weight_attributes(module: nn.Module) -> list[str]:
+    own = [name for name, value in module.named_parameters(recurse=False) if value is not None]
+    parametrised = (
+        list(cast(nn.ModuleDict, module.parametrizations)) if is_parametrized(module) else []
+    )
+    with torch.no_grad():
+        return [n for n in own + parametrised if "weight" in n and getattr(module, n).dim() >= 2]
+
+
+def _identity(module: nn.Module, attribute: str) -> int:
+    if not is_parametrized(module, attribute):
+        return id(getattr(module, attribute))
+    chain = _chain(module, attribute)
+    return id(chain.original if chain.is_tensor else chain)
+
+
+def _chain(module: nn.Module, attribute: str) -> ParametrizationList:
+    chains = cast(nn.ModuleDict, module.parametrizations)
+    return cast(ParametrizationList, chains[attribute])

@@ -1,0 +1,84 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compressors.base import InfeasibleError
+from compressors.distillation import Distillation, soft_loss
+from compressors.weight_pruning import WeightPruning
+from tests.zoo import NETS, toy_task
+
+
+def test_soft_loss_by_hand() -> None:
+    student, teacher = torch.tensor([[0.0, 2.0]]), torch.tensor([[4.0, 0.0]])
+    p = [math.e**2 / (math.e**2 + 1), 1 / (math.e**2 + 1)]
+    q = [1 / (1 + math.e), math.e / (1 + math.e)]
+    divergence = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
+    assert float(soft_loss(student, teacher, 2.0)) == pytest.approx(4 * divergence, rel=1e-5)
+
+
+def test_soft_loss_is_a_mean_over_all_but_the_classes() -> None:
+    student, teacher = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
+    flat = [
+        soft_loss(s[None], t[None], 3.0)
+        for s, t in zip(student.view(-1, 7), teacher.view(-1, 7), strict=True)
+    ]
+    assert float(soft_loss(student, teacher, 3.0)) == pytest.approx(float(torch.stack(flat).mean()))
+
+
+def test_soft_loss_of_equal_logits_is_zero_and_pulls_nowhere() -> None:
+    logits = torch.randn(4, 5, requires_grad=True)
+    loss = soft_loss(logits, logits.detach(), 3.0)
+    loss.backward()
+    assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
+    assert logits.grad is not None
+    assert logits.grad.abs().max() < 1e-6
+
+
+def test_the_student_comes_back_to_the_teacher() -> None:
+    task = toy_task("mlp")
+    pruned = WeightPruning(ratio=0.5)(task.baseline, task)
+    torch.manual_seed(0)
+    step = Distillation(epochs=20, soft_weight=1.0, temperature=2.0, learning_rate=0.01)
+    student = step(pruned, task)
+    far = float(soft_loss(pruned(task.inputs), task.logits, 1.0))
+    near = float(soft_loss(student(task.inputs), task.logits, 1.0))
+    assert near < 0.1 * far
+
+
+def test_statistics_alone_leave_the_parameters() -> None:
+    task = toy_task("residual")
+    model = Distillation(reestimate_batch_norm=True)(task.baseline, task)
+    for one, other in zip(model.parameters(), task.baseline.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(model.stem[1].running_mean, task.baseline.stem[1].running_mean)
+
+
+def test_a_model_without_batch_norm_is_feasible() -> None:
+    task = toy_task("mlp")
+    model = Distillation(reestimate_batch_norm=True)(task.baseline, task)
+    assert torch.equal(model(task.inputs), task.logits)
+
+
+class TwoHeads(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = NETS["mlp"]()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.net(x), x
+
+
+def test_outputs_without_logits_are_infeasible_for_the_soft_loss() -> None:
+    task = toy_task("mlp")
+    with pytest.raises(InfeasibleError, match="needs logits in one tensor"):
+        Distillation(epochs=1)(TwoHeads(), task)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("epochs", -1), ("temperature", 0.0), ("soft_weight", 1.5)]
+)
+def test_values_out_of_range_are_refused(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{field} must be in"):
+        Distillation(**{field: value})

@@ -1,0 +1,81 @@
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from compressors.batch_norm import reestimate_batch_norm
+from compressors.training import train
+from tests.zoo import NETS, toy_task
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_every_network_learns_its_task(net: str) -> None:
+    task = toy_task(net)
+    torch.manual_seed(0)
+    model = NETS[net]().requires_grad_(True)
+    seen: list[float] = []
+    train(
+        model,
+        task.train_batches,
+        task.loss,
+        epochs=12,
+        learning_rate=1e-2,
+        on_epoch=lambda _, loss: seen.append(loss),
+    )
+    assert len(seen) == 12
+    assert seen[-1] < 0.5 * seen[0]
+    assert not model.training
+
+
+def test_two_steps_match_adamw_on_its_schedule() -> None:
+    task = toy_task("mlp")
+    task.inputs, task.targets = task.inputs[:64], task.targets[:64]
+    ours = NETS["mlp"]().requires_grad_(True)
+    train(ours, task.train_batches, task.loss, epochs=2, learning_rate=0.01, weight_decay=0.1)
+    theirs = NETS["mlp"]().requires_grad_(True)
+    weights = [p for p in theirs.parameters() if p.dim() == 2]
+    biases = [p for p in theirs.parameters() if p.dim() == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": weights, "weight_decay": 0.1}, {"params": biases, "weight_decay": 0.0}]
+    )
+    for epoch in range(2):  # one step of warm-up at the full rate, then the start of the cosine
+        for group in optimizer.param_groups:
+            group["lr"] = 0.01
+        [(inputs, targets)] = task.train_batches(epoch)
+        optimizer.zero_grad()
+        F.cross_entropy(theirs(inputs), targets).backward()
+        optimizer.step()
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_frozen_parameters_stay() -> None:
+    task = toy_task("mlp")
+    model = NETS["mlp"]()
+    model[4].requires_grad_(True)
+    before = model[0].weight.clone()
+    train(model, task.train_batches, task.loss, epochs=1, learning_rate=0.01)
+    assert torch.equal(model[0].weight, before)
+
+
+def test_a_loss_that_is_not_finite_is_an_error() -> None:
+    task = toy_task("mlp")
+    model = NETS["mlp"]().requires_grad_(True)
+
+    def broken(outputs: Tensor, targets: Tensor) -> Tensor:
+        return task.loss(outputs, targets) * torch.inf
+
+    with pytest.raises(FloatingPointError, match="loss is inf in epoch 0, batch 0"):
+        train(model, task.train_batches, broken, epochs=1, learning_rate=0.01)
+
+
+def test_batch_norm_statistics_are_those_of_the_data() -> None:
+    norm = nn.BatchNorm1d(3)
+    model = nn.Sequential(nn.Dropout(0.5), norm).eval()
+    batches = list(5 + 2 * torch.randn(4, 50, 3, generator=torch.Generator().manual_seed(0)))
+    reestimate_batch_norm(model, batches)
+    torch.testing.assert_close(norm.running_mean, torch.cat(batches).mean(0))
+    expected = torch.stack([batch.var(0) for batch in batches]).mean(0)
+    torch.testing.assert_close(norm.running_var, expected)
+    assert norm.momentum == 0.1
+    assert not norm.training
