@@ -13,7 +13,7 @@ class TrialRecord:
 
     number: int
     outcome: str
-    """ok, infeasible, error, timeout, oom, crashed or lost."""
+    """ok, infeasible, refused, error, timeout, oom, crashed or lost."""
     label: str
     """baseline, anchor:<step> or sampled: why this recipe was tried."""
     seed: int

@@ -1,0 +1,36 @@
+"""The figures measured of every trial, by name: what may be an objective or be bounded."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from search.errors import ConfigError
+
+MEASURES = {
+    "score": "the task's score on validation data, of the reloaded artefact",
+    "score_standard_error": "standard error of the score",
+    "score_drop": "how much worse the score is than the baseline's",
+    "nll": "the task's loss on validation data; for cross-entropy the negative log-likelihood",
+    "size_bytes": "bytes of the packed file",
+    "size_ratio": "bytes of the packed file over bytes of the baseline's fp32 ONNX file",
+    "run_bytes": "bytes of the ONNX file",
+    "latency_ms": "median CPU time of one inference in milliseconds",
+    "latency_ratio": "latency over the baseline's, timed in turns in the same process",
+    "latency_spread": "uncertainty of the latency ratio",
+    "macs": "multiply-accumulates of one example",
+    "parameters": "number of parameters",
+    "nonzeros": "number of parameters that are not zero",
+    "fidelity_db": "signal-to-noise ratio of the artefact's outputs against the model in memory",
+}
+
+
+def check_measure(place: str, name: str, known: Iterable[str] = MEASURES) -> None:
+    """Check that a figure of this name is measured.
+
+    Raises:
+        ConfigError: it is not; the message names what is close to it.
+    """
+    names = list(known)
+    if name not in names:
+        close = get_close_matches(name, names, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(names)}"
+        raise ConfigError(f"{place}: there is no figure '{name}'; {hint}")

@@ -1,0 +1,61 @@
+"""The first trials of a study: the baseline itself, then each method alone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from compressors.base import Compressor, Kind
+from search.recipe import build_step, values_of
+from search.record import Value
+from search.space import NONE, Space, StepSpace
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstTrial:
+    """A recipe that is tried before the sampler has its say."""
+
+    label: str
+    """'baseline', or 'anchor:' and the name of the step that is shown."""
+    params: Mapping[str, Value]
+
+
+def first_trials(space: Space) -> list[FirstTrial]:
+    """Return the baseline, then one anchor per step in the order of the recipe.
+
+    An anchor acts with one step at its anchor values; a method that damages the model is followed
+    by the recipe's recovery steps at theirs, since its figures without recovery say little.
+    """
+    inactive = {step.name: _inactive(step) for step in space.steps.values()}
+    kinds = {name: compressor.kind for name, compressor in inactive.items()}
+    trials = [FirstTrial(label="baseline", params=_params(space, inactive, acting=set()))]
+    order = list(space.steps)
+    for position, name in enumerate(order):
+        acting = {name}
+        if kinds[name] in (Kind.REMOVES_STRUCTURE, Kind.MASKS_WEIGHTS):
+            acting |= {later for later in order[position:] if kinds[later] is Kind.RECOVERS}
+        params = _params(space, inactive, acting)
+        trials.append(FirstTrial(label=f"anchor:{name}", params=params))
+    return trials
+
+
+def _inactive(step: StepSpace) -> Compressor:
+    return build_step(step.name, step.target, {})
+
+
+def _params(space: Space, inactive: Mapping[str, Compressor], acting: set[str]) -> dict[str, Value]:
+    """Return parameters at which the acting steps stand at their anchors, the others inactive.
+
+    Where a range does not hold the inactive value, its lowest or first value stands instead.
+    """
+    params: dict[str, Value] = {}
+    for choice, members in space.choices.items():
+        if len(members) > 1:
+            wanted = [m for m in members if m in acting]
+            params[choice] = wanted[0] if wanted else (NONE if NONE in members else members[0])
+    for step in space.chosen_steps(params):
+        defaults = values_of(inactive[step.name])
+        values: dict[str, Value] = {}
+        for field, span in step.live(values):
+            anchored = step.name in acting
+            values[field] = span.middle() if anchored else span.nearest(defaults[field])
+            params[span.name] = values[field]
+    return params
