@@ -1,0 +1,223 @@
+"""Jobs on this machine, each in a fresh process with limits on its time and memory."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from multiprocessing import connection
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from typing import Any, cast
+
+import psutil
+
+from search.errors import ConfigError
+from search.executors.base import Job, Outcome
+from search.worker import LOG, OUTCOME, main
+
+_MEMORY_PER_WORKER = 2 * 2**30
+_POLL_SECONDS = 0.25
+_EXIT_SECONDS = 10
+
+
+@dataclass(kw_only=True, eq=False)
+class _Running:
+    """A job under way."""
+
+    job: Job
+    process: BaseProcess
+    pipe: connection.Connection
+    started: float
+    deadline: float
+    wants_machine: bool = False
+    paused_at: float | None = None
+
+    def pause(self) -> int | None:
+        """Stop the process where it is; return its id, or None if it has ended."""
+        try:
+            psutil.Process(self.process.pid).suspend()
+        except psutil.NoSuchProcess:
+            return None
+        self.paused_at = time.time()
+        return self.process.pid
+
+    def resume(self) -> None:
+        """Let the process go on; the pause does not count against its time limit."""
+        if self.paused_at is None:
+            return
+        self.deadline += time.time() - self.paused_at
+        self.paused_at = None
+        try:
+            psutil.Process(self.process.pid).resume()
+        except psutil.NoSuchProcess:
+            return
+
+    def resident_mb(self) -> float:
+        """Return the memory the process holds now, in 2**20 bytes."""
+        try:
+            return float(psutil.Process(self.process.pid).memory_info().rss) / 2**20
+        except psutil.NoSuchProcess:
+            return 0.0
+
+    def stop(self, kind: str, reason: str) -> Outcome:
+        """Kill the process and return the outcome of a broken limit."""
+        self.process.kill()
+        return self.outcome(kind, reason)
+
+    def outcome(self, kind: str, error: str) -> Outcome:
+        """Return an outcome without a result."""
+        return Outcome(kind=kind, error=error, started=self.started, finished=time.time())
+
+
+@dataclass(kw_only=True)
+class LocalExecutor:
+    """One fresh child process a job; while one measures latency, the others are paused."""
+
+    workers: int | None = None
+    """Jobs at once; None for one a core, as far as two gigabytes of free memory a worker reach."""
+    trial_timeout: float | None = None
+    """Seconds a job may take, pauses not counted; None for no limit."""
+    memory_mb: float | None = None
+    """Resident memory of one job in 2**20 bytes; None for no limit."""
+    ordered: bool = True
+    _running: list[_Running] = field(default_factory=list, init=False)
+    _holder: _Running | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        """Check the limits; raise `ConfigError` if one is not positive."""
+        for name in ("workers", "trial_timeout", "memory_mb"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ConfigError(f"executor.{name} must be above 0 or null, got {value!r}")
+
+    @property
+    def slots(self) -> int:
+        """How many jobs may run at once."""
+        if self.workers is None:
+            by_memory = psutil.virtual_memory().available // _MEMORY_PER_WORKER
+            self.workers = int(max(1, min(os.cpu_count() or 1, by_memory)))
+        return self.workers
+
+    def submit(self, job: Job) -> None:
+        """Start a job in a fresh process."""
+        job.folder.mkdir(parents=True, exist_ok=True)
+        (job.folder / OUTCOME).unlink(missing_ok=True)
+        ours, theirs = multiprocessing.Pipe()
+        arguments = (theirs, job.function, dict(job.payload), str(job.folder))
+        process = cast(Any, _context()).Process(target=main, args=arguments, daemon=True)
+        process.start()
+        theirs.close()
+        now = time.time()
+        limit = float("inf") if self.trial_timeout is None else now + self.trial_timeout
+        running = _Running(job=job, process=process, pipe=ours, started=now, deadline=limit)
+        self._running.append(running)
+        if self._holder is not None:
+            running.pause()
+
+    def wait(self, seconds: float) -> list[tuple[Job, Outcome]]:
+        """Return the jobs that ended, after at most some seconds; maybe none."""
+        until = time.time() + seconds
+        while True:
+            ended = [(r, o) for r in list(self._running) if (o := self._look_at(r)) is not None]
+            for running, _ in ended:
+                self._forget(running)
+            if ended:
+                return [(running.job, outcome) for running, outcome in ended]
+            self._grant_machine()
+            left = until - time.time()
+            if left <= 0 or not self._running:
+                return []
+            watched = [r.pipe for r in self._running] + [r.process.sentinel for r in self._running]
+            connection.wait(watched, timeout=min(left, _POLL_SECONDS))
+
+    def close(self) -> None:
+        """End every job that still runs."""
+        for running in list(self._running):
+            running.process.kill()
+            self._forget(running)
+
+    def _look_at(self, running: _Running) -> Outcome | None:
+        """Hear the worker, enforce its limits, and return its outcome if it has ended."""
+        alive = running.process.is_alive()
+        if self._hear(running) or not alive:
+            return _finished(running)
+        if running.paused_at is None and time.time() > running.deadline:
+            return running.stop("timeout", f"took longer than {self.trial_timeout:g} s")
+        if self.memory_mb is not None and running.resident_mb() > self.memory_mb:
+            return running.stop("oom", f"used more than {self.memory_mb:g} MB of memory")
+        return None
+
+    def _hear(self, running: _Running) -> bool:
+        """Read the worker's messages; return True once it says that it is done or hangs up."""
+        try:
+            while running.pipe.poll():
+                message = running.pipe.recv()
+                if message == "done":
+                    return True
+                if message == "hold":
+                    running.wants_machine = True
+                if message == "release":
+                    self._release_machine()
+        except (EOFError, ConnectionResetError):
+            return True
+        return False
+
+    def _grant_machine(self) -> None:
+        """Give the machine to a worker that waits for it, if nobody has it."""
+        waiting = [r for r in self._running if r.wants_machine]
+        if self._holder is not None or not waiting:
+            return
+        self._holder = waiting[0]
+        self._holder.wants_machine = False
+        paused = [r.pause() for r in self._running if r is not self._holder]
+        try:
+            self._holder.pipe.send([pid for pid in paused if pid is not None])
+        except (BrokenPipeError, ConnectionResetError):
+            self._release_machine()
+
+    def _release_machine(self) -> None:
+        self._holder = None
+        for running in self._running:
+            running.resume()
+
+    def _forget(self, running: _Running) -> None:
+        running.process.join(_EXIT_SECONDS)
+        if running.process.is_alive():
+            running.process.kill()
+            running.process.join()
+        self._running.remove(running)
+        running.pipe.close()
+        running.process.close()
+        if running is self._holder:
+            self._release_machine()
+
+
+def _context() -> BaseContext:
+    """Return the way to start processes: forked from a server that has imported torch already."""
+    methods = multiprocessing.get_all_start_methods()
+    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+    if context.get_start_method() == "forkserver":
+        context.set_forkserver_preload(["search.trial"])
+    return context
+
+
+def _finished(running: _Running) -> Outcome:
+    """Return what a worker wrote, or how it died without writing."""
+    running.process.join(_EXIT_SECONDS)
+    path = running.job.folder / OUTCOME
+    if path.exists():
+        return read_outcome(running.job)
+    code = running.process.exitcode
+    how = f"exit code {code}"
+    if code is not None and code < 0:
+        how = f"signal {signal.Signals(-code).name}"
+    log = running.job.folder / LOG
+    last = log.read_text(errors="replace")[-4000:] if log.exists() else ""
+    return running.outcome("crashed", f"the worker ended with {how}\n{last}".strip())
+
+
+def read_outcome(job: Job) -> Outcome:
+    """Read the outcome that a worker wrote into its folder."""
+    return Outcome(**json.loads((job.folder / OUTCOME).read_text()))
