@@ -1,8 +1,11 @@
 """Checking that every recipe of a space can be built, before any of them is tried."""
 
 import itertools
+from collections.abc import Mapping
 
-from search.recipe import build_step, check_order
+from compressors.base import MAY_FOLLOW, Compressor
+from search.errors import ConfigError
+from search.recipe import build_step
 from search.space import Range, Space, StepSpace
 
 
@@ -30,3 +33,20 @@ def _check_step(step: StepSpace) -> None:
 
 def _ends(span: Range) -> list[object]:
     return list(span.choices) if span.kind == "categorical" else [span.low, span.high]
+
+
+def check_order(steps: Mapping[str, Compressor]) -> None:
+    """Check that each step may stand after all steps before it.
+
+    Raises:
+        ConfigError: two steps stand in an order that `MAY_FOLLOW` does not allow.
+    """
+    names = list(steps)
+    for position, later in enumerate(names):
+        for earlier in names[:position]:
+            first, second = steps[earlier].kind, steps[later].kind
+            if second not in MAY_FOLLOW[first]:
+                raise ConfigError(
+                    f"step '{later}' {second.value} and cannot come after step '{earlier}', which "
+                    f"{first.value}; put '{later}' first or drop one of them"
+                )

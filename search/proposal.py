@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import optuna
-from hydra.utils import get_class
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from search.errors import ConfigError
 from search.recipe import Recipe
 from search.record import Value
 from search.seeds import derived_seed
 from search.space import Space
+from search.targets import build
 
 RANDOM = {"_target_": "optuna.samplers.RandomSampler"}
 ATTEMPTS = 50
@@ -99,12 +98,6 @@ def build_sampler(config: Mapping[str, Any], seed: int) -> BaseSampler:
     Raises:
         ConfigError: there is no such sampler, or it refuses an argument.
     """
-    arguments = {name: value for name, value in config.items() if name != "_target_"}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        try:
-            sampler = get_class(config["_target_"])(**arguments, seed=seed)
-        except (ImportError, TypeError, ValueError) as error:
-            raise ConfigError(f"sampler: {error}") from error
-    assert isinstance(sampler, BaseSampler)
-    return sampler
+        return cast(BaseSampler, build("sampler", {**config, "seed": seed}))

@@ -5,13 +5,15 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
-from hydra.utils import get_class
 
-from compressors.base import MAY_FOLLOW, Compressor
 from search.errors import ConfigError
+from search.targets import TARGET, build
+
+if TYPE_CHECKING:
+    from compressors.base import Compressor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,24 +25,21 @@ class Step:
     """Import path of the compressor's class."""
     values: Mapping[str, Any]
 
-    def compressor(self) -> Compressor:
+    def compressor(self) -> "Compressor":
         """Build the compressor; raise `ConfigError` if its class refuses a name or a value."""
         return build_step(self.name, self.target, self.values)
 
 
-def build_step(name: str, target: str, values: Mapping[str, Any]) -> Compressor:
+def build_step(name: str, target: str, values: Mapping[str, Any]) -> "Compressor":
     """Build the compressor of a step.
 
     Raises:
         ConfigError: the class does not exist, or refuses a name or a value.
     """
-    try:
-        return cast(Compressor, get_class(target)(**values))
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(f"steps.{name}: {error}") from error
+    return cast("Compressor", build(f"steps.{name}", {TARGET: target, **values}))
 
 
-def values_of(compressor: Compressor) -> dict[str, Any]:
+def values_of(compressor: "Compressor") -> dict[str, Any]:
     """Return every value of a compressor by the name of its field."""
     return asdict(cast(Any, compressor))
 
@@ -68,7 +67,7 @@ class Recipe:
 
     def _steps_data(self) -> list[tuple[str, dict[str, Any]]]:
         return [
-            (step.name, {"_target_": step.target, **dict(sorted(step.values.items()))})
+            (step.name, {TARGET: step.target, **dict(sorted(step.values.items()))})
             for step in self.steps
         ]
 
@@ -83,10 +82,10 @@ def recipe_from_data(data: Mapping[str, Any]) -> Recipe:
         raise ConfigError(f"a recipe has the keys 'seed' and 'steps', got {sorted(data)}")
     steps = []
     for name, node in data["steps"].items():
-        if not isinstance(node, Mapping) or "_target_" not in node:
+        if not isinstance(node, Mapping) or TARGET not in node:
             raise ConfigError(f"steps.{name} needs a _target_, the compressor's class")
-        values = {key: value for key, value in node.items() if key != "_target_"}
-        steps.append(Step(name=name, target=node["_target_"], values=values))
+        values = {key: value for key, value in node.items() if key != TARGET}
+        steps.append(Step(name=name, target=node[TARGET], values=values))
     return Recipe(steps=tuple(steps), seed=data["seed"])
 
 
@@ -102,20 +101,3 @@ def read_recipe(path: Path) -> Recipe:
     if not isinstance(data, dict):
         raise ConfigError(f"recipe={path}: a recipe has the keys 'seed' and 'steps'")
     return recipe_from_data(data)
-
-
-def check_order(steps: Mapping[str, Compressor]) -> None:
-    """Check that each step may stand after all steps before it.
-
-    Raises:
-        ConfigError: two steps stand in an order that `MAY_FOLLOW` does not allow.
-    """
-    names = list(steps)
-    for position, later in enumerate(names):
-        for earlier in names[:position]:
-            first, second = steps[earlier].kind, steps[later].kind
-            if second not in MAY_FOLLOW[first]:
-                raise ConfigError(
-                    f"step '{later}' {second.value} and cannot come after step '{earlier}', which "
-                    f"{first.value}; put '{later}' first or drop one of them"
-                )

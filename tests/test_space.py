@@ -1,7 +1,8 @@
 import pytest
 
+from search.check_space import check_order
 from search.errors import ConfigError
-from search.recipe import Recipe, Step, check_order, read_recipe, recipe_from_data
+from search.recipe import Recipe, Step, read_recipe, recipe_from_data
 from search.space import Space, parse_space
 from search.warmstart import first_trials
 

@@ -1,0 +1,179 @@
+"""The command line: `paredown search | export | apply | front | ui`, each with Hydra overrides."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from search.conf_folder import conf_folder
+from search.config import check_additions, existing_study, study_config, unknown_key
+from search.errors import ConfigError, StudyError
+
+USAGE = """\
+usage: paredown COMMAND [OVERRIDE ...]
+
+  search   launch a study, or go on with it:   paredown search task=digits trials=100
+  front    show a study's front again:         paredown front study=digits
+  export   write one trial for deployment:     paredown export study=digits select=knee
+  apply    run one recipe without a search:    paredown apply recipe=recipe.yaml task=digits
+  ui       open the MLflow UI on the studies:  paredown ui
+
+Overrides are Hydra's: `key=value` or `group=option`; `paredown COMMAND --help` lists them,
+`--config-dir DIR` adds your own configurations, `-m` runs one study for each combination.
+"""
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run a command; return 0, or 2 after one line on bad input, or 130 after Ctrl-C."""
+    command, *arguments = sys.argv[1:] or ["--help"]
+    if command in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0
+    if command == "--version":
+        from importlib.metadata import version
+
+        print(f"paredown {version('paredown')}")
+        return 0
+    if command not in COMMANDS:
+        return _refuse(f"unknown command '{command}'; choose one of {', '.join(COMMANDS)}")
+    try:
+        refused = _run(command, [rewrite(argument) for argument in arguments])
+    except (HydraException, OmegaConfBaseException) as error:
+        refused = [error]
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on where this one stopped", file=sys.stderr)
+        return INTERRUPTED
+    return max((_refuse(explain(error)) for error in refused), default=0)
+
+
+def _run(command: str, arguments: list[str]) -> list[Exception]:
+    """Have Hydra compose and run a command, once for each job of a sweep; return what it refused.
+
+    Errors that the user can mend are caught inside the job, since Hydra prints what leaves it.
+    """
+    refused: list[Exception] = []
+
+    def job(config: DictConfig) -> None:
+        try:
+            COMMANDS[command](config)
+        except (ConfigError, StudyError, OmegaConfBaseException) as error:
+            refused.append(error)
+
+    # Hydra then raises its errors instead of printing them over many lines and exiting.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # A user's own modules lie where the command is run or beside the user's configurations.
+    sys.path += [str(Path.cwd()), *_config_folders(arguments)]
+    sys.argv = [f"paredown {command}", *arguments]
+    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)(job)()
+    return refused
+
+
+def _config_folders(arguments: list[str]) -> list[str]:
+    text = "\n".join(arguments)
+    found = re.findall(r"^(?:--config-dir|-cd)[=\n](.+)$", text, flags=re.MULTILINE)
+    return [str(Path(folder).resolve()) for folder in found]
+
+
+def rewrite(argument: str) -> str:
+    """Return an argument as Hydra can read it.
+
+    `constraints.METRIC<=BOUND` is no override in Hydra's grammar, a recipe's file must not be
+    taken for an option of the group `recipe`, and a selection needs quotes.
+    """
+    bound = re.fullmatch(r"(\+*)constraints\.([\w/.]+?)\s*([<>]=)\s*(\S+)", argument)
+    if bound:
+        return f"++constraints.{bound[2]}='{bound[3]}{bound[4]}'"
+    key, separator, value = argument.partition("=")
+    if separator and (key == "select" or (key == "recipe" and value.endswith((".yaml", ".yml")))):
+        name = "recipe_file" if key == "recipe" else key
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"{name}='{quoted}'"
+    return argument
+
+
+def explain(error: Exception) -> str:
+    """Return in one line what is wrong, and after a typo the nearest name that is known."""
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException):
+        error = cause
+    if isinstance(error, OmegaConfBaseException):
+        return unknown_key(error)
+    advice = ("See https", "Config search path", "provider=")
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith(advice))
+
+
+def _refuse(message: str) -> int:
+    print(f"paredown: {message}", file=sys.stderr)
+    return BAD_INPUT
+
+
+def _composed(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _search(config: DictConfig) -> None:
+    runtime = HydraConfig.get()
+    check_additions(list(runtime.overrides.task), runtime.runtime.choices)
+    checked = study_config(_composed(config), runtime.runtime.choices["task"])
+    # Only now, since these import torch, and then everything else.
+    from search.check_space import check_space
+
+    check_space(checked.space)
+    from search import commands
+
+    commands.search(checked)
+
+
+def _front(config: DictConfig) -> None:
+    arguments = _composed(config)
+    from search import commands
+
+    commands.front(existing_study(arguments))
+
+
+def _export(config: DictConfig) -> None:
+    arguments = _composed(config)
+    folder = existing_study(arguments)
+    from search import commands
+
+    commands.export(folder, arguments["select"], arguments["output"])
+
+
+def _apply(config: DictConfig) -> None:
+    arguments = _composed(config) | {"task_name": HydraConfig.get().runtime.choices["task"]}
+    from search import commands
+
+    commands.apply(arguments)
+
+
+def _ui(config: DictConfig) -> None:
+    arguments = _composed(config)
+    from search.ui import serve
+
+    serve(Path(arguments["runs_dir"]), arguments["host"], arguments["port"])
+
+
+COMMANDS: Mapping[str, Callable[[DictConfig], None]] = {
+    "search": _search,
+    "front": _front,
+    "export": _export,
+    "apply": _apply,
+    "ui": _ui,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

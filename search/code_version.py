@@ -1,0 +1,30 @@
+"""Which code ran: the package's version and, in a checkout, the git commit."""
+
+import contextlib
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+
+def code_version() -> dict[str, str]:
+    """Return `version` of the installed package and `commit` of the checkout, as far as known.
+
+    The commit ends in `-dirty` when files differ from it. A wheel has no commit, an uninstalled
+    checkout no version.
+    """
+    known = {}
+    with contextlib.suppress(PackageNotFoundError):
+        known["version"] = version("paredown")
+    commit = _commit(Path(__file__).resolve().parents[1])
+    return known | ({"commit": commit} if commit else {})
+
+
+def _commit(root: Path) -> str:
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run([*command, "--exclude=*"], capture_output=True, text=True, timeout=10)
+    except (FileNotFoundError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,217 @@
+"""A composed configuration, checked in two stages: its shape at once, its values with torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import yaml
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from search.code_version import code_version
+from search.constraints import Constraint, parse_constraints
+from search.errors import ConfigError
+from search.measures import check_measure
+from search.space import Space, parse_space
+from search.targets import build
+
+if TYPE_CHECKING:
+    from search.executors.base import Executor
+    from search.tracking import Tracker
+
+
+@dataclass
+class Schema:
+    """The keys and types at the top of a search's configuration; groups are checked elsewhere."""
+
+    study: str | None = None
+    trials: int = MISSING
+    seed: int = MISSING
+    timeout: float | None = None
+    runs_dir: str = MISSING
+    constraints: dict[str, Any] = field(default_factory=dict)
+    latency: dict[str, int] = field(default_factory=dict)
+    steps: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, list[str]] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=dict)
+    sampler: dict[str, Any] = field(default_factory=dict)
+    objectives: dict[str, str] = field(default_factory=dict)
+    executor: dict[str, Any] = field(default_factory=dict)
+    tracking: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """Everything that a study is told, as plain data.
+
+    Raises:
+        ConfigError: a value lies outside its range; the message names both.
+    """
+
+    study: str
+    """Its name, and that of its folder."""
+    trials: int
+    seed: int
+    timeout: float | None
+    """Seconds after which no trial is started."""
+    runs_dir: Path
+    constraints: tuple[Constraint, ...]
+    latency: Mapping[str, int]
+    space: Space
+    task: Mapping[str, Any]
+    sampler: Mapping[str, Any]
+    objectives: Mapping[str, str]
+    executor_node: Mapping[str, Any]
+    tracking_node: Mapping[str, Any]
+    composed: Mapping[str, Any]
+    """The whole configuration as it was composed, kept in config.yaml."""
+
+    def __post_init__(self) -> None:
+        """Check the values that need no torch."""
+        if self.trials < 1:
+            raise ConfigError(f"trials must be at least 1, got {self.trials}")
+        if not 0 <= self.seed < 2**32:
+            raise ConfigError(f"seed must be in [0, 2**32), got {self.seed}")
+        if self.timeout is not None and not self.timeout > 0:
+            raise ConfigError(f"timeout must be above 0 seconds or null, got {self.timeout:g}")
+        if not self.study or set(self.study) & set("/\\:*?\"<>|'"):
+            raise ConfigError(f"study must be usable as a folder's name, got {self.study!r}")
+        if not self.objectives:
+            raise ConfigError("objectives is empty: name a figure and 'maximize' or 'minimize'")
+        for name, direction in self.objectives.items():
+            check_measure(f"objectives.{name}", name)
+            if direction not in ("maximize", "minimize"):
+                raise ConfigError(
+                    f"objectives.{name} must be 'maximize' or 'minimize', got {direction!r}"
+                )
+
+    @property
+    def folder(self) -> Path:
+        """The study's folder."""
+        return self.runs_dir / self.study
+
+    def trial_folder(self, number: int) -> Path:
+        """Return the folder of one trial."""
+        return self.folder / "trials" / f"{number:04d}"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what must not change while a study grows, since trials would not compare."""
+        return {
+            "space": self.space.hash,
+            "task": dict(self.task),
+            "seed": self.seed,
+            "sampler": dict(self.sampler),
+            "objectives": dict(self.objectives),
+            "constraints": [str(constraint) for constraint in self.constraints],
+            "latency": dict(self.latency),
+        }
+
+    def tags(self) -> dict[str, str]:
+        """Return what the tracker shows of the study."""
+        return {
+            "paredown.task": str(self.task["_target_"]),
+            "paredown.sampler": str(self.sampler["_target_"]).rpartition(".")[2],
+            "paredown.seed": str(self.seed),
+            "paredown.objectives": ", ".join(f"{d} {n}" for n, d in self.objectives.items()),
+        }
+
+    def to_yaml(self) -> str:
+        """Return the text of config.yaml: what was composed, and the code that runs it."""
+        return yaml.safe_dump({**self.composed, "code": code_version()}, sort_keys=False)
+
+    def executor(self) -> "Executor":
+        """Build the executor; raise `ConfigError` if it refuses a name or a value."""
+        return cast("Executor", build("executor", self.executor_node))
+
+    def tracker(self) -> "Tracker":
+        """Build the tracker; raise `ConfigError` if it refuses a name or a value."""
+        return cast("Tracker", build("tracking", self.tracking_node))
+
+
+def study_config(composed: Mapping[str, Any], task_name: str) -> StudyConfig:
+    """Check a composed configuration and return it as plain data; imports no torch.
+
+    Arguments:
+        composed: the composed `search` configuration without Hydra's own node, resolved.
+        task_name: the option chosen in the group `task`, the default name of the study.
+
+    Raises:
+        ConfigError: a key is unknown, a type is wrong, a range is empty.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(Schema), dict(composed))
+        checked = cast(dict[str, Any], OmegaConf.to_container(merged, throw_on_missing=True))
+    except OmegaConfBaseException as error:
+        raise ConfigError(unknown_key(error)) from error
+    seed = checked["seed"]
+    default_name = task_name if seed == 0 else f"{task_name}-seed{seed}"
+    return StudyConfig(
+        study=checked["study"] or default_name,
+        trials=checked["trials"],
+        seed=seed,
+        timeout=checked["timeout"],
+        runs_dir=Path(checked["runs_dir"]),
+        constraints=parse_constraints(checked["constraints"]),
+        latency=checked["latency"],
+        space=parse_space(checked["steps"], checked["choices"]),
+        task=checked["task"],
+        sampler=checked["sampler"],
+        objectives=checked["objectives"],
+        executor_node=checked["executor"],
+        tracking_node=checked["tracking"],
+        composed=checked,
+    )
+
+
+def unknown_key(error: OmegaConfBaseException) -> str:
+    """Return what OmegaConf says in one line, and after a typo the nearest key that is known."""
+    message = str(error.msg or error).splitlines()[0]
+    parent = getattr(error, "parent_node", None)
+    known = list(Schema.__dataclass_fields__)
+    if OmegaConf.is_dict(parent):
+        known = [str(key) for key in cast(DictConfig, parent)]
+    close = get_close_matches(str(error.key), known, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close and close[0] != error.key else ""
+    return f"{error.full_key or error.key}: {message}{hint}"
+
+
+def check_additions(overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
+    """Check the overrides that begin with a plus: they may not invent keys.
+
+    A plus may add an option of a group, a constraint, or an argument of the task's own function;
+    every other key stands in the configurations and needs no plus.
+
+    Raises:
+        ConfigError: an override adds another key; most often it is a typo.
+    """
+    for override in overrides:
+        key = override.lstrip("+").partition("=")[0]
+        added = override.startswith("+") and not override.startswith("++")
+        free = key in choices or "@" in key or key.startswith(("constraints.", "task."))
+        if added and not free:
+            close = get_close_matches(key, list(Schema.__dataclass_fields__), n=1)
+            hint = f"did you mean '{close[0]}'?" if close else "leave out the plus to see the keys"
+            raise ConfigError(f"'+{key}' names no key of the configuration; {hint}")
+
+
+def existing_study(arguments: Mapping[str, Any]) -> Path:
+    """Return the folder of a study that was begun.
+
+    Raises:
+        ConfigError: there is no such study; the message names those that there are.
+    """
+    runs_dir, name = Path(arguments["runs_dir"]), arguments["study"]
+    folder = runs_dir / str(name)
+    if name is None or not (folder / "config.yaml").is_file():
+        known = sorted(path.parent.name for path in runs_dir.glob("*/config.yaml"))
+        raise ConfigError(f"no study '{name}' in {runs_dir}; there are: {', '.join(known) or '-'}")
+    return folder
+
+
+def read_config(folder: Path) -> StudyConfig:
+    """Return the configuration that a study was last run with."""
+    composed = yaml.safe_load((folder / "config.yaml").read_text())
+    composed.pop("code")
+    return study_config(composed | {"study": folder.name, "runs_dir": str(folder.parent)}, "")

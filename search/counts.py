@@ -1,0 +1,127 @@
+"""Count what a model holds and computes: parameters, zeros, channels, layers, operations."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.parametrize import is_parametrized
+from torch.utils.flop_counter import FlopCounterMode
+
+from compressors.base import Inputs, run
+from compressors.copying import copy_model
+from search.onnx_export import feeds, without_fast_path
+
+
+class MeasurementError(RuntimeError):
+    """A figure could not be measured, or is not finite; no default takes its place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Census:
+    """What a model holds, its masks and codes applied."""
+
+    parameters: int
+    nonzeros: int
+    layers: int
+    """Modules with a weight of two or more axes."""
+    channels: int
+    """Output channels of convolutions, linear and recurrent layers, in all."""
+
+
+def census(model: nn.Module) -> Census:
+    """Count a model; a parametrised weight counts once, by the value it has in use."""
+    with torch.no_grad():
+        weights = list(_weights(model))
+        return Census(
+            parameters=sum(weight.numel() for _, weight in weights),
+            nonzeros=sum(int(weight.count_nonzero()) for _, weight in weights),
+            layers=len({id(module) for module, weight in weights if weight.ndim > 1}),
+            channels=sum(_channels(module) for module in model.modules()),
+        )
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of parameters; one that several modules share counts once."""
+    return census(model).parameters
+
+
+def count_nonzeros(model: nn.Module) -> int:
+    """Return the number of parameters that are not zero in use."""
+    return census(model).nonzeros
+
+
+def achieved(before: Census, after: Census) -> dict[str, float]:
+    """Return the shares that a step removed, and the share of zeros among what is left."""
+    return {
+        "parameters_removed": _share(before.parameters - after.parameters, before.parameters),
+        "zeros": _share(after.parameters - after.nonzeros, after.parameters),
+        "channels_removed": _share(before.channels - after.channels, before.channels),
+        "layers_removed": _share(before.layers - after.layers, before.layers),
+    }
+
+
+def count_macs(model: nn.Module, example: Inputs) -> int:
+    """Return the multiply-accumulates of one example, from torch's count of operations.
+
+    Arguments:
+        model: counted in eval mode, with all its weights, zeros too.
+        example: a batch `[B, ...]`; the count is the batch's over B.
+
+    Raises:
+        MeasurementError: no operation was counted.
+    """
+    # Fused kernels count as nothing.
+    counted = copy_model(model).requires_grad_(True)
+    counter = FlopCounterMode(display=False)
+    countable = (torch.enable_grad(), without_fast_path(), sdpa_kernel(SDPBackend.MATH))
+    with ExitStack() as stack:
+        for context in (*countable, _without_onednn(), counter):
+            stack.enter_context(context)
+        run(counted, example)
+    batch = len(next(iter(feeds(example).values())))
+    macs = counter.get_total_flops() // (2 * batch)
+    if macs == 0:
+        raise MeasurementError("macs is 0: torch counts none of the model's operations")
+    return int(macs)
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    enabled = torch.backends.mkldnn.set_flags(False)[0]  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.set_flags(enabled)  # type: ignore[no-untyped-call]
+
+
+def _weights(model: nn.Module) -> Iterator[tuple[nn.Module, Tensor]]:
+    """Yield each module's own parameters by the value they have in use, shared ones once."""
+    seen: set[int] = set()
+    for path, module in model.named_modules():
+        if "parametrizations" in path.split("."):
+            continue
+        for weight in module.parameters(recurse=False):
+            if id(weight) not in seen:
+                seen.add(id(weight))
+                yield module, weight
+        if is_parametrized(module):
+            for name in cast(nn.ModuleDict, module.parametrizations):
+                yield module, getattr(module, name)
+
+
+def _channels(module: nn.Module) -> int:
+    if isinstance(module, nn.RNNBase):
+        return module.hidden_size * module.num_layers * (1 + module.bidirectional)
+    if isinstance(module, nn.Linear):
+        return module.out_features
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return module.out_channels
+    return 0
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

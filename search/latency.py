@@ -1,0 +1,120 @@
+"""Time an artefact beside the baseline's own, in turns, in one process."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compressors.base import Inputs
+from search.onnx_export import OUTPUT, feeds
+from search.runtime import open_session
+
+READING_SECONDS = 0.003
+"""A reading repeats the call until it takes this long, far above the clock's resolution."""
+WARM_UP_CALLS = 5
+SIZE_GAIN_BELOW = 0.98
+"""A packed file below this share of the baseline's packed file is a gain in size."""
+SPEED_GAIN_BELOW = 0.97
+"""A latency ratio whose upper end lies below this is a gain in speed."""
+ERRORS = 2.0
+"""The upper end of a ratio lies this many standard errors above it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Latency:
+    """The CPU time of one call of an artefact, and its ratio to the baseline's."""
+
+    latency_ms: float
+    """Median over rounds."""
+    baseline_latency_ms: float
+    ratio: float
+    """Median over rounds of candidate over baseline."""
+    spread: float
+    """Standard error of the ratio, `0.93 IQR / sqrt(rounds)`, as of a median of normal values."""
+
+
+def measure_latency(
+    candidate: Path,
+    baseline: Path,
+    example: Inputs,
+    *,
+    batch_size: int = 1,
+    threads: int = 1,
+    rounds: int = 30,
+) -> Latency:
+    """Time both files in turns, the order changing every round, and compare round by round.
+
+    CPU time is read, not wall time, so that other programs disturb little: of this thread for one
+    thread, of the process for several. Only the ratio may be compared between runs.
+
+    Arguments:
+        candidate: an ONNX file.
+        baseline: the uncompressed model's ONNX file.
+        example: a batch of inputs; it is cut or repeated to `batch_size`.
+        batch_size: examples a call.
+        threads: threads within an operator.
+        rounds: readings of each file.
+    """
+    inputs = {name: _resized(array, batch_size) for name, array in feeds(example).items()}
+    clock = time.thread_time if threads == 1 else time.process_time
+    readers = [_reader(path, inputs, threads, clock) for path in (candidate, baseline)]
+    seconds = np.empty((rounds, 2))
+    for number in range(rounds):
+        for place in (0, 1) if number % 2 == 0 else (1, 0):
+            seconds[number, place] = readers[place]()
+    ratios = seconds[:, 0] / seconds[:, 1]
+    low, high = np.percentile(ratios, [25, 75])
+    medians = 1e3 * np.median(seconds, axis=0)
+    return Latency(
+        latency_ms=float(medians[0]),
+        baseline_latency_ms=float(medians[1]),
+        ratio=float(np.median(ratios)),
+        spread=float(0.93 * (high - low) / math.sqrt(rounds)),
+    )
+
+
+def verdict(size_ratio: float, latency: Latency) -> str:
+    """Return what the artefact gains: in size, in speed, in both, or `simulated only`.
+
+    Arguments:
+        size_ratio: bytes of the packed file over those of the baseline's packed file.
+        latency: as measured beside the baseline.
+    """
+    gains = []
+    if size_ratio < SIZE_GAIN_BELOW:
+        gains.append("size gain")
+    if latency.ratio + ERRORS * latency.spread < SPEED_GAIN_BELOW:
+        gains.append("speed gain")
+    return " + ".join(gains) or "simulated only"
+
+
+def _reader(
+    path: Path,
+    inputs: Mapping[str, NDArray[np.generic]],
+    threads: int,
+    clock: Callable[[], float],
+) -> Callable[[], float]:
+    """Return a function that gives the seconds of one call, averaged over one reading."""
+    session = open_session(path, threads)
+
+    def seconds(calls: int) -> float:
+        start = clock()
+        for _ in range(calls):
+            session.run([OUTPUT], inputs)
+        return (clock() - start) / calls
+
+    calls = 1
+    seconds(WARM_UP_CALLS)
+    while (taken := seconds(calls) * calls) < READING_SECONDS:
+        calls = (
+            max(2 * calls, math.ceil(calls * READING_SECONDS / taken)) if taken > 0 else 2 * calls
+        )
+    return lambda: seconds(calls)
+
+
+def _resized(array: NDArray[np.generic], batch_size: int) -> NDArray[np.generic]:
+    return np.ascontiguousarray(array[np.arange(batch_size) % len(array)])

@@ -1,0 +1,250 @@
+"""One study in MLflow: a parent run, a child run per trial, written once and kept current."""
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from search.description import describe, last_line
+from search.mlflow_client import connect, one_line_errors
+from search.mlflow_links import study_links
+from search.mlflow_study import (
+    all_runs,
+    experiment_id_of,
+    keep_views,
+    parent_run,
+    shared_tags,
+)
+from search.mlflow_views import study_views
+from search.record import TrialRecord
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Param, RunTag
+
+NOT_SAMPLED = "-"
+BATCH = 1000
+"""The most metrics that MLflow takes in one call."""
+
+
+@dataclass(kw_only=True)
+class Child:
+    """What MLflow already holds of one trial."""
+
+    run_id: str
+    complete: bool
+    front: bool
+    metrics: set[str] = field(default_factory=set)
+
+
+@dataclass(kw_only=True)
+class MlflowMirror:
+    """The open parent run of a study and what is known to be in it."""
+
+    client: "MlflowClient"
+    uri: str
+    study: str
+    experiment_id: str
+    run_id: str
+    """Of the parent."""
+    parameters: Sequence[str]
+    shared_tags: Mapping[str, str]
+    children: dict[int, Child] = field(default_factory=dict)
+    steps: set[int] = field(default_factory=set)
+    """Trial numbers whose hypervolume is logged."""
+    history: dict[int, tuple[int, float]] = field(default_factory=dict)
+    """By trial number, the time in ms and the hypervolume, as of the last sync."""
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        study: str,
+        uri: str,
+        experiment: str,
+        artifacts: str | None,
+        config_yaml: str,
+        objectives: Mapping[str, str],
+        parameters: Sequence[str],
+        tags: Mapping[str, str],
+    ) -> "MlflowMirror":
+        """Find the parent run by its `paredown.study_id` tag, or create it.
+
+        Raises: TrackingError if MLflow cannot be reached or used.
+        """
+        client = connect(uri)
+        with one_line_errors(uri):
+            experiment_id = experiment_id_of(client, experiment, artifacts)
+            shared = shared_tags(study, tags["paredown.study_id"])
+            run_id = parent_run(client, experiment_id, study, {**tags, **shared})
+            views = study_views(tags["paredown.study_id"], objectives, parameters)
+            keep_views(client, experiment_id, views)
+            client.log_text(run_id, config_yaml, "config.yaml")
+            mirror = cls(
+                client=client,
+                uri=uri,
+                study=study,
+                experiment_id=experiment_id,
+                run_id=run_id,
+                parameters=tuple(parameters),
+                shared_tags=shared,
+            )
+            mirror.recall()
+        return mirror
+
+    def recall(self) -> None:
+        """Read back which trials, metrics and steps the tracker already holds."""
+        parent = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
+        for run in all_runs(self.client, self.experiment_id, parent):
+            self.children[int(run.data.tags["paredown.trial"])] = Child(
+                run_id=run.info.run_id,
+                complete=run.info.status in ("FINISHED", "FAILED"),
+                front=run.data.tags.get("paredown.front") == "true",
+                metrics=set(run.data.metrics),
+            )
+        logged = self.client.get_metric_history(self.run_id, "hypervolume")
+        self.steps = {metric.step for metric in logged}
+
+    def sync(
+        self,
+        records: Sequence[TrialRecord],
+        front: Sequence[int],
+        hypervolume: Mapping[int, float],
+    ) -> None:
+        """Write the new trials, late metrics, changed membership of the front, and hypervolume.
+
+        Raises: TrackingError if MLflow fails; the next call writes what is then missing.
+        """
+        members = set(front)
+        finished = {record.number: round(record.finished * 1000) for record in records}
+        with one_line_errors(self.uri):
+            for record in sorted(records, key=lambda record: record.number):
+                self._sync_trial(record, record.number in members)
+            self.history = {n: (finished[n], value) for n, value in hypervolume.items()}
+            numbers = sorted(self.history)
+            self._log_hypervolume([n for place, n in enumerate(numbers) if n == place])
+
+    def finish(self, files: Sequence[Path], *, status: str = "FINISHED") -> None:
+        """Store pictures and tables with the parent run and close it.
+
+        Raises: TrackingError if MLflow fails.
+        """
+        with one_line_errors(self.uri):
+            self._log_hypervolume(sorted(self.history))
+            for path in files:
+                self.client.log_artifact(self.run_id, str(path))
+            self.client.set_terminated(self.run_id, status)
+
+    def links(self, base: str | None = None) -> dict[str, str]:
+        """Return links that open the table, the comparison of the front, and the charts.
+
+        `base` is the address of the UI: the tracking server, or http://127.0.0.1:5000.
+        """
+        server = self.uri if self.uri.startswith("http") else "http://127.0.0.1:5000"
+        front = [child.run_id for _, child in sorted(self.children.items()) if child.front]
+        return study_links(
+            base or server,
+            experiment_id=self.experiment_id,
+            study_id=self.shared_tags["paredown.study_id"],
+            parent=self.run_id,
+            front=front,
+        )
+
+    def _sync_trial(self, record: TrialRecord, on_front: bool) -> None:
+        child = self.children.get(record.number)
+        if child is None or not child.complete:
+            self._write_trial(record, on_front, child)
+            return
+        self._log_metrics(record, child)
+        if child.front != on_front:
+            self.client.set_tag(child.run_id, "paredown.front", _flag(on_front))
+            child.front = on_front
+
+    def _write_trial(self, record: TrialRecord, on_front: bool, child: Child | None) -> None:
+        """Create the run of a trial, or complete the one that a killed driver left open."""
+        from mlflow.entities import Param, RunTag
+
+        tags = self._trial_tags(record, on_front)
+        if child is None:
+            run = self.client.create_run(
+                self.experiment_id, start_time=round(record.started * 1000), tags=tags
+            )
+            child = Child(run_id=run.info.run_id, complete=False, front=on_front)
+            self.children[record.number] = child
+        params = [
+            Param(name, str(record.params.get(name, NOT_SAMPLED))) for name in self.parameters
+        ]
+        late = [RunTag("paredown.front", _flag(on_front))] if child.front != on_front else []
+        self._log_metrics(record, child, params=params, tags=late)
+        with tempfile.TemporaryDirectory() as folder:
+            _write_evidence(record, Path(folder))
+            self.client.log_artifacts(child.run_id, folder)
+        status = "FINISHED" if record.outcome == "ok" else "FAILED"
+        self.client.set_terminated(child.run_id, status, end_time=round(record.finished * 1000))
+        child.complete, child.front = True, on_front
+
+    def _log_metrics(
+        self,
+        record: TrialRecord,
+        child: Child,
+        params: Sequence["Param"] = (),
+        tags: Sequence["RunTag"] = (),
+    ) -> None:
+        """Log the finite metrics that the run lacks, with parameters and tags if given."""
+        from mlflow.entities import Metric
+
+        at = round(record.finished * 1000)
+        new = {
+            name: value
+            for name, value in record.metrics.items()
+            if name not in child.metrics and math.isfinite(value)
+        }
+        if new or params or tags:
+            metrics = [Metric(name, value, at, 0) for name, value in new.items()]
+            self.client.log_batch(child.run_id, metrics=metrics, params=params, tags=tags)
+            child.metrics |= set(new)
+
+    def _trial_tags(self, record: TrialRecord, on_front: bool) -> dict[str, str]:
+        return {
+            **self.shared_tags,
+            "mlflow.parentRunId": self.run_id,
+            "mlflow.runName": f"{record.number:04d} {describe(record)}",
+            "paredown.trial": str(record.number),
+            "paredown.label": record.label,
+            "paredown.outcome": record.outcome,
+            "paredown.verdict": record.verdict or NOT_SAMPLED,
+            "paredown.feasible": _flag(record.feasible),
+            "paredown.front": _flag(on_front),
+            "paredown.recipe_hash": record.recipe_hash,
+            **({"paredown.error": last_line(record.error)[:500]} if record.error else {}),
+        }
+
+    def _log_hypervolume(self, numbers: Sequence[int]) -> None:
+        """Log the given steps, each once; a gap waits for the trial that is still running."""
+        from mlflow.entities import Metric
+
+        new = [number for number in numbers if number not in self.steps]
+        for start in range(0, len(new), BATCH):
+            chunk = new[start : start + BATCH]
+            metrics = []
+            for number in chunk:
+                at, value = self.history[number]
+                metrics.append(Metric("hypervolume", value, at, number))
+            self.client.log_batch(self.run_id, metrics=metrics)
+            self.steps |= set(chunk)
+
+
+def _write_evidence(record: TrialRecord, folder: Path) -> None:
+    """Write what the run shows as files: the recipe, and the traceback of a failure."""
+    recipe = yaml.safe_dump(dict(record.recipe), sort_keys=False)
+    (folder / "recipe.yaml").write_text(recipe)
+    if record.outcome != "ok":
+        (folder / "traceback.txt").write_text(record.error)
+
+
+def _flag(value: bool) -> str:
+    return "true" if value else "false"

@@ -1,0 +1,159 @@
+"""The study on disk: Optuna's journal, opened by one driver at a time, as trial records."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.distributions import BaseDistribution
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from search.errors import StudyError
+from search.record import TrialRecord, Value
+
+JOURNAL = "journal.log"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A trial that was asked for: everything needed to run it, now or after a restart."""
+
+    number: int
+    label: str
+    seed: int
+    params: Mapping[str, Value]
+    recipe: Mapping[str, Any]
+    recipe_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Store:
+    """The open journal of one study."""
+
+    study: optuna.Study
+    objectives: Mapping[str, str]
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials as Optuna knows them, in order of number; not to be changed."""
+        return self.study.get_trials(deepcopy=False)
+
+    def unfinished(self) -> list[Plan]:
+        """Return the trials that were asked for and not told, in order of number."""
+        running = [t for t in self.trials() if t.state is TrialState.RUNNING]
+        return [Plan(**trial.user_attrs["plan"]) for trial in running]
+
+    def records(self) -> list[TrialRecord]:
+        """Return the finished trials in order of number, with test figures where measured."""
+        tests = self.study.user_attrs.get("test", {})
+        finished = [t for t in self.trials() if t.state.is_finished()]
+        records = [TrialRecord(**trial.user_attrs["record"]) for trial in finished]
+        return [replace(r, metrics={**r.metrics, **tests.get(str(r.number), {})}) for r in records]
+
+    def add(
+        self,
+        plan: Plan,
+        distributions: Mapping[str, BaseDistribution],
+        system_attrs: Mapping[str, Any],
+    ) -> None:
+        """Write down a trial before it starts."""
+        self.study.add_trial(
+            create_trial(
+                state=TrialState.RUNNING,
+                params=dict(plan.params),
+                distributions=dict(distributions),
+                user_attrs={"plan": asdict(plan)},
+                system_attrs=dict(system_attrs),
+            )
+        )
+
+    def tell(self, record: TrialRecord) -> None:
+        """Write down how a trial ended."""
+        trial_id = self.trials()[record.number]._trial_id
+        trial = optuna.trial.Trial(self.study, trial_id)
+        trial.set_user_attr("record", asdict(record))
+        if record.outcome != "ok":
+            self.study.tell(record.number, state=TrialState.FAIL)
+            return
+        for name, violation in record.violations.items():
+            trial.set_constraint(name, violation)
+        self.study.tell(record.number, [record.metrics[name] for name in self.objectives])
+
+    def keep_identity(self, identity: Mapping[str, Any]) -> None:
+        """Write down what makes trials of this study comparable, once."""
+        if "identity" not in self.study.user_attrs:
+            self.study.set_user_attr("identity", dict(identity))
+
+    def keep_test(self, number: int, figures: Mapping[str, float]) -> None:
+        """Write down the test figures of a finished trial."""
+        kept = self.study.user_attrs.get("test", {})
+        self.study.set_user_attr("test", {**kept, str(number): dict(figures)})
+
+
+@contextmanager
+def open_store(
+    folder: Path,
+    *,
+    objectives: Mapping[str, str],
+    identity: Mapping[str, Any],
+) -> Iterator[Store]:
+    """Open a study's journal, or begin it, and keep other drivers out.
+
+    Arguments:
+        folder: the study's folder.
+        identity: what makes two trials of the study comparable, as plain data; kept by
+            `Store.keep_identity` and compared on every later opening.
+
+    Raises:
+        StudyError: another driver has the study, or the identity differs from the one kept.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "driver.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StudyError(f"{folder}: another process is running this study") from error
+    try:
+        study = _open_journal(folder / JOURNAL, folder.name, list(objectives.values()))
+        _check_identity(study, identity, folder)
+        yield Store(study=study, objectives=objectives)
+    finally:
+        lock.release()
+
+
+def read_store(folder: Path, objectives: Mapping[str, str]) -> Store:
+    """Open the journal of a study that was begun, only to read it."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    study = optuna.load_study(study_name=folder.name, storage=storage)
+    return Store(study=study, objectives=objectives)
+
+
+def _open_journal(path: Path, name: str, directions: list[Any]) -> optuna.Study:
+    """Open a journal that a killed driver may have left with a torn line and a stale lock."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    if path.exists():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            path.write_bytes(content[:whole])
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    return optuna.create_study(
+        study_name=name, storage=storage, directions=directions, load_if_exists=True
+    )
+
+
+def _check_identity(study: optuna.Study, identity: Mapping[str, Any], folder: Path) -> None:
+    now = json.loads(json.dumps(identity))
+    kept = study.user_attrs.get("identity")
+    changed = [key for key in now if kept is not None and kept.get(key) != now[key]]
+    if changed:
+        raise StudyError(
+            f"study '{folder.name}' was begun with another {', '.join(changed)}; its trials could "
+            f"not be compared: give the new study a name (study=...) or delete {folder}"
+        )

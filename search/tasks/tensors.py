@@ -1,0 +1,46 @@
+"""Data held in memory, split by seed and served in batches."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from compressors.base import Inputs
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorBatches:
+    """Batches of tensors: iterated in stored order, or called with an epoch for a shuffle.
+
+    Inputs are `[N, ...]`, targets `[N]`.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    batch_size: int
+
+    def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
+        """Yield the batches in stored order."""
+        return self._batches(torch.arange(len(self.inputs)))
+
+    def __call__(self, epoch: int) -> Iterator[tuple[Inputs, Tensor]]:
+        """Yield the batches in an order that depends on the epoch alone."""
+        generator = torch.Generator().manual_seed(epoch)
+        return self._batches(torch.randperm(len(self.inputs), generator=generator))
+
+    def _batches(self, order: Tensor) -> Iterator[tuple[Inputs, Tensor]]:
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start : start + self.batch_size]
+            yield self.inputs[rows], self.targets[rows]
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross-entropy of logits `[B, C]` for class numbers `[B]`."""
+    return functional.cross_entropy(outputs, targets)
+
+
+def correct(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return 1.0 where the largest logit of `[B, C]` is the class in `[B]`, else 0.0; `[B]`."""
+    return (outputs.argmax(dim=-1) == targets).float()

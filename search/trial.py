@@ -1,0 +1,210 @@
+"""The way of one trial: from a recipe to the figures measured on what would ship."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from compressors.base import Inputs
+from search.artefact import Artefact, predictor, write_artefact
+from search.counts import Census, MeasurementError, achieved, census, count_macs
+from search.errors import ConfigError
+from search.files import write_atomically
+from search.latency import measure_latency, verdict
+from search.metrics import Score, evaluate
+from search.recipe import Recipe, recipe_from_data
+from search.seeds import derived_seed
+from search.task import EvaluatedTask, load_task
+
+HoldMachine = Callable[[], AbstractContextManager[None]]
+FIGURES = "figures.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatencySettings:
+    """How latency is measured."""
+
+    batch_size: int
+    threads: int
+    rounds: int
+
+    def __post_init__(self) -> None:
+        """Check the settings; raise `ConfigError` if one is not at least 1."""
+        for name, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ConfigError(f"latency.{name} must be a whole number from 1, got {value!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """The uncompressed model as an artefact, with its figures: what trials are compared with."""
+
+    folder: Path
+    figures: Mapping[str, float]
+    maximize: bool
+
+    @property
+    def run_path(self) -> Path:
+        """The baseline's own ONNX file."""
+        return self.folder / "model.onnx"
+
+    def drop(self, score: float) -> float:
+        """Return how much worse a score is than the baseline's; negative if it is better."""
+        gain = score - self.figures["score"]
+        return -gain if self.maximize else gain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What one trial measured."""
+
+    metrics: Mapping[str, float]
+    verdict: str
+
+
+def evaluate_recipe(
+    recipe: Recipe,
+    task: EvaluatedTask,
+    baseline: Baseline,
+    folder: Path,
+    settings: LatencySettings,
+    hold_machine: HoldMachine,
+) -> Evaluation:
+    """Run a recipe and measure its artefact on validation data, beside the baseline.
+
+    Searching, replaying and exporting all come here, so that equal recipes give equal figures.
+
+    Raises:
+        InfeasibleError: a step finds nothing to act on.
+        MeasurementError: a figure is missing or not finite.
+    """
+    model, achievements = compress(recipe, task)
+    artefact = write_artefact(model, task, folder)
+    score = evaluate(predictor(artefact.run_path), task.validation, task)
+    with hold_machine():
+        latency = measure_latency(
+            artefact.run_path, baseline.run_path, task.example, **asdict(settings)
+        )
+    metrics = {
+        **_figures(model, task.example, artefact, score),
+        "score_drop": baseline.drop(score.value),
+        "size_ratio": artefact.size_bytes / baseline.figures["run_bytes"],
+        "latency_ms": latency.latency_ms,
+        "latency_ratio": latency.ratio,
+        "latency_spread": latency.spread,
+        **achievements,
+    }
+    check_finite(metrics)
+    size_ratio = artefact.size_bytes / baseline.figures["size_bytes"]
+    return Evaluation(metrics=metrics, verdict=verdict(size_ratio, latency))
+
+
+def compress(recipe: Recipe, task: EvaluatedTask) -> tuple[nn.Module, dict[str, float]]:
+    """Apply the steps in order; return the model and the shares that each step removed."""
+    model: nn.Module = task.baseline
+    achievements: dict[str, float] = {}
+    before: Census = census(model)
+    for position, step in enumerate(recipe.steps):
+        torch.manual_seed(derived_seed(recipe.seed, position))
+        model = step.compressor()(model, task)
+        after = census(model)
+        for name, share in achieved(before, after).items():
+            achievements[f"achieved/{step.name}/{name}"] = share
+        before = after
+    return model, achievements
+
+
+def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
+    """Write the uncompressed model as an artefact and measure it; read it back if it is there.
+
+    Raises:
+        ConfigError: the task's model is another one than when the baseline was measured.
+    """
+    print_now = fingerprint(task.baseline)
+    path = folder / FIGURES
+    if not path.exists():
+        artefact = write_artefact(task.baseline, task, folder)
+        score = evaluate(predictor(artefact.run_path), task.validation, task)
+        figures = _figures(task.baseline, task.example, artefact, score)
+        check_finite(figures)
+        kept = {"figures": figures, "maximize": task.maximize, "fingerprint": print_now}
+        with write_atomically(path) as file:
+            file.write(json.dumps(kept).encode())
+    kept = json.loads(path.read_text())
+    if kept["fingerprint"] != print_now:
+        raise ConfigError(
+            f"the task's model differs from the one measured in {folder}; build it from saved "
+            "weights, so that it is the same every time, or start another study"
+        )
+    return Baseline(folder=folder, figures=kept["figures"], maximize=kept["maximize"])
+
+
+def check_finite(metrics: Mapping[str, float]) -> None:
+    """Raise `MeasurementError`, naming them, if any figures are not finite."""
+    wrong = {name: value for name, value in metrics.items() if not np.isfinite(value)}
+    if wrong:
+        raise MeasurementError(f"not finite: {wrong}")
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Return a digest of a model's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _figures(
+    model: nn.Module, example: Inputs, artefact: Artefact, score: Score
+) -> dict[str, float]:
+    held = census(model)
+    return {
+        **score.figures(),
+        "size_bytes": artefact.size_bytes,
+        "run_bytes": artefact.run_bytes,
+        "fidelity_db": artefact.fidelity_db,
+        "macs": count_macs(model, example),
+        "parameters": held.parameters,
+        "nonzeros": held.nonzeros,
+    }
+
+
+def prepare_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
+    """Measure the baseline; the first job of a study. Returns its figures and direction."""
+    baseline = measure_baseline(_task(payload), Path(payload["baseline"]))
+    return {"figures": dict(baseline.figures), "maximize": baseline.maximize}
+
+
+def trial_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
+    """Evaluate one recipe. Returns its metrics and verdict."""
+    task = _task(payload)
+    evaluation = evaluate_recipe(
+        recipe_from_data(payload["recipe"]),
+        task,
+        measure_baseline(task, Path(payload["baseline"])),
+        Path(payload["folder"]),
+        LatencySettings(**payload["latency"]),
+        hold_machine,
+    )
+    return {"metrics": dict(evaluation.metrics), "verdict": evaluation.verdict}
+
+
+def score_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, float]:
+    """Score an artefact on one split, `validation` or `test`. Returns score, error and loss."""
+    task = _task(payload)
+    batches = task.test if payload["split"] == "test" else task.validation
+    score = evaluate(predictor(Path(payload["artefact"])), batches, task)
+    return score.figures()
+
+
+def _task(payload: Mapping[str, Any]) -> EvaluatedTask:
+    torch.set_num_threads(payload["torch_threads"])
+    return load_task(payload["task"], cache=Path(payload["baseline"]))

@@ -1,0 +1,294 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import yaml
+
+from search.cli import rewrite
+
+PAREDOWN = [sys.executable, "-m", "search.cli"]
+ROOT = Path(__file__).parents[1]
+MINE = ["--config-dir", "my_conf", "task=mine"]
+SHORT = ["executor.workers=2", "latency.rounds=4"]
+
+
+def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
+    return subprocess.Popen(
+        [*PAREDOWN, *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def paredown(*arguments: str, folder: Path) -> tuple[int, str, str]:
+    with start(list(arguments), folder) as process:
+        out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+@pytest.fixture(scope="module")
+def swept(user_folder: Path) -> Path:
+    """A user's folder after one sweep of 12 trials over the user's own model."""
+    code, out, err = paredown("search", *MINE, *SHORT, "trials=12", folder=user_folder)
+    assert (code, err) == (0, ""), err
+    assert "on the front" in out or "hypervolume" in out
+    return user_folder
+
+
+def runs_of(folder: Path, study: str) -> list[mlflow.entities.Run]:
+    query = f"tags.`paredown.study` = '{study}' and tags.`paredown.trial` != ''"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own, of SQLAlchemy
+        client = mlflow.MlflowClient(f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
+        experiment = client.get_experiment_by_name("paredown")
+        return list(client.search_runs([experiment.experiment_id], query, max_results=1000))
+
+
+def test_a_sweep_leaves_trials_front_pictures_and_tracker(swept: Path) -> None:
+    folder = swept / "runs" / "mine"
+    frame = pd.read_parquet(folder / "trials.parquet")
+    assert list(frame["number"]) == list(range(12))
+    assert frame["recipe_hash"].is_unique
+    assert frame["label"][:7].tolist() == [
+        "baseline",
+        "anchor:remove",
+        "anchor:prune",
+        "anchor:sparsify",
+        "anchor:distil",
+        "anchor:share",
+        "anchor:quantize",
+    ]
+    assert (folder / "front.html").stat().st_size > 1_000_000
+    assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
+    runs = runs_of(swept, "mine")
+    assert len(runs) == 12
+    marked = {
+        int(r.data.tags["paredown.trial"]) for r in runs if r.data.tags["paredown.front"] == "true"
+    }
+    assert marked == set(frame.loc[frame["front"], "number"])
+    assert frame.loc[frame["front"], "test_score"].notna().all()
+
+
+def test_the_baseline_is_trial_0_and_equals_itself(swept: Path) -> None:
+    first = pd.read_parquet(swept / "runs" / "mine" / "trials.parquet").iloc[0]
+    figures = json.loads((swept / "runs" / "mine" / "baseline" / "figures.json").read_text())
+    assert first["score_drop"] == 0
+    assert first["size_bytes"] == figures["figures"]["size_bytes"]
+    assert 0.7 < first["latency_ratio"] < 1.4
+
+
+def test_running_again_adds_only_what_is_missing(swept: Path) -> None:
+    before = pd.read_parquet(swept / "runs" / "mine" / "trials.parquet")
+    code, _, err = paredown("search", *MINE, *SHORT, "trials=14", folder=swept)
+    assert (code, err) == (0, "")
+    after = pd.read_parquet(swept / "runs" / "mine" / "trials.parquet")
+    assert len(after) == 14
+    columns = ["number", "recipe_hash", "seed", "size_bytes", "score"]
+    pd.testing.assert_frame_equal(after[columns][:12], before[columns][:12])
+    assert len(runs_of(swept, "mine")) == 14
+
+
+def test_a_study_begun_with_another_space_is_refused(swept: Path) -> None:
+    code, out, err = paredown("search", *MINE, "steps.prune.ratio.high=0.5", folder=swept)
+    assert (code, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "begun with another space" in err
+
+
+def test_an_exported_model_runs_without_our_code_and_scores_what_its_card_says(
+    swept: Path,
+) -> None:
+    code, out, err = paredown("export", "study=mine", "select=knee", folder=swept)
+    assert (code, err) == (0, "")
+    exported = Path(swept, out.strip().rpartition("written to ")[2])
+    evidence = json.loads((exported / "evidence.json").read_text())
+    inputs, targets = __import__("user_model").data(200, 3)
+    session = onnxruntime.InferenceSession(exported / "model.onnx")
+    outputs = session.run(None, {"input": inputs.numpy()})[0]
+    score = float(np.mean(outputs.argmax(1) == targets.numpy()))
+    assert score == pytest.approx(evidence["test"]["score"])
+    assert f"{score:.6f}" in (exported / "README.md").read_text()
+    again = subprocess.run(
+        [sys.executable, "unpack.py", "model.packed", "again.onnx"],
+        cwd=exported,
+        capture_output=True,
+        check=False,
+    )
+    assert again.returncode == 0, again.stderr
+    assert (exported / "again.onnx").read_bytes() == (exported / "model.onnx").read_bytes()
+
+
+def test_an_export_whose_file_was_changed_is_refused(swept: Path) -> None:
+    frame = pd.read_parquet(swept / "runs" / "mine" / "trials.parquet")
+    number = frame.loc[frame["front"] & (frame["number"] > 0), "number"].iloc[0]
+    kept = swept / "runs" / "mine" / "trials" / f"{number:04d}" / "model.onnx"
+    whole = kept.read_bytes()
+    kept.write_bytes((swept / "runs" / "mine" / "baseline" / "model.onnx").read_bytes())
+    try:
+        size = frame.loc[number, "size_bytes"]
+        select = f"select=max score where size_bytes=={size:.0f}"
+        code, _, err = paredown("export", "study=mine", select, "output=changed", folder=swept)
+    finally:
+        kept.write_bytes(whole)
+    assert code == 2
+    assert "not exported" in err
+
+
+def test_a_dominated_trial_is_made_again_and_gives_equal_figures(swept: Path) -> None:
+    frame = pd.read_parquet(swept / "runs" / "mine" / "trials.parquet")
+    row = frame[~frame["front"] & (frame["outcome"] == "ok") & (frame["number"] > 0)].iloc[0]
+    assert not (swept / f"runs/mine/trials/{row['number']:04d}/model.onnx").exists()
+    select = f"select=max score where size_bytes=={row['size_bytes']:.0f} and nll=={row['nll']!r}"
+    code, _, err = paredown("export", "study=mine", select, "output=again", folder=swept)
+    assert (code, err) == (0, "")
+    found = json.loads((swept / "again" / "evidence.json").read_text())["validation"]
+    assert found["size_bytes"] == row["size_bytes"]
+
+
+def test_a_recipe_applied_gives_the_figures_of_its_trial(swept: Path) -> None:
+    frame = pd.read_parquet(swept / "runs" / "mine" / "trials.parquet")
+    row = frame[(frame["outcome"] == "ok") & (frame["number"] > 6)].iloc[0]
+    recipe = f"recipe=runs/mine/trials/{row['number']:04d}/recipe.yaml"
+    code, _, err = paredown("apply", recipe, *MINE, "output=applied", folder=swept)
+    assert (code, err) == (0, "")
+    found = json.loads((swept / "applied" / "metrics.json").read_text())
+    for name in ("score", "nll", "size_bytes", "run_bytes", "nonzeros"):
+        assert found[name] == pytest.approx(row[name], rel=1e-6)
+
+
+def test_the_front_is_shown_again(swept: Path) -> None:
+    code, out, err = paredown("front", "study=mine", folder=swept)
+    assert (code, err) == (0, "")
+    assert "front.html" in out
+
+
+def test_a_killed_sweep_goes_on_without_losing_or_doubling_a_trial(user_folder: Path) -> None:
+    arguments = ["search", *MINE, *SHORT, "trials=10", "study=killed"]
+    first = start(arguments, user_folder)
+    assert first.stdout is not None
+    while not first.stdout.readline().lstrip().startswith("4 "):
+        assert first.poll() is None
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    code, _, err = paredown(*arguments, folder=user_folder)
+    assert (code, err) == (0, "")
+    frame = pd.read_parquet(user_folder / "runs" / "killed" / "trials.parquet")
+    assert list(frame["number"]) == list(range(10))
+    assert frame["recipe_hash"].is_unique
+    numbers = [int(run.data.tags["paredown.trial"]) for run in runs_of(user_folder, "killed")]
+    assert sorted(numbers) == list(range(10))
+
+
+def test_ctrl_c_stops_cleanly_and_keeps_what_was_measured(user_folder: Path) -> None:
+    arguments = ["search", *MINE, *SHORT, "trials=10", "study=stopped", "tracking=none"]
+    process = start(arguments, user_folder)
+    assert process.stdout is not None
+    while not process.stdout.readline().lstrip().startswith("2 "):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err == "stopped; the same command goes on where this one stopped\n"
+    frame = pd.read_parquet(user_folder / "runs" / "stopped" / "trials.parquet")
+    assert 3 <= len(frame) < 10
+
+
+def test_a_sweep_over_seeds_runs_one_study_each(user_folder: Path) -> None:
+    outer = ["-m", "seed=0,1", "runs_dir=outer", "tracking=none", "trials=2"]
+    code, _, err = paredown("search", *MINE, *SHORT, *outer, folder=user_folder)
+    assert (code, err) == (0, "")
+    studies = sorted(path.parent.name for path in user_folder.glob("outer/*/trials.parquet"))
+    assert studies == ["mine", "mine-seed1"]
+
+
+BAD = {
+    "trails=5": "trails: Key 'trails' is not in struct; did you mean 'trials'?",
+    "+trails=5": "'+trails' names no key of the configuration; did you mean 'trials'?",
+    "+steps.prune.ratoi=0.2": "'+steps.prune.ratoi' names no key",
+    "steps.prune.ratio.hihg=1": "did you mean 'high'?",
+    "task=nope": "Could not find 'task/nope'",
+    "trials=abc": "trials: Value 'abc' of type 'str' could not be converted to Integer",
+    "trials=0": "trials must be at least 1, got 0",
+    "seed=-1": "seed must be in [0, 2**32), got -1",
+    "timeout=0": "timeout must be above 0 seconds or null, got 0",
+    "steps.prune.ratio.low=0.9": "low 0.9 lies above high 0.75",
+    "steps.prune.ratio=1.5": "steps.prune: ratio must be in [0, 1), got 1.5",
+    "steps.prune.ratio.high=1.5": "steps.prune: ratio must be in [0, 1), got 1.5",
+    "executor.wrokers=2": "did you mean 'workers'?",
+    "executor.workers=0": "executor.workers must be above 0 or null, got 0",
+    "constraints.scor_drop<=0.1": "there is no figure 'scor_drop'; did you mean 'score_drop'?",
+    "constraints.score_drop<=much": "must be '<=' or '>=' and a number",
+    "objectives.score=up": "objectives.score must be 'maximize' or 'minimize', got 'up'",
+    "objectives.score=minimize": "the task's score is better when higher",
+    "+task.sead=1": "unexpected keyword argument 'sead'",
+    "latency.rounds=0": "latency.rounds must be a whole number from 1, got 0",
+    "tracking.uri=http://127.0.0.1:9": "cannot be reached",
+    "study=a/b": "study must be usable as a folder's name, got 'a/b'",
+    "nonsense": "missing EQUAL",
+}
+
+
+@pytest.mark.parametrize("override", BAD)
+def test_bad_input_gets_one_line_and_starts_nothing(override: str, tmp_path: Path) -> None:
+    code, out, err = paredown("search", override, folder=tmp_path)
+    assert code == 2
+    assert BAD[override] in err
+    assert err.count("\n") == 1, err
+    assert not list(tmp_path.rglob("trials"))
+    if override != "objectives.score=minimize":  # which way is better only the built task says
+        assert out == ""
+
+
+def test_help_and_config_errors_load_neither_torch_nor_mlflow() -> None:
+    script = (
+        "import sys; from search import cli; sys.argv = ['paredown', 'search', 'trails=5'];"
+        "assert cli.main() == 2; assert not {'torch', 'mlflow', 'optuna'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argument", "rewritten"),
+    [
+        ("constraints.score_drop<=0.02", "++constraints.score_drop='<=0.02'"),
+        ("constraints.score>=0.9", "++constraints.score='>=0.9'"),
+        ("select=max score where size_bytes<=9", "select='max score where size_bytes<=9'"),
+        ("recipe=a b/recipe.yaml", "recipe_file='a b/recipe.yaml'"),
+        ("recipe=default", "recipe=default"),
+        ("trials=3", "trials=3"),
+    ],
+)
+def test_arguments_are_rewritten_as_hydra_reads_them(argument: str, rewritten: str) -> None:
+    assert rewrite(argument) == rewritten
+
+
+def test_config_yaml_repeats_the_study(swept: Path) -> None:
+    kept = yaml.safe_load((swept / "runs" / "mine" / "config.yaml").read_text())
+    assert kept["trials"] == 14
+    assert kept["steps"]["prune"]["ratio"]["_suggest_"] == "float"
+    assert "version" in kept["code"] or "commit" in kept["code"]
+
+
+def test_a_second_command_waits_for_nobody(user_folder: Path) -> None:
+    arguments = ["search", *MINE, *SHORT, "trials=3", "study=twice", "tracking=none"]
+    with start(arguments, user_folder) as first:
+        time.sleep(4)
+        code, _, err = paredown(*arguments, folder=user_folder)
+        assert code == 2 or first.poll() is not None
+        assert code == 0 or "another process is running this study" in err
+        first.communicate(timeout=120)

@@ -1,0 +1,367 @@
+"""MLflow mirrors the records: each trial once, whatever happened in between."""
+
+import dataclasses
+import json
+import math
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+from pathlib import Path
+
+import pytest
+import yaml
+
+from search.errors import ConfigError
+from search.mlflow_client import TrackingError, connect, shown
+from search.record import TrialRecord
+from search.tracking import MlflowTracker, NoTracker, default_uri
+from search.ui import serve
+
+OBJECTIVES = {"score": "maximize", "size_bytes": "minimize"}
+PARAMETERS = ["encode", "prune.ratio", "share.clusters"]
+
+
+def trial(number, **changes):
+    fields = {
+        "outcome": "ok",
+        "label": "sampled" if number else "baseline",
+        "seed": number,
+        "params": {"encode": "share", "prune.ratio": 0.1 * number} if number else {},
+        "recipe": {"seed": number, "steps": {"prune": {"_target_": "x.Y", "ratio": 0.1 * number}}},
+        "recipe_hash": f"{number:04x}",
+        "metrics": {"score": 0.9, "size_bytes": 100.0 - number, "achieved/prune/parameters": 0.5},
+        "verdict": "size gain",
+        "started": 1000.0 + 10 * number,
+        "finished": 1004.0 + 10 * number,
+    }
+    return TrialRecord(number=number, **(fields | changes))
+
+
+FAILED = {
+    "outcome": "error",
+    "metrics": {},
+    "verdict": "",
+    "error": "Traceback (most recent call last):\n  File\nValueError: broken",
+}
+RECORDS = [trial(0), trial(1), trial(2, **FAILED), trial(3)]
+HISTORY = {0: 0.0, 1: 0.2, 2: 0.2, 3: 0.4}
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory):
+    path = tmp_path_factory.mktemp("template")
+    connect(default_uri(path))
+    return path / "mlflow.db"
+
+
+@pytest.fixture
+def runs_dir(database, tmp_path):
+    shutil.copy(database, tmp_path / "mlflow.db")
+    return tmp_path
+
+
+def opened(runs_dir, study="digits", **changes):
+    options = {"config_yaml": "trials: 4\n", "tags": {"paredown.space_hash": "abc"}} | changes
+    return MlflowTracker().open(
+        study, runs_dir, objectives=OBJECTIVES, parameters=PARAMETERS, **options
+    )
+
+
+def children(mirror):
+    found = mirror.client.search_runs(
+        [mirror.experiment_id], f"tags.`mlflow.parentRunId` = '{mirror.run_id}'"
+    )
+    return {int(run.data.tags["paredown.trial"]): run for run in found}
+
+
+def logged_steps(mirror):
+    history = mirror.client.get_metric_history(mirror.run_id, "hypervolume")
+    return sorted((metric.step, metric.value) for metric in history)
+
+
+def front_in(mirror):
+    return sorted(
+        number
+        for number, run in children(mirror).items()
+        if run.data.tags["paredown.front"] == "true"
+    )
+
+
+def artifacts(mirror, run_id):
+    return {item.path for item in mirror.client.list_artifacts(run_id)}
+
+
+def test_every_trial_is_a_child_with_all_parameters_metrics_and_its_recipe(runs_dir):
+    mirror = opened(runs_dir)
+    mirror.sync(RECORDS, [1, 3], HISTORY)
+    runs = children(mirror)
+    assert sorted(runs) == [0, 1, 2, 3]
+    for number, run in runs.items():
+        record = RECORDS[number]
+        assert run.data.metrics == record.metrics
+        assert set(run.data.params) == set(PARAMETERS)
+        assert run.info.start_time == record.started * 1000
+        assert run.info.end_time == record.finished * 1000
+        path = mirror.client.download_artifacts(run.info.run_id, "recipe.yaml")
+        assert yaml.safe_load(Path(path).read_text()) == record.recipe
+    assert runs[1].data.params == {"encode": "share", "prune.ratio": "0.1", "share.clusters": "-"}
+    assert runs[1].data.tags["mlflow.runName"] == "0001 prune .10"
+    assert runs[0].data.tags["paredown.verdict"] == "size gain"
+
+
+def test_a_failed_trial_is_failed_and_keeps_its_traceback(runs_dir):
+    mirror = opened(runs_dir)
+    mirror.sync(RECORDS, [1], HISTORY)
+    run = children(mirror)[2]
+    assert run.info.status == "FAILED"
+    assert run.data.tags["paredown.outcome"] == "error"
+    assert run.data.tags["paredown.error"] == "ValueError: broken"
+    path = mirror.client.download_artifacts(run.info.run_id, "traceback.txt")
+    assert Path(path).read_text() == FAILED["error"]
+    assert "traceback.txt" not in artifacts(mirror, children(mirror)[1].info.run_id)
+
+
+def test_parent_holds_the_configuration_and_the_files_of_the_study(runs_dir):
+    mirror = opened(runs_dir)
+    picture = runs_dir / "front.png"
+    picture.write_bytes(b"png")
+    mirror.sync(RECORDS, [1], HISTORY)
+    mirror.finish([picture])
+    parent = mirror.client.get_run(mirror.run_id)
+    assert artifacts(mirror, mirror.run_id) == {"config.yaml", "front.png"}
+    assert parent.info.status == "FINISHED"
+    assert parent.data.tags["paredown.study"] == "digits"
+    assert parent.data.tags["paredown.space_hash"] == "abc"
+    assert parent.data.tags["mlflow.runName"] == "digits"
+
+
+def test_syncing_again_or_after_a_restart_changes_nothing(runs_dir):
+    mirror = opened(runs_dir)
+    mirror.sync(RECORDS[:2], [0], {0: 0.0, 1: 0.2})
+    mirror.sync(RECORDS[:2], [0], {0: 0.0, 1: 0.2})
+    again = opened(runs_dir)
+    assert again.run_id == mirror.run_id
+    again.sync(RECORDS, [1], HISTORY)
+    again.sync(list(reversed(RECORDS)), [1], HISTORY)
+    assert sorted(children(again)) == [0, 1, 2, 3]
+    assert logged_steps(again) == sorted(HISTORY.items())
+    parents = again.client.search_runs([again.experiment_id], "tags.`paredown.kind` = 'study'")
+    assert len(parents) == 1
+
+
+def test_only_what_is_new_is_written(runs_dir, monkeypatch):
+    mirror = opened(runs_dir)
+    history = {0: 0.0, 1: 0.2, 2: 0.2}
+    mirror.sync(RECORDS[:3], [0, 1], history)
+    written = []
+    for name in ("create_run", "log_batch", "set_tag", "log_artifacts", "set_terminated"):
+        monkeypatch.setattr(mirror.client, name, lambda *a, name=name, **k: written.append(name))
+    mirror.sync(RECORDS[:3], [0, 1], history)
+    assert written == []
+    mirror.sync(RECORDS[:3], [0], history)
+    assert written == ["set_tag"]
+
+
+def test_members_that_leave_the_front_lose_the_tag(runs_dir):
+    mirror = opened(runs_dir)
+    mirror.sync(RECORDS[:2], [0, 1], {0: 0.0, 1: 0.2})
+    assert front_in(mirror) == [0, 1]
+    mirror.sync(RECORDS, [1, 3], HISTORY)
+    assert front_in(mirror) == [1, 3]
+    opened(runs_dir).sync(RECORDS, [3], HISTORY)
+    assert front_in(mirror) == [3]
+
+
+@pytest.mark.parametrize("killed_in", ["log_batch", "log_artifacts", "set_terminated"])
+def test_a_trial_half_written_by_a_killed_driver_is_completed_once(
+    runs_dir, monkeypatch, killed_in
+):
+    mirror = opened(runs_dir)
+    mirror.sync(RECORDS[:1], [0], {0: 0.0})
+
+    def die(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mirror.client, killed_in, die)
+    with pytest.raises(KeyboardInterrupt):
+        mirror.sync(RECORDS, [1], HISTORY)
+    again = opened(runs_dir)
+    again.sync(RECORDS, [3], HISTORY)
+    runs = children(again)
+    assert sorted(runs) == [0, 1, 2, 3]
+    assert {run.info.status for run in runs.values()} == {"FINISHED", "FAILED"}
+    assert runs[1].data.metrics == RECORDS[1].metrics
+    assert "recipe.yaml" in artifacts(again, runs[1].info.run_id)
+    assert front_in(again) == [3]
+    scores = again.client.get_metric_history(runs[1].info.run_id, "score")
+    assert len(scores) == 1
+
+
+def test_metrics_measured_later_are_added(runs_dir):
+    mirror = opened(runs_dir)
+    mirror.sync(RECORDS, [1], HISTORY)
+    metrics = {**RECORDS[1].metrics, "test_score": 0.88}
+    late = dataclasses.replace(RECORDS[1], metrics=metrics)
+    mirror.sync([RECORDS[0], late, *RECORDS[2:]], [1], HISTORY)
+    assert children(mirror)[1].data.metrics == metrics
+
+
+def test_values_that_are_not_finite_stay_out_of_the_charts(runs_dir):
+    mirror = opened(runs_dir)
+    metrics = {"score": 0.9, "size_bytes": 5.0, "fidelity_db": math.inf, "nll": math.nan}
+    mirror.sync([trial(0, metrics=metrics)], [0], {0: 0.0})
+    assert children(mirror)[0].data.metrics == {"score": 0.9, "size_bytes": 5.0}
+
+
+def test_hypervolume_waits_for_trials_that_still_run_until_the_study_ends(runs_dir):
+    mirror = opened(runs_dir)
+    mirror.sync([RECORDS[0], RECORDS[3]], [3], {0: 0.0, 3: 0.3})
+    assert logged_steps(mirror) == [(0, 0.0)]
+    mirror.sync([RECORDS[0], RECORDS[1], RECORDS[3]], [3], {0: 0.0, 1: 0.2, 3: 0.4})
+    assert logged_steps(mirror) == [(0, 0.0), (1, 0.2)]
+    mirror.finish([])
+    assert logged_steps(mirror) == [(0, 0.0), (1, 0.2), (3, 0.4)]
+
+
+def test_studies_stay_apart_even_when_one_takes_the_name_of_another(runs_dir):
+    first, other = opened(runs_dir), opened(runs_dir, study="other")
+    shutil.rmtree(runs_dir / "digits")
+    second = opened(runs_dir)
+    assert len({first.run_id, other.run_id, second.run_id}) == 3
+    given = {"paredown.study_id": "shared-7"}
+    assert opened(runs_dir, tags=given).run_id == opened(runs_dir, tags=given).run_id
+
+
+def test_a_lost_database_is_rebuilt_from_the_records(runs_dir, database):
+    opened(runs_dir).sync(RECORDS, [1], HISTORY)
+    shutil.copy(database, runs_dir / "mlflow.db")
+    mirror = opened(runs_dir)
+    mirror.sync(RECORDS, [1], HISTORY)
+    assert sorted(children(mirror)) == [0, 1, 2, 3]
+
+
+def test_links_open_the_views_that_the_experiment_keeps(runs_dir):
+    mirror = opened(runs_dir)
+    assert "compare" not in mirror.links()
+    mirror.sync(RECORDS, [1, 3], HISTORY)
+    links = mirror.links("http://127.0.0.1:7777/")
+    assert set(links) == {"trials", "charts", "front", "study", "compare"}
+    tags = mirror.client.get_experiment(mirror.experiment_id).tags
+    for name in ("trials", "charts", "front"):
+        address = links[name]
+        assert address.startswith(f"http://127.0.0.1:7777/#/experiments/{mirror.experiment_id}/")
+        query = urllib.parse.parse_qs(address.partition("?")[2])
+        assert query["workflowType"] == ["machine_learning"]
+        view = json.loads(tags["mlflow.sharedViewState." + query["viewStateShareKey"][0]])
+        found = mirror.client.search_runs([mirror.experiment_id], view["searchFilter"])
+        assert len(found) == (2 if name == "front" else 5)
+    query = urllib.parse.parse_qs(links["compare"].partition("?")[2])
+    members = [children(mirror)[number].info.run_id for number in (1, 3)]
+    assert json.loads(query["runs"][0]) == members
+
+
+def test_no_tracker_takes_the_same_calls_and_writes_nothing(tmp_path):
+    mirror = NoTracker().open(
+        "digits", tmp_path, config_yaml="", objectives=OBJECTIVES, parameters=[], tags={}
+    )
+    mirror.sync(RECORDS, [1], HISTORY)
+    mirror.finish([])
+    assert mirror.links() == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("scheme", ["http", "postgresql"])
+def test_a_server_that_does_not_answer_is_one_line_before_anything_starts(tmp_path, scheme):
+    tracker = MlflowTracker(uri=f"{scheme}://user:secret@127.0.0.1:{free_port()}/mlflow")
+    with pytest.raises(TrackingError, match=r"cannot be reached .*tracking=none") as raised:
+        tracker.open(
+            "digits", tmp_path, config_yaml="", objectives=OBJECTIVES, parameters=[], tags={}
+        )
+    assert "secret" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_deleted_experiment_is_named(runs_dir):
+    mirror = opened(runs_dir)
+    mirror.client.delete_experiment(mirror.experiment_id)
+    with pytest.raises(TrackingError, match="'paredown' is deleted: restore it"):
+        opened(runs_dir)
+
+
+@pytest.mark.parametrize("options", [{"experiment": ""}, {"uri": "localhost"}, {"uri": "mlruns"}])
+def test_options_are_checked(options):
+    with pytest.raises(ValueError, match=r"tracking\."):
+        MlflowTracker(**options)
+
+
+def test_shown_uri_has_no_password():
+    assert shown("postgresql://me:pw@host/db") == "postgresql://***@host/db"
+
+
+def test_opening_a_new_database_says_nothing(tmp_path):
+    code = (
+        "import logging, pathlib; logging.basicConfig(level=logging.INFO)\n"
+        "from search.tracking import MlflowTracker\n"
+        f"mirror = MlflowTracker().open('digits', pathlib.Path({str(tmp_path)!r}),\n"
+        "    config_yaml='', objectives={'score': 'maximize'}, parameters=[], tags={})\n"
+        "mirror.finish([])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_importing_the_tracker_does_not_import_mlflow():
+    code = "import sys, search.tracking, search.ui; assert 'mlflow' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_ui_names_the_missing_database_and_the_taken_port(runs_dir, tmp_path):
+    with pytest.raises(ConfigError, match=r"mlflow\.db does not exist: run `paredown search`"):
+        serve(tmp_path / "nowhere")
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+        with pytest.raises(ConfigError, match=f"port {port} .*set another with port="):
+            serve(runs_dir, port=port)
+
+
+@pytest.mark.slow
+def test_ui_prints_links_serves_and_ends_on_ctrl_c(runs_dir):
+    opened(runs_dir).sync(RECORDS, [1, 3], HISTORY)
+    port = free_port()
+    code = (
+        "import pathlib, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from search.ui import serve\n"
+        f"serve(pathlib.Path({str(runs_dir)!r}), port={port})"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as ui:
+        lines = []
+        for line in ui.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        address = f"http://127.0.0.1:{port}"
+        assert any("compare" in line and address in line for line in lines)
+        ui.send_signal(signal.SIGINT)
+        rest, errors = ui.communicate(timeout=60)
+    assert (rest, errors, ui.returncode) == ("MLflow stopped\n", "", 0)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return
+        time.sleep(0.1)
+    pytest.fail("the server still answers")
