@@ -29,6 +29,7 @@ usage: paredown COMMAND [OVERRIDE ...]
 Overrides are Hydra's: `key=value` or `group=option`; `paredown COMMAND --help` lists them,
 `--config-dir DIR` adds your own configurations, `-m` runs one study for each combination.
 """
+FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -47,7 +48,7 @@ def main() -> int:
     if command not in COMMANDS:
         return _refuse(f"unknown command '{command}'; choose one of {', '.join(COMMANDS)}")
     try:
-        refused = _run(command, [rewrite(argument) for argument in arguments])
+        refused = _run(command, [rewrite(argument) for argument in flags_first(arguments)])
     except (HydraException, OmegaConfBaseException) as error:
         refused = [error]
     except KeyboardInterrupt:
@@ -82,6 +83,20 @@ def _config_folders(arguments: list[str]) -> list[str]:
     text = "\n".join(arguments)
     found = re.findall(r"^(?:--config-dir|-cd)[=\n](.+)$", text, flags=re.MULTILINE)
     return [str(Path(folder).resolve()) for folder in found]
+
+
+def flags_first(arguments: list[str]) -> list[str]:
+    """Return the arguments with Hydra's flags before the overrides, where alone it reads them."""
+    flags, overrides = [], []
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in FLAGS_WITH_VALUE:
+            flags += [value for value in [next(rest, None)] if value is not None]
+    return [*flags, *overrides]
 
 
 def rewrite(argument: str) -> str:
@@ -128,13 +143,15 @@ def _search(config: DictConfig) -> None:
     runtime = HydraConfig.get()
     check_additions(list(runtime.overrides.task), runtime.runtime.choices)
     checked = study_config(_composed(config), runtime.runtime.choices["task"])
+    executor = checked.executor()
     # Only now, since these import torch, and then everything else.
     from search.check_space import check_space
 
     check_space(checked.space)
+    executor.prepare()
     from search import commands
 
-    commands.search(checked)
+    commands.search(checked, executor)
 
 
 def _front(config: DictConfig) -> None:

@@ -10,6 +10,7 @@ from search.check_space import check_order
 from search.config import StudyConfig, read_config
 from search.display import Display
 from search.errors import ConfigError, StudyError
+from search.executors.base import Executor
 from search.export import export_trial
 from search.recipe import read_recipe
 from search.report import front_table
@@ -19,10 +20,10 @@ from search.task import load_task
 from search.trial import LatencySettings, evaluate_recipe, measure_baseline
 
 
-def search(config: StudyConfig) -> None:
+def search(config: StudyConfig, executor: Executor) -> None:
     """Launch a study or go on with it, and show its front."""
     display = Display()
-    result = run_study(config, display)
+    result = run_study(config, executor, display)
     _show_front(display, result)
     volume = max(result.history.values())
     display.say(f"hypervolume {volume:.4f} (1 is the baseline's score at no cost)")

@@ -54,7 +54,7 @@ class StudyResult:
         return trials_frame(self.records, [record.number for record in self.front])
 
 
-def run_study(config: StudyConfig, display: Display) -> StudyResult:
+def run_study(config: StudyConfig, executor: Executor, display: Display) -> StudyResult:
     """Begin a study or go on with it until it has as many finished trials as it shall have.
 
     The space has passed `check_space`.
@@ -70,7 +70,6 @@ def run_study(config: StudyConfig, display: Display) -> StudyResult:
     task_builder(config.task)
     build_sampler(config.sampler, config.seed)
     tracker = config.tracker()
-    executor = config.executor()
     with open_store(
         config.folder,
         objectives=config.objectives,

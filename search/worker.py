@@ -15,7 +15,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from compressors.base import InfeasibleError
 from search.errors import ConfigError
 from search.files import write_atomically
 
@@ -78,6 +77,9 @@ def _call(
     function: str, payload: Mapping[str, Any], lifeline: Lifeline
 ) -> tuple[str, dict[str, Any] | None, str]:
     """Run the function; return the kind of outcome, the result as plain data, and the error."""
+    # Here, since the driver reads this module too and does without torch for as long as it can.
+    from compressors.base import InfeasibleError
+
     try:
         module, _, name = function.partition(":")
         result = getattr(importlib.import_module(module), name)(payload, lifeline.hold_machine)

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,10 +55,10 @@ def one_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 
 
 @pytest.fixture(scope="session")
-def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def user_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's own folder, outside the repository, with a model and its one YAML."""
     folder = tmp_path_factory.mktemp("user")
     (folder / "user_model.py").write_text(USER_MODEL)
     (folder / "my_conf" / "task").mkdir(parents=True)
     (folder / "my_conf" / "task" / "mine.yaml").write_text(USER_YAML)
-    yield folder
+    return folder

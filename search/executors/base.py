@@ -40,6 +40,10 @@ class Executor(Protocol):
     ordered: bool
     """Whether the driver waits, before it asks for trial k, until trial k - slots has ended."""
 
+    def prepare(self) -> None:
+        """Get ready in the background, before the first job."""
+        ...
+
     @property
     def slots(self) -> int:
         """How many jobs may run at once."""

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from dataclasses import dataclass, field
-from multiprocessing import connection
+from multiprocessing import connection, forkserver
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from typing import Any, cast
@@ -91,6 +91,11 @@ class LocalExecutor:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ConfigError(f"executor.{name} must be above 0 or null, got {value!r}")
+
+    def prepare(self) -> None:
+        """Start the server that jobs are forked from, which then imports what they need."""
+        if _context().get_start_method() == "forkserver":
+            forkserver.ensure_running()
 
     @property
     def slots(self) -> int:
@@ -199,7 +204,7 @@ def _context() -> BaseContext:
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["search.trial"])
+        context.set_forkserver_preload(["search.preload"])
     return context
 
 
