@@ -1,1 +1,31 @@
 """The study: it samples recipes, runs them, measures what would ship and keeps the front."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from search.result import StudyResult
+
+
+def run_study(*overrides: str, config_dir: str | Path | None = None) -> "StudyResult":
+    """Launch a study or go on with it, as `paredown search` does.
+
+    A script that calls this keeps the call under `if __name__ == "__main__"`, since every trial
+    runs in a process of its own.
+
+    Arguments:
+        overrides: as on the command line, `"task=digits", "trials=20"`.
+        config_dir: a folder of your own configurations.
+
+    Raises:
+        ConfigError: the configuration cannot run; nothing was started.
+        StudyError: another process runs the study, or it was begun otherwise, or the task fails.
+    """
+    from search.check_space import check_space
+    from search.compose import compose_search
+    from search.display import Display
+    from search.study import run_study as run
+
+    config = compose_search(overrides, Path(config_dir) if config_dir else None)
+    check_space(config.space)
+    return run(config, config.executor(), Display())

@@ -14,8 +14,9 @@ from search.executors.base import Executor
 from search.export import export_trial
 from search.recipe import read_recipe
 from search.report import front_table
+from search.result import StudyResult, baseline_of, draw, study_result
 from search.store import read_store
-from search.study import StudyResult, baseline_of, draw, run_study, study_result
+from search.study import run_study
 from search.task import load_task
 from search.trial import LatencySettings, evaluate_recipe, measure_baseline
 

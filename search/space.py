@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -172,6 +172,11 @@ class Space:
             excluded |= set(members) - {choice}
         return [step for name, step in self.steps.items() if name not in excluded]
 
+    def without(self, names: Collection[str]) -> "Space":
+        """Return the space without some steps, and without the choices that then hold no step."""
+        steps = {name: step for name, step in self.steps.items() if name not in names}
+        return Space(steps=steps, choices=_present(self.choices, steps))
+
     def recipe(self, params: Mapping[str, Value], seed: int) -> Recipe:
         """Return the recipe of these parameters; steps that they leave inactive are dropped."""
         steps = []
@@ -211,17 +216,24 @@ def parse_space(steps: Mapping[str, Any], choices: Mapping[str, Any]) -> Space:
 def _parse_choices(
     choices: Mapping[str, Any], steps: Mapping[str, StepSpace]
 ) -> dict[str, tuple[str, ...]]:
-    """Keep of each choice the members whose steps were not dropped from the recipe."""
-    kept = {}
+    """Check the choices; members whose steps were dropped from the recipe are left out."""
     for name, members in choices.items():
         if not isinstance(members, list) or not members or len(set(members)) < len(members):
             raise ConfigError(f"choices.{name} must list distinct steps or '{NONE}', got {members}")
         if name in steps:
             raise ConfigError(f"choices.{name} has the name of a step; give the choice another")
-        present = tuple(member for member in members if member in steps or member == NONE)
-        if set(present) - {NONE}:
-            kept[name] = present
-    return kept
+    return _present(choices, steps)
+
+
+def _present(
+    choices: Mapping[str, Sequence[str]], steps: Mapping[str, StepSpace]
+) -> dict[str, tuple[str, ...]]:
+    """Keep of each choice what is there, and the choices that still hold a step."""
+    kept = {
+        name: tuple(member for member in members if member in steps or member == NONE)
+        for name, members in choices.items()
+    }
+    return {name: members for name, members in kept.items() if set(members) - {NONE}}
 
 
 def _parse_step(name: str, node: Any) -> StepSpace:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from compressors.base import Inputs
+from compressors.base import InfeasibleError, Inputs
 from search.artefact import Artefact, predictor, write_artefact
 from search.counts import Census, MeasurementError, achieved, census, count_macs
 from search.errors import ConfigError
@@ -178,9 +178,23 @@ def _figures(
 
 
 def prepare_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
-    """Measure the baseline; the first job of a study. Returns its figures and direction."""
-    baseline = measure_baseline(_task(payload), Path(payload["baseline"]))
-    return {"figures": dict(baseline.figures), "maximize": baseline.maximize}
+    """Measure the baseline and try each step on it; the first job of a study.
+
+    Returns the baseline's figures and direction, and by step why it cannot act on this model.
+    """
+    task = _task(payload)
+    baseline = measure_baseline(task, Path(payload["baseline"]))
+    infeasible = {}
+    for name, recipe in payload["anchors"].items():
+        try:
+            compress(recipe_from_data(recipe), task)
+        except InfeasibleError as reason:
+            infeasible[name] = str(reason)
+    return {
+        "figures": dict(baseline.figures),
+        "maximize": baseline.maximize,
+        "infeasible": infeasible,
+    }
 
 
 def trial_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:

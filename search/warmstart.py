@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from compressors.base import Compressor, Kind
-from search.recipe import build_step, values_of
+from search.recipe import Recipe, Step, build_step, values_of
 from search.record import Value
 from search.space import NONE, Space, StepSpace
 
@@ -35,6 +35,18 @@ def first_trials(space: Space) -> list[FirstTrial]:
         params = _params(space, inactive, acting)
         trials.append(FirstTrial(label=f"anchor:{name}", params=params))
     return trials
+
+
+def anchors(space: Space) -> dict[str, Recipe]:
+    """Return for each step that acts at its anchor the recipe of this step alone."""
+    alone = {}
+    for name, step in space.steps.items():
+        values = {f: span.middle() for f, span in step.ranges.items()}
+        compressor = build_step(name, step.target, {**step.fixed, **values})
+        if compressor.active and compressor.kind is not Kind.RECOVERS:
+            only = Step(name=name, target=step.target, values=values_of(compressor))
+            alone[name] = Recipe(steps=(only,), seed=0)
+    return alone
 
 
 def _inactive(step: StepSpace) -> Compressor:

@@ -135,6 +135,14 @@ def test_a_dropped_step_leaves_its_choice():
     assert only.choices == {"encode": ("none", "share")}
 
 
+def test_a_space_without_a_step_is_the_space_parsed_without_it():
+    whole = space()
+    rest = whole.without(["share", "prune"])
+    assert list(rest.steps) == ["sparsify", "distil", "quantize"]
+    assert rest.choices == {"encode": ("none", "quantize")}
+    assert whole.without(["share", "quantize"]).choices == {}
+
+
 def test_a_choice_of_one_is_not_sampled():
     steps = {"share": {"_target_": SHARE, "clusters": 8}}
     forced = parse_space(steps, {"encode": ["share"]})

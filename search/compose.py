@@ -1,0 +1,36 @@
+"""Composing a search's configuration from Python, without Hydra's command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from search.conf_folder import conf_folder
+from search.config import StudyConfig, check_additions, study_config
+from search.errors import ConfigError
+
+
+def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None) -> StudyConfig:
+    """Return the checked configuration that overrides make of `conf/search.yaml`.
+
+    Arguments:
+        overrides: Hydra's, as on the command line.
+        config_dir: a folder whose groups join those of `conf/`.
+
+    Raises:
+        ConfigError: an override, an option or a value does not fit.
+    """
+    own = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
+    try:
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            composed = compose("search", [*overrides, *own], return_hydra_config=True)
+    except HydraException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    choices = composed.hydra.runtime.choices
+    check_additions(overrides, choices)
+    plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    resolved = cast(dict[str, Any], OmegaConf.to_container(plain, resolve=True))
+    return study_config(resolved, choices["task"])

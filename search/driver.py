@@ -1,0 +1,285 @@
+"""The loop of a study: ask for recipes, have them evaluated, tell what was measured."""
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search.config import StudyConfig
+from search.description import last_line
+from search.display import Display
+from search.errors import ConfigError, StudyError
+from search.executors.base import Executor, Job, Outcome
+from search.executors.local import read_outcome
+from search.files import write_atomically
+from search.front import pareto_front
+from search.proposal import Proposer
+from search.recipe import Recipe
+from search.record import TrialRecord
+from search.report import write_tables
+from search.result import StudyResult, draw, study_result
+from search.space import Space
+from search.store import Plan, Store
+from search.tracking import Mirror
+from search.warmstart import anchors, first_trials
+from search.worker import LOG, OUTCOME
+
+_PREPARE = -1
+_REFRESH_SECONDS = 0.5
+
+
+@dataclass(kw_only=True)
+class Driver:
+    """One run of a study: the only process that writes its journal and its mirrors."""
+
+    config: StudyConfig
+    store: Store
+    executor: Executor
+    mirror: Mirror
+    display: Display
+    space: Space
+    """The configuration's space, without the steps that cannot act on the task's model."""
+    baseline: Mapping[str, float] = field(default_factory=dict)
+    open: dict[int, Plan] = field(default_factory=dict)
+    """By number, the trials that were asked for and not told."""
+    ended: dict[int, Outcome] = field(default_factory=dict)
+    """By number, how open trials ended that wait to be told."""
+
+    def run(self) -> StudyResult:
+        """Measure the baseline, run the missing trials, score the front on the test set."""
+        self._measure_baseline()
+        self._run_trials()
+        self._score_front()
+        return self.report("FINISHED")
+
+    def _measure_baseline(self) -> None:
+        """Have the baseline written and measured, which also tries out the user's task."""
+        job = Job(
+            key=_PREPARE,
+            function="search.trial:prepare_job",
+            payload=self._payload()
+            | {"anchors": {n: r.to_data() for n, r in anchors(self.config.space).items()}},
+            folder=self.config.folder / "baseline",
+        )
+        with self.display.status("building the task and measuring the baseline"):
+            self.executor.submit(job)
+            outcome = self._wait()[0][1]
+        if outcome.kind == "refused":
+            raise ConfigError(outcome.error)
+        if outcome.result is None:
+            reason = f"{outcome.kind}: {last_line(outcome.error)}"
+            raise StudyError(f"the task cannot be built; {reason}; see {job.folder / LOG}")
+        check_direction(self.config.objectives, maximize=outcome.result["maximize"])
+        for name, reason in outcome.result["infeasible"].items():
+            self.display.say(f"step '{name}' is left out: {reason}")
+        self.space = self.config.space.without(outcome.result["infeasible"])
+        if not self.space.steps:
+            raise ConfigError("no step of the recipe can act on this model")
+        self.store.keep_identity(self.config.identity())
+        self.baseline = outcome.result["figures"]
+
+    def _run_trials(self) -> None:
+        """Keep the executor busy until no trial is missing.
+
+        With an ordered executor trials are told in order of number and trial k is asked for only
+        when trial k - slots is told, so that no proposal depends on which worker was faster.
+        """
+        began = time.monotonic()
+        waiting = self.store.unfinished()
+        self._mirror()
+        with self.display.progress(total=self.config.trials, done=len(self.store.records())):
+            while True:
+                while len(self.open) < self.executor.slots:
+                    plan = waiting.pop(0) if waiting else self._ask(time.monotonic() - began)
+                    if plan is None:
+                        break
+                    self._start(plan)
+                if not self.open:
+                    return
+                if not self._tell_ended():
+                    self.ended |= {job.key: outcome for job, outcome in self._wait()}
+
+    def _wait(self) -> list[tuple[Job, Outcome]]:
+        """Wait until at least one job ends."""
+        while not (ended := self.executor.wait(_REFRESH_SECONDS)):
+            self.display.refresh()
+        return ended
+
+    def _ask(self, seconds: float) -> Plan | None:
+        """Ask for the next trial and write it down; None if no further one shall start."""
+        trials = self.store.trials()
+        number = len(trials)
+        limit = self.config.timeout
+        if number >= self.config.trials or (limit is not None and seconds > limit):
+            return None
+        first = first_trials(self.space)
+        proposer = Proposer(
+            space=self.space,
+            objectives=self.config.objectives,
+            sampler=self.config.sampler,
+            seed=self.config.seed,
+        )
+        seen = {trial.user_attrs["plan"]["recipe_hash"] for trial in trials}
+        label, proposal = "sampled", None
+        if number < len(first):
+            label = first[number].label
+            proposal = proposer.fixed(number, trials, first[number].params)
+            if label == "baseline":
+                # Whatever the configuration fixes, trial 0 is the uncompressed model.
+                proposal = replace(proposal, recipe=Recipe(steps=(), seed=proposal.recipe.seed))
+        if proposal is None or proposal.recipe.hash in seen:
+            label, proposal = "sampled", proposer.propose(number, trials, seen)
+        if proposal is None:
+            self.display.say(f"the space holds no further recipe: {number} trials tried them all")
+            return None
+        plan = Plan(
+            number=number,
+            label=label,
+            seed=proposal.recipe.seed,
+            params=proposal.params,
+            recipe=proposal.recipe.to_data(),
+            recipe_hash=proposal.recipe.hash,
+        )
+        self.store.add(plan, proposal.distributions, proposal.system_attrs)
+        return plan
+
+    def _start(self, plan: Plan) -> None:
+        """Start a trial, unless its worker outlived an earlier driver and left its outcome."""
+        self.open[plan.number] = plan
+        with write_atomically(self.config.trial_folder(plan.number) / "recipe.yaml") as file:
+            file.write(yaml.safe_dump(dict(plan.recipe), sort_keys=False).encode())
+        job = Job(
+            key=plan.number,
+            function="search.trial:trial_job",
+            payload=self._payload()
+            | {"recipe": plan.recipe, "folder": str(self.config.trial_folder(plan.number))},
+            folder=self.config.trial_folder(plan.number),
+        )
+        if (job.folder / OUTCOME).exists():
+            self.ended[plan.number] = read_outcome(job)
+        else:
+            self.executor.submit(job)
+
+    def _tell_ended(self) -> bool:
+        """Tell the trials that ended: if the executor is ordered, not before an earlier one.
+
+        Returns whether there were any.
+        """
+        told = False
+        for number in sorted(self.open):
+            if number in self.ended:
+                plan = self.open.pop(number)
+                record = self._record(plan, self.ended.pop(number))
+                self.store.tell(record)
+                told = True
+                self.display.trial(record, self.baseline)
+                if plan.label == "baseline" and record.outcome != "ok":
+                    raise StudyError(f"the baseline's own trial failed: {last_line(record.error)}")
+            elif self.executor.ordered:
+                break
+        if told:
+            self._mirror()
+        return told
+
+    def _record(self, plan: Plan, outcome: Outcome) -> TrialRecord:
+        """Join what was asked for and what came of it."""
+        result: Mapping[str, Any] = outcome.result or {"metrics": {}, "verdict": ""}
+        seconds = {"seconds": outcome.finished - outcome.started} if result["metrics"] else {}
+        metrics = {**result["metrics"], **seconds}
+        violations = {str(c): c.violation(metrics) for c in self.config.constraints if metrics}
+        return TrialRecord(
+            number=plan.number,
+            outcome=outcome.kind,
+            label=plan.label,
+            seed=plan.seed,
+            params=plan.params,
+            recipe=plan.recipe,
+            recipe_hash=plan.recipe_hash,
+            metrics=metrics,
+            verdict=result["verdict"],
+            violations=violations,
+            error=outcome.error,
+            started=outcome.started,
+            finished=outcome.finished,
+        )
+
+    def _score_front(self) -> None:
+        """Score the members of the final front and the baseline on the test set, each once."""
+        records = self.store.records()
+        members = {0, *(r.number for r in pareto_front(records, self.config.objectives))}
+        missing = [
+            r.number for r in records if r.number in members and "test_score" not in r.metrics
+        ]
+        total = len(missing)
+        under_way: set[int] = set()
+        with self.display.status(f"scoring {total} members of the front on the test set"):
+            while missing or under_way:
+                while missing and len(under_way) < self.executor.slots:
+                    number = missing.pop(0)
+                    under_way.add(number)
+                    self.executor.submit(self._test_job(number))
+                for job, outcome in self._wait():
+                    under_way.remove(job.key)
+                    if outcome.result is None:
+                        raise StudyError(f"trial {job.key} has no test score: {outcome.error}")
+                    figures = {f"test_{name}": value for name, value in outcome.result.items()}
+                    self.store.keep_test(job.key, figures)
+
+    def _test_job(self, number: int) -> Job:
+        folder = self.config.trial_folder(number)
+        artefact = (self.config.folder / "baseline" if number == 0 else folder) / "model.onnx"
+        payload = self._payload() | {"artefact": str(artefact), "split": "test"}
+        return Job(
+            key=number, function="search.trial:score_job", payload=payload, folder=folder / "test"
+        )
+
+    def _payload(self) -> dict[str, Any]:
+        """Return what every job needs: the task, the baseline's folder, how to measure."""
+        return {
+            "task": self.config.task,
+            "baseline": str(self.config.folder / "baseline"),
+            "latency": self.config.latency,
+            "torch_threads": max(1, (os.cpu_count() or 1) // self.executor.slots),
+        }
+
+    def _mirror(self) -> StudyResult:
+        """Bring tables and tracker up to date and drop model files that left the front."""
+        result = study_result(self.config, self.store.records())
+        numbers = [record.number for record in result.front]
+        for record in result.records:
+            if record.number not in numbers:
+                remove_model(self.config.trial_folder(record.number))
+        write_tables(result.frame, self.config.folder)
+        self.mirror.sync(result.records, numbers, result.history)
+        return result
+
+    def report(self, status: str) -> StudyResult:
+        """Write tables and pictures and close the mirror, as far as there is something to show."""
+        result = self._mirror()
+        files = [*write_tables(result.frame, self.config.folder), *draw(self.config, result)]
+        self.mirror.finish(files, status=status)
+        return replace(result, links=self.mirror.links())
+
+
+def check_direction(objectives: Mapping[str, str], *, maximize: bool) -> None:
+    """Check that the study drives the score the way the task calls better.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    wanted = "maximize" if maximize else "minimize"
+    if objectives.get("score", wanted) != wanted:
+        raise ConfigError(
+            f"objectives.score is '{objectives['score']}', but the task's score is better when "
+            f"{'higher' if maximize else 'lower'}; set objectives.score={wanted}"
+        )
+
+
+def remove_model(folder: Path) -> None:
+    """Delete a trial's model files; its recipe makes them again."""
+    for name in ("model.onnx", "model.packed"):
+        (folder / name).unlink(missing_ok=True)

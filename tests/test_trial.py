@@ -1,0 +1,164 @@
+"""A recipe replayed, a compressor of one's own, and the figures of a trial."""
+
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from search.check_space import check_space
+from search.errors import ConfigError
+from search.recipe import Recipe, Step
+from search.space import parse_space
+from search.task import EvaluatedTask, load_task
+from search.trial import Baseline, LatencySettings, evaluate_recipe, measure_baseline
+from search.warmstart import first_trials
+
+SETTINGS = LatencySettings(batch_size=1, threads=1, rounds=3)
+COMPRESSOR = '''
+"""Rounds every weight to a few decimals; a compressor in one file."""
+
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from compressors.base import InfeasibleError, Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rounding:
+    kind: ClassVar[Kind] = Kind.MASKS_WEIGHTS
+
+    decimals: int | None = None
+
+    def __post_init__(self):
+        if self.decimals is not None and not 0 <= self.decimals <= 6:
+            raise ValueError(f"decimals must be in [0, 6], got {self.decimals}")
+
+    @property
+    def active(self):
+        return self.decimals is not None
+
+    def __call__(self, model, task):
+        rounded = deepcopy(model)
+        with torch.no_grad():
+            for weight in rounded.parameters():
+                weight.copy_(weight.round(decimals=self.decimals))
+        return rounded
+'''
+YAML = """
+_target_: rounding.Rounding
+decimals: {_suggest_: int, low: 0, high: 3, anchor: 1}
+"""
+
+
+@pytest.fixture
+def task(user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluatedTask:
+    monkeypatch.syspath_prepend(user_folder)
+    return load_task({"_target_": "user_model.Task"}, tmp_path / "baseline")
+
+
+@pytest.fixture
+def baseline(task: EvaluatedTask, tmp_path: Path) -> Baseline:
+    return measure_baseline(task, tmp_path / "baseline")
+
+
+def chain() -> Recipe:
+    prefix = "compressors."
+    steps = [
+        ("prune", "channel_pruning.ChannelPruning", {"ratio": 0.25}),
+        ("sparsify", "weight_pruning.WeightPruning", {"ratio": 0.5}),
+        ("distil", "distillation.Distillation", {"epochs": 2, "temperature": 2.0}),
+        ("share", "weight_sharing.WeightSharing", {"clusters": 8}),
+    ]
+    return Recipe(
+        steps=tuple(Step(name=n, target=prefix + t, values=v) for n, t, v in steps), seed=5
+    )
+
+
+def test_a_recipe_replayed_gives_equal_figures(
+    task: EvaluatedTask, baseline: Baseline, tmp_path: Path
+) -> None:
+    torch.manual_seed(1)
+    first = evaluate_recipe(chain(), task, baseline, tmp_path / "a", SETTINGS, nullcontext)
+    torch.manual_seed(2)
+    again = evaluate_recipe(chain(), task, baseline, tmp_path / "b", SETTINGS, nullcontext)
+    timed = {"latency_ms", "latency_ratio", "latency_spread"}
+    assert {n: v for n, v in first.metrics.items() if n not in timed} == {
+        n: v for n, v in again.metrics.items() if n not in timed
+    }
+    for name in ("model.onnx", "model.packed"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_requested_and_achieved_shares_are_both_there(
+    task: EvaluatedTask, baseline: Baseline, tmp_path: Path
+) -> None:
+    metrics = evaluate_recipe(chain(), task, baseline, tmp_path, SETTINGS, nullcontext).metrics
+    # A quarter of 24 hidden nodes in two layers; the two outputs stay.
+    assert metrics["achieved/prune/channels_removed"] == pytest.approx(12 / 50)
+    kept = 12 * 18 + 18 + 18 * 18 + 18 + 18 * 2 + 2
+    assert metrics["parameters"] == kept
+    zeros = (12 * 18) // 2 + (18 * 18) // 2 + (18 * 2) // 2
+    assert metrics["achieved/sparsify/zeros"] == pytest.approx(zeros / kept)
+    assert metrics["size_ratio"] == metrics["size_bytes"] / baseline.figures["run_bytes"]
+
+
+def test_a_compressor_takes_one_file_and_one_yaml(
+    task: EvaluatedTask, baseline: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from omegaconf import OmegaConf
+
+    (tmp_path / "rounding.py").write_text(COMPRESSOR)
+    monkeypatch.syspath_prepend(tmp_path)
+    node = OmegaConf.to_container(OmegaConf.create(YAML))
+    space = parse_space({"round": node}, {})
+    check_space(space)
+    anchor = first_trials(space)[1]
+    recipe = space.recipe(anchor.params, seed=0)
+    found = evaluate_recipe(recipe, task, baseline, tmp_path / "trial", SETTINGS, nullcontext)
+    assert found.verdict.startswith("size gain")
+    expected = sum(int(w.round(decimals=1).count_nonzero()) for w in task.baseline.parameters())
+    assert found.metrics["nonzeros"] == expected
+    del sys.modules["rounding"]
+
+
+def test_another_model_than_the_measured_one_is_refused(
+    task: EvaluatedTask, baseline: Baseline, tmp_path: Path
+) -> None:
+    with torch.no_grad():
+        next(task.baseline.parameters()).add_(1)
+    with pytest.raises(ConfigError, match="differs from the one measured"):
+        measure_baseline(task, tmp_path / "baseline")
+
+
+def test_the_baseline_is_not_changed_by_a_trial(
+    task: EvaluatedTask, baseline: Baseline, tmp_path: Path
+) -> None:
+    before = [weight.clone() for weight in task.baseline.parameters()]
+    evaluate_recipe(chain(), task, baseline, tmp_path, SETTINGS, nullcontext)
+    pairs = zip(before, task.baseline.parameters(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert not any(module.training for module in task.baseline.modules())
+
+
+def test_a_model_without_a_finite_output_is_refused_at_once(tmp_path: Path) -> None:
+    model = nn.Linear(3, 2)
+    with torch.no_grad():
+        model.weight.fill_(float("nan"))
+    sys.modules["broken"] = type(sys)("broken")
+    sys.modules["broken"].make = lambda: {  # type: ignore[attr-defined]
+        "model": model,
+        "train": [(torch.zeros(4, 3), torch.zeros(4).long())],
+        "validation": [],
+        "test": [],
+        "loss": nn.functional.cross_entropy,
+        "score": lambda outputs, targets: outputs[:, 0],
+    }
+    with pytest.raises(ConfigError, match="outputs on the task's example are not finite"):
+        load_task({"_target_": "broken.make"}, tmp_path)
+    del sys.modules["broken"]
