@@ -14,11 +14,11 @@ from torch.nn.utils.parametrize import remove_parametrizations
 from compressors.base import Inputs, Task, run
 from compressors.coding import CodedWeight, coded_weights
 from compressors.copying import copy_model
-from search.batch_norm_folding import fold_batch_norms
-from search.onnx_export import export_onnx, feeds, simplify
-from search.onnx_quantization import integer_operators, quantise_onnx
-from search.packing import pack
-from search.runtime import predictor as predictor
+from search.onnx_form.batch_norm_folding import fold_batch_norms
+from search.onnx_form.export import export_onnx, feeds, simplify
+from search.onnx_form.quantization import integer_operators, quantise_onnx
+from search.onnx_form.runtime import predictor as predictor
+from search.packed_form.packing import pack
 
 RUN_FORM = "model.onnx"
 SHIP_FORM = "model.packed"
@@ -40,7 +40,7 @@ class Artefact:
     run_path: Path
     """The ONNX file, which ONNX Runtime executes without our code."""
     ship_path: Path
-    """The packed file, from which `search.unpack` gives the ONNX file back, byte for byte."""
+    """The packed file, from which `unpack` gives the ONNX file back, byte for byte."""
     run_bytes: int
     size_bytes: int
     """Bytes of the packed file."""

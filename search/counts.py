@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from compressors.base import Inputs, run
 from compressors.copying import copy_model
-from search.onnx_export import feeds, without_fast_path
+from search.onnx_form.export import feeds, without_fast_path
 
 
 class MeasurementError(RuntimeError):

@@ -1,5 +1,7 @@
 """What the terminal shows of a study while it runs: a line a trial and a progress bar."""
 
+import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -19,12 +21,14 @@ from rich.status import Status
 from search.description import describe, last_line
 from search.record import TrialRecord
 
+PIPE_COLUMNS = 120
+
 
 @dataclass(kw_only=True)
 class Display:
     """The terminal; where output goes to a file or a pipe, it has the lines and no bar."""
 
-    console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
+    console: Console = field(default_factory=lambda: _console())
     _progress: Progress | None = None
     _task: TaskID | None = None
 
@@ -92,6 +96,12 @@ def measured_line(record: TrialRecord, baseline: Mapping[str, float]) -> str:
         f"{metrics['size_bytes'] / 1000:>8.1f} {smaller:>7}  {metrics['latency_ratio']:>6.2f}x  "
         f"{verdict:<22}  {describe(record)}"
     )
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal, or wide enough for tables where there is none."""
+    terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, soft_wrap=True, width=None if terminal else PIPE_COLUMNS)
 
 
 @contextmanager

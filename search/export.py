@@ -13,7 +13,6 @@ from typing import Any
 
 import yaml
 
-from search import unpack
 from search.artefact import predictor
 from search.code_version import code_version
 from search.config import StudyConfig, read_config
@@ -21,6 +20,7 @@ from search.errors import StudyError
 from search.front import pareto_front
 from search.metrics import Score, evaluate
 from search.model_card import model_card
+from search.packed_form import unpack
 from search.recipe import recipe_from_data
 from search.record import TrialRecord
 from search.selection import select

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from compressors.base import Inputs
-from search.onnx_export import OUTPUT, feeds
-from search.runtime import open_session
+from search.onnx_form.export import OUTPUT, feeds
+from search.onnx_form.runtime import open_session
 
 READING_SECONDS = 0.003
 """A reading repeats the call until it takes this long, far above the clock's resolution."""

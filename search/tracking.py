@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from search.mlflow_mirror import MlflowMirror
+from search.mlflow_mirror.mirror import MlflowMirror
 from search.record import TrialRecord
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 from search.errors import ConfigError
-from search.mlflow_client import TrackingError
-from search.mlflow_links import links_of_studies
+from search.mlflow_mirror.client import TrackingError
+from search.mlflow_mirror.links import links_of_studies
 from search.tracking import database_path, default_uri
 
 START_TIMEOUT_S = 120.0

@@ -14,7 +14,7 @@ from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from search.artefact import ArtefactError, bake, predictor, write_artefact
-from search.unpack import unpack
+from search.packed_form.unpack import unpack
 from tests.zoo import NETS, toy_task
 
 COMPRESSIONS = {

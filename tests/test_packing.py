@@ -8,11 +8,11 @@ import pytest
 from onnx import helper, numpy_helper
 
 from compressors.coding import CodedWeight
-from search import unpack as unpack_file
-from search.coded_rows import CodedRows
-from search.packing import pack
-from search.symbol_coding import Writer, entropy_encode, pack_bits, scale_frequencies
-from search.unpack import PackedFileError, Reader, entropy_decode, unpack, unpack_bits
+from search.packed_form import unpack as unpack_file
+from search.packed_form.coded_rows import CodedRows
+from search.packed_form.packing import pack
+from search.packed_form.symbol_coding import Writer, entropy_encode, pack_bits, scale_frequencies
+from search.packed_form.unpack import PackedFileError, Reader, entropy_decode, unpack, unpack_bits
 
 ROWS, COLUMNS = 100, 1000
 

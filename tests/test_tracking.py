@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from search.errors import ConfigError
-from search.mlflow_client import TrackingError, connect, shown
+from search.mlflow_mirror.client import TrackingError, connect, shown
 from search.record import TrialRecord
 from search.tracking import MlflowTracker, NoTracker, default_uri
 from search.ui import serve

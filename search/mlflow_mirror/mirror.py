@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import yaml
 
 from search.description import describe, last_line
-from search.mlflow_client import connect, one_line_errors
-from search.mlflow_links import study_links
-from search.mlflow_study import (
+from search.mlflow_mirror.client import connect, one_line_errors
+from search.mlflow_mirror.links import study_links
+from search.mlflow_mirror.study import (
     all_runs,
     experiment_id_of,
     keep_views,
     parent_run,
     shared_tags,
 )
-from search.mlflow_views import study_views
+from search.mlflow_mirror.views import study_views
 from search.record import TrialRecord
 
 if TYPE_CHECKING:

@@ -4,8 +4,8 @@ import json
 from collections.abc import Mapping, Sequence
 from urllib.parse import quote, urlencode
 
-from search.mlflow_client import connect, one_line_errors
-from search.mlflow_views import view_key
+from search.mlflow_mirror.client import connect, one_line_errors
+from search.mlflow_mirror.views import view_key
 
 MODE = {"workflowType": "machine_learning"}
 """Without it a fresh browser profile opens the view made for prompts and traces."""

@@ -13,9 +13,9 @@ import onnx
 from numpy.typing import NDArray
 
 from compressors.coding import CodedWeight
-from search.coded_rows import CodedRows, CodedTensor
-from search.symbol_coding import Writer
-from search.unpack import CODED, MAGIC, PLANES, RANGE, RAW, SPARSE, TABLE, unpack
+from search.packed_form.coded_rows import CodedRows, CodedTensor
+from search.packed_form.symbol_coding import Writer
+from search.packed_form.unpack import CODED, MAGIC, PLANES, RANGE, RAW, SPARSE, TABLE, unpack
 
 MIN_TENSOR_BYTES = 16
 """Smaller tensors stay among the literal bytes."""

@@ -5,7 +5,7 @@ import lzma
 import numpy as np
 from numpy.typing import NDArray
 
-from search.unpack import (
+from search.packed_form.unpack import (
     BITS,
     BYTES,
     CONSTANT,

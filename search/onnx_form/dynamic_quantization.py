@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from search.coded_rows import CodedTensor
+from search.packed_form.coded_rows import CodedTensor
 
 WEIGHT_INPUTS = {"MatMul": (1,), "Gemm": (1,), "LSTM": (1, 2), "Gather": (0,)}
 """Operators that can be quantised, and which of their inputs are weights."""

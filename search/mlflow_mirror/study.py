@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from search.code_version import code_version
-from search.mlflow_client import TrackingError
+from search.mlflow_mirror.client import TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -16,7 +16,7 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.calibrate import create_calibrator
 
-from search.coded_rows import CodedTensor
+from search.packed_form.coded_rows import CodedTensor
 
 FOLLOWERS = ("Relu", "Clip", "Add", "MaxPool", "GlobalAveragePool")
 """Operators between quantised convolutions that stay in integers."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from compressors.base import Inputs
-from search.onnx_export import OUTPUT, feeds
+from search.onnx_form.export import OUTPUT, feeds
 
 
 def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:

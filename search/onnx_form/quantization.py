@@ -8,10 +8,10 @@ import onnx
 from onnx import numpy_helper
 
 from compressors.coding import CodedWeight
-from search import dynamic_quantization
-from search.coded_rows import CodedRows, CodedTensor
-from search.dynamic_quantization import quantise_dynamic
-from search.static_quantization import Feeds, quantise_static
+from search.onnx_form import dynamic_quantization
+from search.onnx_form.dynamic_quantization import quantise_dynamic
+from search.onnx_form.static_quantization import Feeds, quantise_static
+from search.packed_form.coded_rows import CodedRows, CodedTensor
 
 WEIGHT_INPUTS = {**dynamic_quantization.WEIGHT_INPUTS, "Conv": (1,)}
 

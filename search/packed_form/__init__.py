@@ -1,0 +1,1 @@
+"""The ship form of an artefact: the same file, packed without loss."""
