@@ -90,7 +90,7 @@ def measured_line(record: TrialRecord, baseline: Mapping[str, float]) -> str:
     """Return the figures of a measured trial in the columns of `HEADER`."""
     metrics = record.metrics
     smaller = f"{baseline['run_bytes'] / metrics['size_bytes']:.1f}x"
-    verdict = record.verdict if record.feasible else "infeasible"
+    verdict = record.verdict if record.feasible else "breaks a constraint"
     return (
         f"{record.number:>5}  {metrics['score']:>6.4f} {metrics['score_standard_error']:>6.4f}  "
         f"{metrics['size_bytes'] / 1000:>8.1f} {smaller:>7}  {metrics['latency_ratio']:>6.2f}x  "

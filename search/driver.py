@@ -81,6 +81,8 @@ class Driver:
             raise ConfigError("no step of the recipe can act on this model")
         self.store.keep_identity(self.config.identity())
         self.baseline = outcome.result["figures"]
+        if self.baseline["score"] == 0:
+            raise ConfigError("the baseline scores 0, so that no drop from it can be judged")
 
     def _run_trials(self) -> None:
         """Keep the executor busy until no trial is missing.

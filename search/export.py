@@ -97,10 +97,14 @@ def _place_artefact(
 
 def _test_figures(record: TrialRecord, target: Path, task: EvaluatedTask) -> dict[str, float]:
     """Return the test figures: those of the study for a member of its front, else new ones."""
-    if "test_score" in record.metrics:
-        names = ("score", "score_standard_error", "nll")
-        return {name: record.metrics[f"test_{name}"] for name in names}
-    return evaluate(predictor(target / "model.onnx"), task.test, task).figures()
+    kept = _kept_test(record)
+    return kept or evaluate(predictor(target / "model.onnx"), task.test, task).figures()
+
+
+def _kept_test(record: TrialRecord) -> dict[str, float]:
+    """Return the test figures that the study measured of a trial; nothing if it did not."""
+    found = {n: v for n, v in record.metrics.items() if n.startswith("test_")}
+    return {name.removeprefix("test_"): value for name, value in found.items()}
 
 
 def _verify(record: TrialRecord, target: Path, validation: Score) -> None:
@@ -145,6 +149,7 @@ def _evidence(
         "verdict": record.verdict,
         "validation": {n: v for n, v in record.metrics.items() if not n.startswith("test_")},
         "test": dict(test),
+        "baseline_test": _kept_test(records[0]),
         "baseline": dict(baseline.figures),
         "latency": dict(config.latency),
         "recipe": dict(record.recipe),

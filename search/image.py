@@ -96,6 +96,8 @@ def _draw(
 def _draw_rest(
     area: Axes, group: Sequence[TrialRecord], panel: Panel, name: str, colour: str, marker: str
 ) -> None:
+    if not group:
+        return
     across, upward = _points(group, panel)
     area.scatter(across, upward, s=22, c=colour, marker=marker, lw=1, alpha=0.6, label=name)
 

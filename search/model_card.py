@@ -67,9 +67,8 @@ def model_card(evidence: Mapping[str, Any], model: Path) -> str:
 def _rows(evidence: Mapping[str, Any]) -> list[str]:
     base, found, test = evidence["baseline"], evidence["validation"], evidence["test"]
     return [
-        f"| score, test | | {test['score']:.6f} ± {test['score_standard_error']:.6f} |",
-        f"| score, validation | {base['score']:.6f} ± {base['score_standard_error']:.6f} "
-        f"| {found['score']:.6f} ± {found['score_standard_error']:.6f} |",
+        f"| score, test | {_plus_minus(evidence['baseline_test'])} | {_plus_minus(test)} |",
+        f"| score, validation | {_plus_minus(base)} | {_plus_minus(found)} |",
         f"| model.packed, bytes | {base['size_bytes']:.0f} | {found['size_bytes']:.0f} |",
         f"| model.onnx, bytes | {base['run_bytes']:.0f} | {found['run_bytes']:.0f} |",
         f"| latency over the baseline's | 1 | {found['latency_ratio']:.3f} |",
@@ -77,6 +76,12 @@ def _rows(evidence: Mapping[str, Any]) -> list[str]:
         f"| parameters | {base['parameters']:.0f} | {found['parameters']:.0f} |",
         f"| of these not zero | {base['nonzeros']:.0f} | {found['nonzeros']:.0f} |",
     ]
+
+
+def _plus_minus(figures: Mapping[str, float]) -> str:
+    if not figures:
+        return ""
+    return f"{figures['score']:.6f} ± {figures['score_standard_error']:.6f}"
 
 
 def _feeds(path: Path) -> str:
@@ -87,5 +92,5 @@ def _feeds(path: Path) -> str:
         shape = [d.dim_value or "batch" for d in tensor.shape.dim]
         kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
         sizes = ", ".join("1" if size == "batch" else str(size) for size in shape)
-        feeds.append(f'"{node.name}": np.zeros(({sizes},), np.{kind})')
+        feeds.append(f'"{node.name}": np.zeros([{sizes}], np.{kind})')
     return ", ".join(feeds)

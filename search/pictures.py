@@ -101,7 +101,7 @@ def quality_window(
     ]
     low, high = min(near), max(near)
     room = max(high - low, 0.01 * max(abs(high), abs(low), 1e-9))
-    return low - 0.45 * room, high + 0.3 * room
+    return low - 0.2 * room, high + 0.1 * room
 
 
 def tally(records: Sequence[TrialRecord], front_numbers: Collection[int]) -> str:

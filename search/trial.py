@@ -92,9 +92,11 @@ def evaluate_recipe(
         latency = measure_latency(
             artefact.run_path, baseline.run_path, task.example, **asdict(settings)
         )
+    drop = baseline.drop(score.value)
     metrics = {
         **_figures(model, task.example, artefact, score),
-        "score_drop": baseline.drop(score.value),
+        "score_drop": drop,
+        "relative_drop": drop / abs(baseline.figures["score"]),
         "size_ratio": artefact.size_bytes / baseline.figures["run_bytes"],
         "latency_ms": latency.latency_ms,
         "latency_ratio": latency.ratio,
