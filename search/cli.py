@@ -1,7 +1,6 @@
 """The command line: `paredown search | export | apply | front | ui`, each with Hydra overrides."""
 
 import os
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,8 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from search.conf_folder import conf_folder
-from search.config import check_additions, existing_study, study_config, unknown_key
+from search.config import existing_study, study_config, unknown_key
 from search.errors import ConfigError, StudyError
+from search.overrides import check_additions, flags_first, rewrite
 
 USAGE = """\
 usage: paredown COMMAND [OVERRIDE ...]
@@ -29,7 +29,6 @@ usage: paredown COMMAND [OVERRIDE ...]
 Overrides are Hydra's: `key=value` or `group=option`; `paredown COMMAND --help` lists them,
 `--config-dir DIR` adds your own configurations, `-m` runs one study for each combination.
 """
-FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -80,40 +79,12 @@ def _run(command: str, arguments: list[str]) -> list[Exception]:
 
 
 def _config_folders(arguments: list[str]) -> list[str]:
-    text = "\n".join(arguments)
-    found = re.findall(r"^(?:--config-dir|-cd)[=\n](.+)$", text, flags=re.MULTILINE)
-    return [str(Path(folder).resolve()) for folder in found]
-
-
-def flags_first(arguments: list[str]) -> list[str]:
-    """Return the arguments with Hydra's flags before the overrides, where alone it reads them."""
-    flags, overrides = [], []
-    rest = iter(arguments)
-    for argument in rest:
-        if not argument.startswith("-"):
-            overrides.append(argument)
-            continue
-        flags.append(argument)
-        if argument in FLAGS_WITH_VALUE:
-            flags += [value for value in [next(rest, None)] if value is not None]
-    return [*flags, *overrides]
-
-
-def rewrite(argument: str) -> str:
-    """Return an argument as Hydra can read it.
-
-    `constraints.METRIC<=BOUND` is no override in Hydra's grammar, a recipe's file must not be
-    taken for an option of the group `recipe`, and a selection needs quotes.
-    """
-    bound = re.fullmatch(r"(\+*)constraints\.([\w/.]+?)\s*([<>]=)\s*(\S+)", argument)
-    if bound:
-        return f"++constraints.{bound[2]}='{bound[3]}{bound[4]}'"
-    key, separator, value = argument.partition("=")
-    if separator and (key == "select" or (key == "recipe" and value.endswith((".yaml", ".yml")))):
-        name = "recipe_file" if key == "recipe" else key
-        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"{name}='{quoted}'"
-    return argument
+    found = []
+    for flag, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, separator, value = flag.partition("=")
+        if name in ("--config-dir", "-cd"):
+            found.append(str(Path(value if separator else following).resolve()))
+    return found
 
 
 def explain(error: Exception) -> str:

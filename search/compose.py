@@ -9,8 +9,9 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from search.conf_folder import conf_folder
-from search.config import StudyConfig, check_additions, study_config
+from search.config import StudyConfig, study_config
 from search.errors import ConfigError
+from search.overrides import check_additions, rewrite
 
 
 def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None) -> StudyConfig:
@@ -23,6 +24,7 @@ def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None
     Raises:
         ConfigError: an override, an option or a value does not fit.
     """
+    overrides = [rewrite(override) for override in overrides]
     own = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
     try:
         with initialize_config_dir(str(conf_folder()), version_base="1.3"):

@@ -1,6 +1,6 @@
 """A composed configuration, checked in two stages: its shape at once, its values with torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -175,25 +175,6 @@ def unknown_key(error: OmegaConfBaseException) -> str:
     close = get_close_matches(str(error.key), known, n=1)
     hint = f"; did you mean '{close[0]}'?" if close and close[0] != error.key else ""
     return f"{error.full_key or error.key}: {message}{hint}"
-
-
-def check_additions(overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
-    """Check the overrides that begin with a plus: they may not invent keys.
-
-    A plus may add an option of a group, a constraint, or an argument of the task's own function;
-    every other key stands in the configurations and needs no plus.
-
-    Raises:
-        ConfigError: an override adds another key; most often it is a typo.
-    """
-    for override in overrides:
-        key = override.lstrip("+").partition("=")[0]
-        added = override.startswith("+") and not override.startswith("++")
-        free = key in choices or "@" in key or key.startswith(("constraints.", "task."))
-        if added and not free:
-            close = get_close_matches(key, list(Schema.__dataclass_fields__), n=1)
-            hint = f"did you mean '{close[0]}'?" if close else "leave out the plus to see the keys"
-            raise ConfigError(f"'+{key}' names no key of the configuration; {hint}")
 
 
 def existing_study(arguments: Mapping[str, Any]) -> Path:

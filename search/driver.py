@@ -167,25 +167,23 @@ class Driver:
             self.executor.submit(job)
 
     def _tell_ended(self) -> bool:
-        """Tell the trials that ended: if the executor is ordered, not before an earlier one.
+        """Tell what ended; if the executor is ordered, one trial at a time and none too early.
 
-        Returns whether there were any.
+        Returns whether anything could be told.
         """
-        told = False
-        for number in sorted(self.open):
-            if number in self.ended:
-                plan = self.open.pop(number)
-                record = self._record(plan, self.ended.pop(number))
-                self.store.tell(record)
-                told = True
-                self.display.trial(record, self.baseline)
-                if plan.label == "baseline" and record.outcome != "ok":
-                    raise StudyError(f"the baseline's own trial failed: {last_line(record.error)}")
-            elif self.executor.ordered:
-                break
-        if told:
+        ready = [number for number in sorted(self.open) if number in self.ended]
+        if self.executor.ordered:
+            ready = [number for number in ready[:1] if number == min(self.open)]
+        for number in ready:
+            plan = self.open.pop(number)
+            record = self._record(plan, self.ended.pop(number))
+            self.store.tell(record)
+            self.display.trial(record, self.baseline)
+            if plan.label == "baseline" and record.outcome != "ok":
+                raise StudyError(f"the baseline's own trial failed: {last_line(record.error)}")
+        if ready:
             self._mirror()
-        return told
+        return bool(ready)
 
     def _record(self, plan: Plan, outcome: Outcome) -> TrialRecord:
         """Join what was asked for and what came of it."""

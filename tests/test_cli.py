@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from search.cli import flags_first, main, rewrite
+from search.cli import main
+from search.overrides import flags_first, rewrite
 
 PAREDOWN = [sys.executable, "-m", "search.cli"]
 ROOT = Path(__file__).parents[1]
 MINE = ["--config-dir", "my_conf", "task=mine"]
-SHORT = ["executor.workers=2", "latency.rounds=4"]
+SHORT = ["executor.workers=2", "latency.rounds=4", "~constraints.relative_drop"]
 
 
 def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
@@ -103,7 +104,8 @@ def test_running_again_adds_only_what_is_missing(swept: Path) -> None:
 
 
 def test_a_study_begun_with_another_space_is_refused(swept: Path) -> None:
-    code, out, err = paredown("search", *MINE, "steps.prune.ratio.high=0.5", folder=swept)
+    narrower = "steps.prune.ratio.high=0.5"
+    code, out, err = paredown("search", *MINE, *SHORT, narrower, folder=swept)
     assert (code, out) == (2, "")
     assert err.count("\n") == 1
     assert "begun with another space" in err
@@ -135,7 +137,7 @@ def test_an_exported_model_runs_without_our_code_and_scores_what_its_card_says(
 
 def test_an_export_whose_file_was_changed_is_refused(swept: Path) -> None:
     frame = pd.read_parquet(swept / "runs" / "mine" / "trials.parquet")
-    number = frame.loc[frame["front"] & (frame["number"] > 0), "number"].iloc[0]
+    number = frame.loc[frame[frame["front"]]["size_bytes"].idxmin(), "number"]
     kept = swept / "runs" / "mine" / "trials" / f"{number:04d}" / "model.onnx"
     whole = kept.read_bytes()
     kept.write_bytes((swept / "runs" / "mine" / "baseline" / "model.onnx").read_bytes())

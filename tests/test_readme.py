@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from search.cli import COMMANDS, flags_first, rewrite
+from search.cli import COMMANDS
+from search.overrides import flags_first, rewrite
 from search.selection import parse
 from tests.test_cli import paredown
 from tests.test_configs import plain

@@ -1,0 +1,61 @@
+"""What a user writes behind the command: arranged and checked before Hydra reads it."""
+
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from search.config import Schema
+from search.errors import ConfigError
+
+FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
+
+
+def flags_first(arguments: list[str]) -> list[str]:
+    """Return the arguments with Hydra's flags before the overrides, where alone it reads them."""
+    flags, overrides = [], []
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        flags.append(argument)
+        if argument in FLAGS_WITH_VALUE:
+            flags += [value for value in [next(rest, None)] if value is not None]
+    return [*flags, *overrides]
+
+
+def rewrite(argument: str) -> str:
+    """Return an argument as Hydra can read it.
+
+    `constraints.METRIC<=BOUND` is no override in Hydra's grammar, a recipe's file must not be
+    taken for an option of the group `recipe`, and a selection needs quotes.
+    """
+    bound = re.fullmatch(r"(\+*)constraints\.([\w/.]+?)\s*([<>]=)\s*(\S+)", argument)
+    if bound:
+        return f"++constraints.{bound[2]}='{bound[3]}{bound[4]}'"
+    key, separator, value = argument.partition("=")
+    if separator and (key == "select" or (key == "recipe" and value.endswith((".yaml", ".yml")))):
+        name = "recipe_file" if key == "recipe" else key
+        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"{name}='{quoted}'"
+    return argument
+
+
+def check_additions(overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
+    """Check the overrides that begin with a plus: they may not invent keys.
+
+    A plus may add an option of a group, a constraint, or an argument of the task's own function;
+    every other key stands in the configurations and needs no plus.
+
+    Raises:
+        ConfigError: an override adds another key; most often it is a typo.
+    """
+    for override in overrides:
+        key = override.lstrip("+").partition("=")[0]
+        added = override.startswith("+") and not override.startswith("++")
+        free = key in choices or "@" in key or key.startswith(("constraints.", "task."))
+        if added and not free:
+            close = get_close_matches(key, list(Schema.__dataclass_fields__), n=1)
+            hint = f"did you mean '{close[0]}'?" if close else "leave out the plus to see the keys"
+            raise ConfigError(f"'+{key}' names no key of the configuration; {hint}")

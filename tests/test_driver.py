@@ -1,0 +1,180 @@
+"""The loop of a study, on an executor that makes figures up and ends jobs in any order."""
+
+import random
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from search.compose import compose_search
+from search.config import StudyConfig
+from search.display import Display
+from search.errors import ConfigError, StudyError
+from search.executors.base import Job, Outcome
+from search.result import StudyResult
+from search.study import run_study
+
+BASE = {"score": 0.9, "size_bytes": 1000.0, "run_bytes": 1100.0, "nll": 0.3}
+
+
+class MadeUp:
+    """Figures that depend on the recipe alone; jobs that end in an order drawn from a seed."""
+
+    def __init__(self, *, slots: int = 3, ordered: bool = True, order: int = 0) -> None:
+        self.slots = slots
+        self.ordered = ordered
+        self.random = random.Random(order)
+        self.running: list[Job] = []
+        self.most = 0
+        self.started: list[int] = []
+        self.kinds: dict[int, str] = {}
+        self.prepared: dict[str, Any] = {"maximize": True, "infeasible": {}}
+        self.interrupt_at = -1
+
+    def prepare(self) -> None:
+        pass
+
+    def submit(self, job: Job) -> None:
+        self.running.append(job)
+        self.most = max(self.most, len(self.running))
+        if job.function.endswith("trial_job"):
+            self.started.append(job.key)
+
+    def wait(self, seconds: float) -> list[tuple[Job, Outcome]]:
+        job = self.running.pop(self.random.randrange(len(self.running)))
+        if job.key == self.interrupt_at and job.function.endswith("trial_job"):
+            raise KeyboardInterrupt
+        result: Mapping[str, Any]
+        if job.function.endswith("prepare_job"):
+            result = {"figures": BASE} | self.prepared
+        elif job.function.endswith("score_job"):
+            result = {"score": 0.8, "score_standard_error": 0.01, "nll": 0.4}
+        else:
+            result = {"metrics": metrics_of(job.payload["recipe"]), "verdict": "size gain"}
+        kind = self.kinds.get(job.key, "ok") if job.function.endswith("trial_job") else "ok"
+        now = time.time()
+        if kind != "ok":
+            return [(job, Outcome(kind=kind, error="made up", started=now, finished=now))]
+        return [(job, Outcome(kind="ok", result=result, started=now, finished=now))]
+
+    def close(self) -> None:
+        self.running.clear()
+
+
+def metrics_of(recipe: Mapping[str, Any]) -> dict[str, float]:
+    steps = recipe["steps"]
+    cut = sum(float(values.get("ratio", 0)) for values in steps.values())
+    score = 0.9 - 0.02 * cut
+    return {
+        "score": score,
+        "score_standard_error": 0.01,
+        "score_drop": 0.9 - score,
+        "relative_drop": (0.9 - score) / 0.9,
+        "size_bytes": 1000.0 / (1 + cut),
+        "run_bytes": 1000.0,
+        "latency_ratio": 1.0,
+        "nll": 0.3,
+    }
+
+
+def config(folder: Path, *overrides: str) -> StudyConfig:
+    fixed = ["objectives=score_size", "tracking=none", f"runs_dir={folder}", "trials=16"]
+    return compose_search([*fixed, *overrides])
+
+
+def run(folder: Path, executor: MadeUp, *overrides: str) -> StudyResult:
+    quiet = Display(console=Console(quiet=True))
+    return run_study(config(folder, *overrides), executor, quiet)
+
+
+def hashes(result: StudyResult) -> list[str]:
+    return [record.recipe_hash for record in result.records]
+
+
+def test_an_ordered_study_does_not_depend_on_who_was_faster(tmp_path: Path) -> None:
+    runs = [run(tmp_path / str(order), MadeUp(order=order)) for order in (1, 2, 3)]
+    assert hashes(runs[0]) == hashes(runs[1]) == hashes(runs[2])
+    assert all(executor_filled == 16 for executor_filled in map(len, map(hashes, runs)))
+
+
+def test_an_interrupted_study_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    whole = run(tmp_path / "whole", MadeUp())
+    broken = MadeUp(order=5)
+    broken.interrupt_at = 11
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "broken", broken)
+    resumed = run(tmp_path / "broken", MadeUp(order=9))
+    assert [r.number for r in resumed.records] == list(range(16))
+    assert hashes(resumed) == hashes(whole)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_all_slots_are_used(ordered: bool, tmp_path: Path) -> None:
+    executor = MadeUp(slots=4, ordered=ordered)
+    run(tmp_path, executor)
+    assert executor.most == 4
+    assert sorted(executor.started) == list(range(16))
+
+
+def test_a_failed_trial_is_kept_and_the_study_goes_on(tmp_path: Path) -> None:
+    executor = MadeUp()
+    executor.kinds = {9: "oom", 10: "crashed", 12: "infeasible"}
+    result = run(tmp_path, executor)
+    assert {r.number: r.outcome for r in result.records if r.outcome != "ok"} == executor.kinds
+    assert len(result.records) == 16
+
+
+def test_a_trial_beyond_a_constraint_is_not_on_the_front(tmp_path: Path) -> None:
+    result = run(tmp_path, MadeUp(), "constraints.score_drop<=0.01")
+    beyond = [r for r in result.records if r.metrics["score_drop"] > 0.01]
+    assert beyond
+    assert not any(record.feasible for record in beyond)
+    assert not {r.number for r in beyond} & {r.number for r in result.front}
+
+
+def test_the_front_and_the_baseline_have_test_figures_and_no_other_trial_has(
+    tmp_path: Path,
+) -> None:
+    result = run(tmp_path, MadeUp())
+    scored = {r.number for r in result.records if "test_score" in r.metrics}
+    assert scored == {0, *(r.number for r in result.front)}
+
+
+def test_steps_that_cannot_act_are_left_out(tmp_path: Path) -> None:
+    executor = MadeUp()
+    executor.prepared["infeasible"] = {"remove": "no blocks", "share": "no weights"}
+    result = run(tmp_path, executor)
+    names = {name for record in result.records for name in record.recipe["steps"]}
+    assert names == {"prune", "sparsify", "distil", "quantize"}
+
+
+def test_a_failed_baseline_ends_the_study_at_once(tmp_path: Path) -> None:
+    executor = MadeUp(slots=1)
+    executor.kinds = {0: "error"}
+    with pytest.raises(StudyError, match="the baseline's own trial failed: made up"):
+        run(tmp_path, executor)
+    assert executor.started == [0]
+
+
+def test_a_score_that_is_better_when_lower_needs_its_direction(tmp_path: Path) -> None:
+    executor = MadeUp()
+    executor.prepared["maximize"] = False
+    with pytest.raises(ConfigError, match=r"set objectives.score=minimize"):
+        run(tmp_path, executor)
+    assert executor.started == []
+
+
+def test_no_trial_starts_after_the_timeout(tmp_path: Path) -> None:
+    result = run(tmp_path, MadeUp(slots=1), "timeout=1e-9")
+    assert len(result.records) == 0
+
+
+def test_a_study_that_has_its_trials_does_nothing_more(tmp_path: Path) -> None:
+    first = run(tmp_path, MadeUp())
+    again = MadeUp()
+    second = run(tmp_path, again)
+    assert again.started == []
+    assert second.records == first.records
