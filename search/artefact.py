@@ -86,11 +86,11 @@ def write_artefact(model: nn.Module, task: Task, folder: Path) -> Artefact:
 
 
 def bake(model: nn.Module) -> tuple[nn.Module, dict[str, CodedWeight]]:
-    """Return a copy with plain weights, and the codes of those that are encoded.
+    """Return a copy on the CPU with plain weights, and the codes of those that are encoded.
 
     An encoded weight has exactly the value that its code decodes to. Zeros are positive zeros.
     """
-    plain = copy_model(model)
+    plain = copy_model(model).cpu()
     codes = coded_weights(plain)
     with torch.no_grad():
         for path, module in plain.named_modules():
@@ -130,7 +130,7 @@ def _verify(path: Path, model: nn.Module, example: Inputs) -> float:
 
 def _outputs(model: nn.Module, inputs: Inputs) -> NDArray[np.float64]:
     with torch.no_grad():
-        outputs: Tensor = run(copy_model(model), inputs)
+        outputs: Tensor = run(copy_model(model).cpu(), inputs)
     return outputs.cpu().double().numpy()
 
 

@@ -75,7 +75,7 @@ def count_macs(model: nn.Module, example: Inputs) -> int:
         MeasurementError: no operation was counted.
     """
     # Fused kernels count as nothing.
-    counted = copy_model(model).requires_grad_(True)
+    counted = copy_model(model).cpu().requires_grad_(True)
     counter = FlopCounterMode(display=False)
     countable = (torch.enable_grad(), without_fast_path(), sdpa_kernel(SDPBackend.MATH))
     with ExitStack() as stack:

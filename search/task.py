@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors.base import Inputs, run
+from compressors.calibration import batch_size, device_of, to_device
 from search.errors import ConfigError
 from search.files import write_atomically
 from search.targets import builder
@@ -29,6 +30,7 @@ class EvaluatedTask:
 
     baseline: nn.Module
     example: Inputs
+    """On the CPU, wherever the model is."""
     train: Callable[[int], Iterable[Batch]] | Iterable[Batch]
     validation: Iterable[Batch]
     """What the search sees."""
@@ -83,9 +85,10 @@ class EvaluatedTask:
 
     def _keep_teacher_outputs(self, epoch: int, path: Path) -> None:
         outputs, sizes, prints = [], [], []
+        device = device_of(self.baseline)
         with torch.no_grad():
             for inputs, _ in self.train_batches(epoch):
-                outputs.append(run(self.baseline, inputs).cpu().numpy())
+                outputs.append(run(self.baseline, to_device(inputs, device)).cpu().numpy())
                 sizes.append(len(outputs[-1]))
                 prints.append(_fingerprint(inputs))
         with write_atomically(path) as file:
@@ -112,7 +115,7 @@ def load_task(config: Mapping[str, Any], cache: Path) -> EvaluatedTask:
         example = next(iter(train(0) if callable(train) else train))[0]
     task = EvaluatedTask(
         baseline=model,
-        example=_as_inputs(example),
+        example=to_device(_as_inputs(example), torch.device("cpu")),
         train=train,
         validation=parts["validation"],
         test=parts["test"],
@@ -148,20 +151,13 @@ def _check(task: EvaluatedTask) -> None:
     if size < 2:
         raise ConfigError(f"the task's example must hold at least 2 inputs, got {size}")
     with torch.no_grad():
-        outputs = run(task.baseline, task.example)
+        outputs = run(task.baseline, to_device(task.example, device_of(task.baseline)))
     if not isinstance(outputs, Tensor) or outputs.shape[:1] != (size,):
         raise ConfigError(
             f"the model must return one tensor [B, ...] for B inputs, got {type(outputs).__name__}"
         )
     if not bool(torch.isfinite(outputs).all()):
         raise ConfigError("the model's outputs on the task's example are not finite")
-
-
-def batch_size(inputs: Inputs) -> int:
-    """Return the number of examples in one batch of inputs."""
-    if isinstance(inputs, Tensor):
-        return len(inputs)
-    return len(next(iter(inputs.values()))) if isinstance(inputs, Mapping) else len(inputs[0])
 
 
 def _as_inputs(inputs: Any) -> Inputs:
