@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from compressors.base import InfeasibleError
 from search.check_space import check_order
 from search.config import StudyConfig, read_config
 from search.display import Display
@@ -72,7 +73,10 @@ def apply(arguments: Mapping[str, Any]) -> None:
     baseline = measure_baseline(task, base / "baseline")
     folder = Path(arguments["output"] or base / recipe.hash)
     folder.mkdir(parents=True, exist_ok=True)
-    found = evaluate_recipe(recipe, task, baseline, folder, settings, nullcontext)
+    try:
+        found = evaluate_recipe(recipe, task, baseline, folder, settings, nullcontext)
+    except InfeasibleError as reason:
+        raise ConfigError(f"the recipe cannot act on this model: {reason}") from reason
     (folder / "recipe.yaml").write_text(recipe.to_yaml())
     (folder / "metrics.json").write_text(json.dumps(dict(found.metrics), indent=2))
     display = Display()

@@ -5,18 +5,7 @@ from typing import Any
 
 from search.record import TrialRecord
 
-TELLING_FIELDS = (
-    "ratio",
-    "sparsity",
-    "blocks",
-    "layers",
-    "count",
-    "rank",
-    "clusters",
-    "bits",
-    "weight_bits",
-    "epochs",
-)
+TELLING_FIELDS = ("ratio", "clusters", "bits", "epochs")
 """The field that stands for a step in a few words, the first of these that the step has."""
 
 
