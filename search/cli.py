@@ -65,8 +65,11 @@ def _run(command: str, arguments: list[str]) -> list[Exception]:
 
     def job(config: DictConfig) -> None:
         try:
+            runtime = HydraConfig.get()
+            added = list(runtime.overrides.task)
+            check_additions(added, runtime.runtime.choices, [str(key) for key in config])
             COMMANDS[command](config)
-        except (ConfigError, StudyError, OmegaConfBaseException) as error:
+        except (ConfigError, StudyError, OmegaConfBaseException, PermissionError) as error:
             refused.append(error)
 
     # Hydra then raises its errors instead of printing them over many lines and exiting.
@@ -111,9 +114,7 @@ def _composed(config: DictConfig) -> dict[str, Any]:
 
 
 def _search(config: DictConfig) -> None:
-    runtime = HydraConfig.get()
-    check_additions(list(runtime.overrides.task), runtime.runtime.choices)
-    checked = study_config(_composed(config), runtime.runtime.choices["task"])
+    checked = study_config(_composed(config), HydraConfig.get().runtime.choices["task"])
     executor = checked.executor()
     # Only now, since these import torch, and then everything else.
     from search.check_space import check_space

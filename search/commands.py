@@ -6,9 +6,13 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from compressors.base import InfeasibleError
+from search.artefact import ArtefactError
 from search.check_space import check_order
 from search.config import StudyConfig, read_config
+from search.counts import MeasurementError
 from search.display import Display
 from search.errors import ConfigError, StudyError
 from search.executors.base import Executor
@@ -69,14 +73,15 @@ def apply(arguments: Mapping[str, Any]) -> None:
     check_order({step.name: step.compressor() for step in recipe.steps})
     settings = LatencySettings(**arguments["latency"])
     base = Path(arguments["runs_dir"]) / "apply" / arguments["task_name"]
+    torch.set_num_threads(arguments["threads"])
     task = load_task(arguments["task"], cache=base / "baseline")
-    baseline = measure_baseline(task, base / "baseline")
     folder = Path(arguments["output"] or base / recipe.hash)
     folder.mkdir(parents=True, exist_ok=True)
     try:
+        baseline = measure_baseline(task, base / "baseline")
         found = evaluate_recipe(recipe, task, baseline, folder, settings, nullcontext)
-    except InfeasibleError as reason:
-        raise ConfigError(f"the recipe cannot act on this model: {reason}") from reason
+    except (InfeasibleError, ArtefactError, MeasurementError, FloatingPointError) as reason:
+        raise StudyError(f"the recipe gives no model to ship: {reason}") from reason
     (folder / "recipe.yaml").write_text(recipe.to_yaml())
     (folder / "metrics.json").write_text(json.dumps(dict(found.metrics), indent=2))
     display = Display()

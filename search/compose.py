@@ -32,7 +32,7 @@ def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None
     except HydraException as error:
         raise ConfigError(" ".join(str(error).split())) from error
     choices = composed.hydra.runtime.choices
-    check_additions(overrides, choices)
+    check_additions(overrides, choices, [str(key) for key in composed])
     plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     resolved = cast(dict[str, Any], OmegaConf.to_container(plain, resolve=True))
     return study_config(resolved, choices["task"])

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 
 @dataclass
+class LatencySchema:
+    """The keys and types of `latency`."""
+
+    batch_size: int = MISSING
+    threads: int = MISSING
+    rounds: int = MISSING
+
+
+@dataclass
 class Schema:
     """The keys and types at the top of a search's configuration; groups are checked elsewhere."""
 
@@ -32,7 +41,7 @@ class Schema:
     timeout: float | None = None
     runs_dir: str = MISSING
     constraints: dict[str, Any] = field(default_factory=dict)
-    latency: dict[str, int] = field(default_factory=dict)
+    latency: LatencySchema = field(default_factory=LatencySchema)
     steps: dict[str, Any] = field(default_factory=dict)
     choices: dict[str, list[str]] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
@@ -76,7 +85,8 @@ class StudyConfig:
             raise ConfigError(f"seed must be in [0, 2**32), got {self.seed}")
         if self.timeout is not None and not self.timeout > 0:
             raise ConfigError(f"timeout must be above 0 seconds or null, got {self.timeout:g}")
-        if not self.study or set(self.study) & set("/\\:*?\"<>|'"):
+        unfit = set(self.study) & set("/\\:*?\"<>|'") or self.study.startswith(".")
+        if not self.study or unfit:
             raise ConfigError(f"study must be usable as a folder's name, got {self.study!r}")
         if not self.objectives:
             raise ConfigError("objectives is empty: name a figure and 'maximize' or 'minimize'")
@@ -92,6 +102,11 @@ class StudyConfig:
         """The study's folder."""
         return self.runs_dir / self.study
 
+    @property
+    def threads(self) -> int:
+        """Threads that torch computes with in one trial."""
+        return int(self.executor_node.get("threads", 1))
+
     def trial_folder(self, number: int) -> Path:
         """Return the folder of one trial."""
         return self.folder / "trials" / f"{number:04d}"
@@ -106,6 +121,7 @@ class StudyConfig:
             "objectives": dict(self.objectives),
             "constraints": [str(constraint) for constraint in self.constraints],
             "latency": dict(self.latency),
+            "threads": self.threads,
         }
 
     def tags(self) -> dict[str, str]:

@@ -109,8 +109,11 @@ def _weights(model: nn.Module) -> Iterator[tuple[nn.Module, Tensor]]:
                 seen.add(id(weight))
                 yield module, weight
         if is_parametrized(module):
-            for name in cast(nn.ModuleDict, module.parametrizations):
-                yield module, getattr(module, name)
+            for name, chain in cast(nn.ModuleDict, module.parametrizations).items():
+                stored = getattr(chain, "original", chain)
+                if id(stored) not in seen:
+                    seen.add(id(stored))
+                    yield module, getattr(module, name)
 
 
 def _channels(module: nn.Module) -> int:

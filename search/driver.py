@@ -1,6 +1,5 @@
 """The loop of a study: ask for recipes, have them evaluated, tell what was measured."""
 
-import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,8 +16,8 @@ from search.executors.base import Executor, Job, Outcome
 from search.executors.local import read_outcome
 from search.files import write_atomically
 from search.front import pareto_front
-from search.proposal import Proposer
-from search.recipe import Recipe
+from search.mlflow_mirror.client import TrackingError
+from search.proposal import Proposer, uncompressed
 from search.record import TrialRecord
 from search.report import write_tables
 from search.result import StudyResult, draw, study_result
@@ -46,6 +45,10 @@ class Driver:
     baseline: Mapping[str, float] = field(default_factory=dict)
     open: dict[int, Plan] = field(default_factory=dict)
     """By number, the trials that were asked for and not told."""
+    exhausted: bool = False
+    """Whether the sampler found no new recipe any more."""
+    mirrored: bool = True
+    """Whether the tracker took the last figures."""
     ended: dict[int, Outcome] = field(default_factory=dict)
     """By number, how open trials ended that wait to be told."""
 
@@ -58,11 +61,14 @@ class Driver:
 
     def _measure_baseline(self) -> None:
         """Have the baseline written and measured, which also tries out the user's task."""
+        known = self.store.left_out()
+        tried = {} if known is not None else anchors(self.config.space)
         job = Job(
             key=_PREPARE,
             function="search.trial:prepare_job",
             payload=self._payload()
-            | {"anchors": {n: r.to_data() for n, r in anchors(self.config.space).items()}},
+            | {"anchors": {name: recipe.to_data() for name, recipe in tried.items()}}
+            | {"begun": known is not None},
             folder=self.config.folder / "baseline",
         )
         with self.display.status("building the task and measuring the baseline"):
@@ -74,15 +80,18 @@ class Driver:
             reason = f"{outcome.kind}: {last_line(outcome.error)}"
             raise StudyError(f"the task cannot be built; {reason}; see {job.folder / LOG}")
         check_direction(self.config.objectives, maximize=outcome.result["maximize"])
-        for name, reason in outcome.result["infeasible"].items():
-            self.display.say(f"step '{name}' is left out: {reason}")
-        self.space = self.config.space.without(outcome.result["infeasible"])
-        if not self.space.steps:
-            raise ConfigError("no step of the recipe can act on this model")
-        self.store.keep_identity(self.config.identity())
         self.baseline = outcome.result["figures"]
         if self.baseline["score"] == 0:
             raise ConfigError("the baseline scores 0, so that no drop from it can be judged")
+        left_out = outcome.result["infeasible"] if known is None else known
+        for name, reason in left_out.items():
+            self.display.say(f"step '{name}' is left out: {reason}")
+        for name, reason in outcome.result["failing"].items():
+            self.display.say(f"step '{name}' fails on this model: {reason}")
+        self.space = self.config.space.without(left_out)
+        if not self.space.steps:
+            raise ConfigError("no step of the recipe can act on this model")
+        self.store.begin(self.config.identity(), left_out)
 
     def _run_trials(self) -> None:
         """Keep the executor busy until no trial is missing.
@@ -118,6 +127,8 @@ class Driver:
         limit = self.config.timeout
         if number >= self.config.trials or (limit is not None and seconds > limit):
             return None
+        if self.exhausted:
+            return None
         first = first_trials(self.space)
         proposer = Proposer(
             space=self.space,
@@ -132,11 +143,12 @@ class Driver:
             proposal = proposer.fixed(number, trials, first[number].params)
             if label == "baseline":
                 # Whatever the configuration fixes, trial 0 is the uncompressed model.
-                proposal = replace(proposal, recipe=Recipe(steps=(), seed=proposal.recipe.seed))
+                proposal = uncompressed(proposal, first[number].params)
         if proposal is None or proposal.recipe.hash in seen:
             label, proposal = "sampled", proposer.propose(number, trials, seen)
         if proposal is None:
-            self.display.say(f"the space holds no further recipe: {number} trials tried them all")
+            self.exhausted = True
+            self.display.say(f"{number} trials: no recipe that was not tried turned up any more")
             return None
         plan = Plan(
             number=number,
@@ -187,7 +199,7 @@ class Driver:
 
     def _record(self, plan: Plan, outcome: Outcome) -> TrialRecord:
         """Join what was asked for and what came of it."""
-        result: Mapping[str, Any] = outcome.result or {"metrics": {}, "verdict": ""}
+        result: Mapping[str, Any] = outcome.result or {"metrics": {}, "verdict": "", "notes": ""}
         seconds = {"seconds": outcome.finished - outcome.started} if result["metrics"] else {}
         metrics = {**result["metrics"], **seconds}
         violations = {str(c): c.violation(metrics) for c in self.config.constraints if metrics}
@@ -201,6 +213,7 @@ class Driver:
             recipe_hash=plan.recipe_hash,
             metrics=metrics,
             verdict=result["verdict"],
+            notes=result["notes"],
             violations=violations,
             error=outcome.error,
             started=outcome.started,
@@ -243,7 +256,7 @@ class Driver:
             "task": self.config.task,
             "baseline": str(self.config.folder / "baseline"),
             "latency": self.config.latency,
-            "torch_threads": max(1, (os.cpu_count() or 1) // self.executor.slots),
+            "torch_threads": self.executor.threads,
         }
 
     def _mirror(self) -> StudyResult:
@@ -254,7 +267,14 @@ class Driver:
             if record.number not in numbers:
                 remove_model(self.config.trial_folder(record.number))
         write_tables(result.frame, self.config.folder)
-        self.mirror.sync(result.records, numbers, result.history)
+        try:
+            self.mirror.sync(result.records, numbers, result.history)
+            self.mirrored = True
+        except TrackingError as error:
+            # A mirror: what it missed is written the next time.
+            if self.mirrored:
+                self.display.say(f"the tracker is behind: {error}")
+            self.mirrored = False
         return result
 
     def report(self, status: str) -> StudyResult:

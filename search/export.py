@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from search.artefact import predictor
@@ -26,7 +27,7 @@ from search.record import TrialRecord
 from search.selection import select
 from search.store import read_store
 from search.task import EvaluatedTask, load_task
-from search.trial import Baseline, LatencySettings, evaluate_recipe, measure_baseline
+from search.trial import Baseline, LatencySettings, check_baseline, evaluate_recipe
 
 REBUILT_MEASURES = ("score", "nll", "size_bytes", "run_bytes")
 """Figures that a trial's artefact must give again, whenever and wherever it is measured."""
@@ -64,7 +65,8 @@ def export_trial(folder: Path, expression: str, output: Path | None = None) -> E
     target = output or folder / "export" / f"trial-{record.number:04d}"
     target.mkdir(parents=True, exist_ok=True)
     task = load_task(config.task, cache=folder / "baseline")
-    baseline = measure_baseline(task, folder / "baseline")
+    torch.set_num_threads(config.threads)
+    baseline = check_baseline(task, folder / "baseline")
     _place_artefact(record, config, task, baseline, target)
     validation = evaluate(predictor(target / "model.onnx"), task.validation, task)
     _verify(record, target, validation)
@@ -147,6 +149,7 @@ def _evidence(
         "objectives": dict(config.objectives),
         "constraints": [str(constraint) for constraint in config.constraints],
         "verdict": record.verdict,
+        "notes": record.notes,
         "validation": {n: v for n, v in record.metrics.items() if not n.startswith("test_")},
         "test": dict(test),
         "baseline_test": _kept_test(records[0]),

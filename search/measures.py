@@ -20,6 +20,7 @@ MEASURES = {
     "macs": "multiply-accumulates of one example",
     "parameters": "number of parameters",
     "nonzeros": "number of parameters that are not zero",
+    "integer_operators": "layers of the ONNX file that run in integers",
     "fidelity_db": "signal-to-noise ratio of the artefact's outputs against the model in memory",
 }
 

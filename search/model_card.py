@@ -10,13 +10,13 @@ import yaml
 CARD = """\
 # {study}, trial {trial}
 
-A compressed model, chosen by `select={select}`{position}. Verdict: **{verdict}**.
+A compressed model, chosen by `select={select}`{position}. Verdict: **{verdict}**.{notes}
 
 | figure | baseline | this model |
 |---|---|---|
 {rows}
 
-Validation chose the model; the test set was used once, for the final figures. The score's ± is
+Validation chose the model; the test set had no part in the choice. The score's ± is
 one standard error. Latency is CPU time per inference beside the baseline's own ONNX file, batch
 {batch_size}, {threads} thread(s).
 
@@ -56,6 +56,7 @@ def model_card(evidence: Mapping[str, Any], model: Path) -> str:
         select=evidence["select"],
         position=place,
         verdict=evidence["verdict"],
+        notes=f" Note: {evidence['notes']}." if evidence["notes"] else "",
         rows="\n".join(_rows(evidence)),
         feeds=_feeds(model),
         recipe=yaml.safe_dump(evidence["recipe"], sort_keys=False).strip(),

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from search.config import Schema
 from search.errors import ConfigError
 
 FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
@@ -42,11 +41,18 @@ def rewrite(argument: str) -> str:
     return argument
 
 
-def check_additions(overrides: Sequence[str], choices: Mapping[str, Any]) -> None:
+def check_additions(
+    overrides: Sequence[str], choices: Mapping[str, Any], keys: Sequence[str]
+) -> None:
     """Check the overrides that begin with a plus: they may not invent keys.
 
     A plus may add an option of a group, a constraint, or an argument of the task's own function;
     every other key stands in the configurations and needs no plus.
+
+    Arguments:
+        overrides: as Hydra read them.
+        choices: the options chosen, by group.
+        keys: the keys at the top of the composed configuration, for the message.
 
     Raises:
         ConfigError: an override adds another key; most often it is a typo.
@@ -56,6 +62,6 @@ def check_additions(overrides: Sequence[str], choices: Mapping[str, Any]) -> Non
         added = override.startswith("+") and not override.startswith("++")
         free = key in choices or "@" in key or key.startswith(("constraints.", "task."))
         if added and not free:
-            close = get_close_matches(key, list(Schema.__dataclass_fields__), n=1)
+            close = get_close_matches(key, [k for k in keys if k != key], n=1)
             hint = f"did you mean '{close[0]}'?" if close else "leave out the plus to see the keys"
             raise ConfigError(f"'+{key}' names no key of the configuration; {hint}")

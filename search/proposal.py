@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import optuna
@@ -90,6 +90,17 @@ class Proposer:
         )
         study.add_trials(trials)
         return study
+
+
+def uncompressed(proposal: Proposal, params: Mapping[str, Value]) -> Proposal:
+    """Return a proposal of the empty recipe, with those parameters alone that it does stand for."""
+    kept = {name: value for name, value in proposal.params.items() if name in params}
+    return replace(
+        proposal,
+        recipe=Recipe(steps=(), seed=proposal.recipe.seed),
+        params=kept,
+        distributions={name: proposal.distributions[name] for name in kept},
+    )
 
 
 def build_sampler(config: Mapping[str, Any], seed: int) -> BaseSampler:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,7 +36,10 @@ def build_step(name: str, target: str, values: Mapping[str, Any]) -> "Compressor
     Raises:
         ConfigError: the class does not exist, or refuses a name or a value.
     """
-    return cast("Compressor", build(f"steps.{name}", {TARGET: target, **values}))
+    compressor = build(f"steps.{name}", {TARGET: target, **values})
+    if not is_dataclass(compressor) or not hasattr(compressor, "kind"):
+        raise ConfigError(f"steps.{name}: {target} is no compressor: a dataclass with a kind")
+    return cast("Compressor", compressor)
 
 
 def values_of(compressor: "Compressor") -> dict[str, Any]:
@@ -80,6 +83,8 @@ def recipe_from_data(data: Mapping[str, Any]) -> Recipe:
     """
     if set(data) != {"seed", "steps"} or not isinstance(data["steps"], Mapping):
         raise ConfigError(f"a recipe has the keys 'seed' and 'steps', got {sorted(data)}")
+    if not isinstance(data["seed"], int) or data["seed"] < 0:
+        raise ConfigError(f"a recipe's seed must be a whole number from 0, got {data['seed']!r}")
     steps = []
     for name, node in data["steps"].items():
         if not isinstance(node, Mapping) or TARGET not in node:
@@ -97,7 +102,10 @@ def read_recipe(path: Path) -> Recipe:
     """
     if not path.is_file():
         raise ConfigError(f"recipe={path}: no such file")
-    data = yaml.safe_load(path.read_text())
+    try:
+        data = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"recipe={path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"recipe={path}: a recipe has the keys 'seed' and 'steps'")
     return recipe_from_data(data)

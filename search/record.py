@@ -26,6 +26,8 @@ class TrialRecord:
     """Measured on the reloaded artefact; empty unless the outcome is ok."""
     verdict: str = ""
     """size gain, speed gain, both, or simulated only; empty unless the outcome is ok."""
+    notes: str = ""
+    """Where the artefact could not follow the recipe; empty where it could."""
     violations: Mapping[str, float] = field(default_factory=dict)
     """By constraint, how far the metric lies beyond its bound; satisfied when at most 0."""
     error: str = ""

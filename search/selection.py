@@ -65,7 +65,7 @@ def select(records: Sequence[TrialRecord], objectives: Objectives, expression: s
     """Return the trial that an expression names.
 
     `knee` chooses among the front; `max|min METRIC [where ...]` among all feasible trials, ties
-    going to the better one by the first objective and then to the lower number. Metrics of the
+    going to one that no other dominates and then to the better by the objectives. Metrics of the
     test set cannot be asked for: a figure that chose the model no longer measures it.
 
     Raises: SelectionError if the expression is malformed or unanswerable.
@@ -84,9 +84,9 @@ def select(records: Sequence[TrialRecord], objectives: Objectives, expression: s
     having = [r for r in candidates if math.isfinite(r.metrics.get(goal.metric, math.nan))]
     if not having:
         raise SelectionError(f"no trial within the bounds has a finite {goal.metric}")
-    first = cost_matrix(having, dict([next(iter(objectives.items()))]))[:, 0]
-    ranked = zip(having, first, strict=True)
-    return min(ranked, key=lambda p: (sign * p[0].metrics[goal.metric], p[1], p[0].number))[0]
+    best = min(sign * record.metrics[goal.metric] for record in having)
+    tied = [record for record in having if sign * record.metrics[goal.metric] == best]
+    return pareto_front(tied, objectives)[0]
 
 
 def knee(records: Sequence[TrialRecord], objectives: Objectives) -> TrialRecord:

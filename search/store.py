@@ -83,10 +83,16 @@ class Store:
             trial.set_constraint(name, violation)
         self.study.tell(record.number, [record.metrics[name] for name in self.objectives])
 
-    def keep_identity(self, identity: Mapping[str, Any]) -> None:
-        """Write down what makes trials of this study comparable, once."""
-        if "identity" not in self.study.user_attrs:
+    def begin(self, identity: Mapping[str, Any], left_out: Mapping[str, str]) -> None:
+        """Write down, once, what makes trials comparable and which steps cannot act, and why."""
+        if self.left_out() is None:
+            self.study.set_user_attr("left_out", dict(left_out))
             self.study.set_user_attr("identity", dict(identity))
+
+    def left_out(self) -> dict[str, str] | None:
+        """Return why some steps cannot act on the model; None before the study has begun."""
+        known: dict[str, str] | None = self.study.user_attrs.get("left_out")
+        return known if "identity" in self.study.user_attrs else None
 
     def keep_test(self, number: int, figures: Mapping[str, float]) -> None:
         """Write down the test figures of a finished trial."""
@@ -106,7 +112,7 @@ def open_store(
     Arguments:
         folder: the study's folder.
         identity: what makes two trials of the study comparable, as plain data; kept by
-            `Store.keep_identity` and compared on every later opening.
+            `Store.begin` and compared on every later opening.
 
     Raises:
         StudyError: another driver has the study, or the identity differs from the one kept.

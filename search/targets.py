@@ -26,11 +26,13 @@ def builder(place: str, node: Mapping[str, Any]) -> Callable[[], Any]:
     arguments = {str(name): value for name, value in node.items() if name != TARGET}
     try:
         target = pkgutil.resolve_name(node[TARGET])
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError, OSError) as error:
         raise ConfigError(f"{place}: {node[TARGET]} cannot be imported: {error}") from error
+    except (SyntaxError, NameError) as error:
+        raise ConfigError(f"{place}: {node[TARGET]} has an error: {error}") from error
     try:
         inspect.signature(target).bind(**arguments)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{place}: {node[TARGET]}: {error}") from error
     return partial(target, **arguments)
 

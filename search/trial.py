@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -67,6 +68,8 @@ class Evaluation:
 
     metrics: Mapping[str, float]
     verdict: str
+    notes: str
+    """Where the artefact could not follow the recipe; empty where it could."""
 
 
 def evaluate_recipe(
@@ -105,7 +108,9 @@ def evaluate_recipe(
     }
     check_finite(metrics)
     size_ratio = artefact.size_bytes / baseline.figures["size_bytes"]
-    return Evaluation(metrics=metrics, verdict=verdict(size_ratio, latency))
+    return Evaluation(
+        metrics=metrics, verdict=verdict(size_ratio, latency), notes="; ".join(artefact.notes)
+    )
 
 
 def compress(recipe: Recipe, task: EvaluatedTask) -> tuple[nn.Module, dict[str, float]]:
@@ -124,28 +129,51 @@ def compress(recipe: Recipe, task: EvaluatedTask) -> tuple[nn.Module, dict[str, 
 
 
 def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
-    """Write the uncompressed model as an artefact and measure it; read it back if it is there.
+    """Write the uncompressed model as an artefact, measure it and keep the figures."""
+    artefact = write_artefact(task.baseline, task, folder)
+    score = evaluate(predictor(artefact.run_path), task.validation, task)
+    figures = _figures(task.baseline, task.example, artefact, score)
+    check_finite(figures)
+    kept = {
+        "figures": figures,
+        "maximize": task.maximize,
+        "fingerprint": fingerprint(task.baseline),
+    }
+    with write_atomically(folder / FIGURES) as file:
+        file.write(json.dumps(kept).encode())
+    return Baseline(folder=folder, figures=figures, maximize=task.maximize)
+
+
+def read_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
+    """Read the figures that were kept of the baseline.
 
     Raises:
         ConfigError: the task's model is another one than when the baseline was measured.
     """
-    print_now = fingerprint(task.baseline)
-    path = folder / FIGURES
-    if not path.exists():
-        artefact = write_artefact(task.baseline, task, folder)
-        score = evaluate(predictor(artefact.run_path), task.validation, task)
-        figures = _figures(task.baseline, task.example, artefact, score)
-        check_finite(figures)
-        kept = {"figures": figures, "maximize": task.maximize, "fingerprint": print_now}
-        with write_atomically(path) as file:
-            file.write(json.dumps(kept).encode())
-    kept = json.loads(path.read_text())
-    if kept["fingerprint"] != print_now:
+    kept = json.loads((folder / FIGURES).read_text())
+    if kept["fingerprint"] != fingerprint(task.baseline):
         raise ConfigError(
             f"the task's model differs from the one measured in {folder}; build it from saved "
             "weights, so that it is the same every time, or start another study"
         )
     return Baseline(folder=folder, figures=kept["figures"], maximize=kept["maximize"])
+
+
+def check_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
+    """Read the baseline's figures and measure its file again, to see that the task is the same.
+
+    Raises:
+        ConfigError: the model, the data, the loss or the score has changed since.
+    """
+    kept = read_baseline(task, folder)
+    score = evaluate(predictor(kept.run_path), task.validation, task)
+    same = all(np.isclose(value, kept.figures[n]) for n, value in score.figures().items())
+    if not same or task.maximize != kept.maximize:
+        raise ConfigError(
+            f"the baseline in {folder} scored {kept.figures['score']:g} and now scores "
+            f"{score.value:g}: the task's data, loss or score has changed; start another study"
+        )
+    return kept
 
 
 def check_finite(metrics: Mapping[str, float]) -> None:
@@ -173,6 +201,7 @@ def _figures(
         "size_bytes": artefact.size_bytes,
         "run_bytes": artefact.run_bytes,
         "fidelity_db": artefact.fidelity_db,
+        "integer_operators": artefact.integer_operators,
         "macs": count_macs(model, example),
         "parameters": held.parameters,
         "nonzeros": held.nonzeros,
@@ -182,35 +211,41 @@ def _figures(
 def prepare_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
     """Measure the baseline and try each step on it; the first job of a study.
 
-    Returns the baseline's figures and direction, and by step why it cannot act on this model.
+    Returns the baseline's figures and direction, and by step why it cannot act on this model. A
+    study that was begun already keeps its baseline, which is only checked.
     """
     task = _task(payload)
-    baseline = measure_baseline(task, Path(payload["baseline"]))
-    infeasible = {}
+    folder = Path(payload["baseline"])
+    baseline = (check_baseline if payload["begun"] else measure_baseline)(task, folder)
+    infeasible, failing = {}, {}
     for name, recipe in payload["anchors"].items():
         try:
             compress(recipe_from_data(recipe), task)
         except InfeasibleError as reason:
             infeasible[name] = str(reason)
+        except Exception as error:  # noqa: BLE001 - its own trials will fail, one by one
+            traceback.print_exc()
+            failing[name] = f"{type(error).__name__}: {error}"
     return {
         "figures": dict(baseline.figures),
         "maximize": baseline.maximize,
         "infeasible": infeasible,
+        "failing": failing,
     }
 
 
 def trial_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
-    """Evaluate one recipe. Returns its metrics and verdict."""
+    """Evaluate one recipe. Returns its metrics, verdict and notes."""
     task = _task(payload)
     evaluation = evaluate_recipe(
         recipe_from_data(payload["recipe"]),
         task,
-        measure_baseline(task, Path(payload["baseline"])),
+        read_baseline(task, Path(payload["baseline"])),
         Path(payload["folder"]),
         LatencySettings(**payload["latency"]),
         hold_machine,
     )
-    return {"metrics": dict(evaluation.metrics), "verdict": evaluation.verdict}
+    return asdict(evaluation)
 
 
 def score_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, float]:

@@ -37,6 +37,8 @@ def serve(runs_dir: Path, host: str = "127.0.0.1", port: int = 5000) -> None:
             f"{database_path(runs_dir)} does not exist: run `paredown search` with tracking=mlflow "
             "first, or name the folder with runs_dir="
         )
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+        raise ConfigError(f"port must be a whole number in [1, 65535], got {port!r}")
     _check_free(host, port)
     base = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
     studies = links_of_studies(default_uri(runs_dir), base)

@@ -21,12 +21,21 @@ class FirstTrial:
 def first_trials(space: Space) -> list[FirstTrial]:
     """Return the baseline, then one anchor per step in the order of the recipe.
 
-    An anchor acts with one step at its anchor values; a method that damages the model is followed
-    by the recipe's recovery steps at theirs, since its figures without recovery say little.
+    An anchor acts with one step at its anchor values, beside what the configuration fixes of the
+    others; a method that damages the model is followed by the recipe's recovery steps at their
+    anchors, since its figures without recovery say little. The baseline has no parameter whose
+    range does not hold the inactive value.
     """
     inactive = {step.name: _inactive(step) for step in space.steps.values()}
     kinds = {name: compressor.kind for name, compressor in inactive.items()}
-    trials = [FirstTrial(label="baseline", params=_params(space, inactive, acting=set()))]
+    nothing = _params(space, inactive, acting=set())
+    ranges = {r.name: (s, f, r) for s in space.steps.values() for f, r in s.ranges.items()}
+    idle = {
+        name: value
+        for name, value in nothing.items()
+        if name not in ranges or value == values_of(inactive[ranges[name][0].name])[ranges[name][1]]
+    }
+    trials = [FirstTrial(label="baseline", params=idle)]
     order = list(space.steps)
     for position, name in enumerate(order):
         acting = {name}

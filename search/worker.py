@@ -10,7 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,8 @@ class Lifeline:
             except (EOFError, OSError):
                 # The driver is gone. Neighbours it had paused for this worker must notice it too.
                 for pid in self._paused:
-                    os.kill(pid, signal.SIGCONT)
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGCONT)
                 os._exit(1)
             self._granted.set()
 

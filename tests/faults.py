@@ -58,6 +58,15 @@ def dies_holding(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dic
     return {}
 
 
+def loads_data(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    """Read through a data loader with a process of its own, as a user's task may."""
+    import torch
+
+    rows = torch.utils.data.TensorDataset(torch.arange(6))
+    loader = torch.utils.data.DataLoader(rows, batch_size=2, num_workers=1)
+    return {"sum": int(sum(batch.sum() for (batch,) in loader)), "pid": os.getpid()}
+
+
 def ticks(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
     """Note the time in short steps, so that a pause shows as a gap."""
     seen = []

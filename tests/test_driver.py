@@ -31,7 +31,8 @@ class MadeUp:
         self.most = 0
         self.started: list[int] = []
         self.kinds: dict[int, str] = {}
-        self.prepared: dict[str, Any] = {"maximize": True, "infeasible": {}}
+        self.prepared: dict[str, Any] = {"maximize": True, "infeasible": {}, "failing": {}}
+        self.threads = 1
         self.interrupt_at = -1
 
     def prepare(self) -> None:
@@ -53,7 +54,11 @@ class MadeUp:
         elif job.function.endswith("score_job"):
             result = {"score": 0.8, "score_standard_error": 0.01, "nll": 0.4}
         else:
-            result = {"metrics": metrics_of(job.payload["recipe"]), "verdict": "size gain"}
+            result = {
+                "metrics": metrics_of(job.payload["recipe"]),
+                "verdict": "size gain",
+                "notes": "",
+            }
         kind = self.kinds.get(job.key, "ok") if job.function.endswith("trial_job") else "ok"
         now = time.time()
         if kind != "ok":

@@ -17,6 +17,7 @@ from search.executors.local import LocalExecutor
 FAULTS = {
     "ok": "ok",
     "infeasible": "infeasible",
+    "loads_data": "ok",
     "error": "error",
     "not_a_number": "error",
     "segfault": "crashed",
@@ -60,6 +61,7 @@ def test_each_fault_ends_its_own_job_alone(executor: LocalExecutor, tmp_path: Pa
     pids = [o.result["pid"] for o in outcomes.values() if o.result]
     assert len(set(pids)) == len(pids), "every job has a process of its own"
     assert all(outcomes[i].result["echo"] == i for i, n in enumerate(names) if n == "ok")
+    assert outcomes[names.index("loads_data")].result["sum"] == 15
     assert "RuntimeError: the trial is broken" in outcomes[names.index("error")].error
     assert "SIGSEGV" in outcomes[names.index("segfault")].error
     assert "a line of the user's own" in (tmp_path / "0" / "log.txt").read_text()
@@ -131,6 +133,12 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_workers_and_threads_are_whole_numbers() -> None:
+    for name in ("workers", "threads"):
+        with pytest.raises(ConfigError, match=rf"executor.{name} must be a whole number"):
+            LocalExecutor(**{name: 1.5})
 
 
 @pytest.mark.parametrize("name", ["workers", "trial_timeout", "memory_mb"])

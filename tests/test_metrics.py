@@ -187,3 +187,11 @@ def test_achieved_shares():
     nothing = Census(parameters=0, nonzeros=0, layers=0, channels=0)
     assert not any(achieved(nothing, nothing).values())
     assert np.isfinite(list(achieved(nothing, before).values())).all()
+
+
+def test_a_tied_weight_counts_once_with_and_without_a_mask() -> None:
+    model = nn.Sequential(nn.Embedding(50, 8), nn.Linear(8, 50, bias=False))
+    model[1].weight = model[0].weight
+    masked = WeightPruning(ratio=0.5)(model, None)  # type: ignore[arg-type]
+    assert (census(model).parameters, census(masked).parameters) == (400, 400)
+    assert (census(model).nonzeros, census(masked).nonzeros) == (400, 200)

@@ -157,3 +157,24 @@ def test_metrics_with_a_slash_can_be_asked_for():
     goal = "max score where achieved/prune/parameters_removed>=0.3"
     assert select(records, OBJECTIVES, goal).number == 0
     assert parse(goal).bounds[0].metric == "achieved/prune/parameters_removed"
+
+
+def test_of_equal_trials_the_one_that_no_other_dominates_is_chosen() -> None:
+    objectives = {"score": "maximize", "size_bytes": "minimize"}
+    figures = [(0.9, 500.0), (0.98, 19_000.0), (0.98, 6_700.0)]
+    records = [
+        TrialRecord(
+            number=number,
+            outcome="ok",
+            label="sampled",
+            seed=0,
+            params={},
+            recipe={},
+            recipe_hash=str(number),
+            metrics={"score": score, "size_bytes": size},
+            started=0.0,
+            finished=1.0,
+        )
+        for number, (score, size) in enumerate(figures)
+    ]
+    assert select(records, objectives, "max score where size_bytes<=20000").number == 2

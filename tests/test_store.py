@@ -105,7 +105,8 @@ def test_a_second_driver_is_kept_out(tmp_path):
 
 def test_a_study_begun_otherwise_is_refused_and_says_in_what(tmp_path):
     with opened(tmp_path / "s") as store:
-        store.keep_identity(IDENTITY)
+        store.begin(IDENTITY, {"remove": "no blocks"})
+        assert store.left_out() == {"remove": "no blocks"}
     with opened(tmp_path / "s"):
         pass
     refused = pytest.raises(StudyError, match=r"begun with another space, seed; .*study=")

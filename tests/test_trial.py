@@ -2,6 +2,7 @@
 
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,14 @@ from search.errors import ConfigError
 from search.recipe import Recipe, Step
 from search.space import parse_space
 from search.task import EvaluatedTask, load_task
-from search.trial import Baseline, LatencySettings, evaluate_recipe, measure_baseline
+from search.trial import (
+    Baseline,
+    LatencySettings,
+    check_baseline,
+    evaluate_recipe,
+    measure_baseline,
+    read_baseline,
+)
 from search.warmstart import first_trials
 
 SETTINGS = LatencySettings(batch_size=1, threads=1, rounds=3)
@@ -133,7 +141,18 @@ def test_another_model_than_the_measured_one_is_refused(
     with torch.no_grad():
         next(task.baseline.parameters()).add_(1)
     with pytest.raises(ConfigError, match="differs from the one measured"):
-        measure_baseline(task, tmp_path / "baseline")
+        read_baseline(task, tmp_path / "baseline")
+
+
+def test_a_task_whose_data_or_score_changed_is_refused(
+    task: EvaluatedTask, baseline: Baseline, tmp_path: Path
+) -> None:
+    check_baseline(task, tmp_path / "baseline")
+    other = replace(task, validation=list(task.test))
+    with pytest.raises(ConfigError, match="data, loss or score has changed"):
+        check_baseline(other, tmp_path / "baseline")
+    with pytest.raises(ConfigError, match="data, loss or score has changed"):
+        check_baseline(replace(task, maximize=False), tmp_path / "baseline")
 
 
 def test_the_baseline_is_not_changed_by_a_trial(

@@ -37,6 +37,8 @@ class Outcome:
 class Executor(Protocol):
     """Runs jobs, each isolated from the driver and from the others."""
 
+    threads: int
+    """Threads that torch computes with in one job."""
     ordered: bool
     """Whether the driver waits, before it asks for trial k, until trial k - slots has ended."""
 

@@ -34,14 +34,13 @@ class _Running:
     wants_machine: bool = False
     paused_at: float | None = None
 
-    def pause(self) -> int | None:
-        """Stop the process where it is; return its id, or None if it has ended."""
+    def pause(self) -> None:
+        """Stop the process where it is, unless it has ended."""
         try:
             psutil.Process(self.process.pid).suspend()
         except psutil.NoSuchProcess:
-            return None
+            return
         self.paused_at = time.time()
-        return self.process.pid
 
     def resume(self) -> None:
         """Let the process go on; the pause does not count against its time limit."""
@@ -82,6 +81,9 @@ class LocalExecutor:
     memory_mb: float | None = None
     """Resident memory of one job in 2**20 bytes; None for no limit."""
     ordered: bool = True
+    threads: int = 1
+    """Threads that torch computes with in one job; the rounding of a trial depends on it."""
+    _waiting: list[Job] = field(default_factory=list, init=False)
     _running: list[_Running] = field(default_factory=list, init=False)
     _holder: _Running | None = field(default=None, init=False)
 
@@ -89,8 +91,14 @@ class LocalExecutor:
         """Check the limits; raise `ConfigError` if one is not positive."""
         for name in ("workers", "trial_timeout", "memory_mb"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and value > 0):
                 raise ConfigError(f"executor.{name} must be above 0 or null, got {value!r}")
+        for name in ("workers", "threads"):
+            value = getattr(self, name)
+            whole = isinstance(value, int) and value > 0
+            if not whole and not (name == "workers" and value is None):
+                raise ConfigError(f"executor.{name} must be a whole number from 1, got {value!r}")
 
     def prepare(self) -> None:
         """Start the server that jobs are forked from, which then imports what they need."""
@@ -106,20 +114,28 @@ class LocalExecutor:
         return self.workers
 
     def submit(self, job: Job) -> None:
-        """Start a job in a fresh process."""
+        """Start a job in a fresh process, once nobody holds the machine."""
+        self._waiting.append(job)
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        while self._waiting and self._holder is None:
+            self._start(self._waiting.pop(0))
+
+    def _start(self, job: Job) -> None:
         job.folder.mkdir(parents=True, exist_ok=True)
         (job.folder / OUTCOME).unlink(missing_ok=True)
         ours, theirs = multiprocessing.Pipe()
         arguments = (theirs, job.function, dict(job.payload), str(job.folder))
-        process = cast(Any, _context()).Process(target=main, args=arguments, daemon=True)
+        # Not a daemon, since a user's data loader may want processes of its own.
+        process = cast(Any, _context()).Process(target=main, args=arguments, daemon=False)
         process.start()
         theirs.close()
         now = time.time()
         limit = float("inf") if self.trial_timeout is None else now + self.trial_timeout
-        running = _Running(job=job, process=process, pipe=ours, started=now, deadline=limit)
-        self._running.append(running)
-        if self._holder is not None:
-            running.pause()
+        self._running.append(
+            _Running(job=job, process=process, pipe=ours, started=now, deadline=limit)
+        )
 
     def wait(self, seconds: float) -> list[tuple[Job, Outcome]]:
         """Return the jobs that ended, after at most some seconds; maybe none."""
@@ -130,15 +146,17 @@ class LocalExecutor:
                 self._forget(running)
             if ended:
                 return [(running.job, outcome) for running, outcome in ended]
+            self._start_waiting()
             self._grant_machine()
             left = until - time.time()
-            if left <= 0 or not self._running:
+            if left <= 0:
                 return []
             watched = [r.pipe for r in self._running] + [r.process.sentinel for r in self._running]
             connection.wait(watched, timeout=min(left, _POLL_SECONDS))
 
     def close(self) -> None:
         """End every job that still runs."""
+        self._waiting.clear()
         for running in list(self._running):
             running.process.kill()
             self._forget(running)
@@ -176,9 +194,11 @@ class LocalExecutor:
             return
         self._holder = waiting[0]
         self._holder.wants_machine = False
-        paused = [r.pause() for r in self._running if r is not self._holder]
+        others = [r for r in self._running if r is not self._holder]
+        for running in others:
+            running.pause()
         try:
-            self._holder.pipe.send([pid for pid in paused if pid is not None])
+            self._holder.pipe.send([running.process.pid for running in others])
         except (BrokenPipeError, ConnectionResetError):
             self._release_machine()
 

@@ -217,6 +217,7 @@ class MlflowMirror:
             "paredown.label": record.label,
             "paredown.outcome": record.outcome,
             "paredown.verdict": record.verdict or NOT_SAMPLED,
+            **({"paredown.notes": record.notes} if record.notes else {}),
             "paredown.feasible": _flag(record.feasible),
             "paredown.front": _flag(on_front),
             "paredown.recipe_hash": record.recipe_hash,
