@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def _run(command: str, arguments: list[str]) -> list[Exception]:
 
 def _config_folders(arguments: list[str]) -> list[str]:
     found = []
-    for flag, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for flag, following in pairwise([*arguments, ""]):
         name, separator, value = flag.partition("=")
         if name in ("--config-dir", "-cd"):
             found.append(str(Path(value if separator else following).resolve()))

@@ -285,6 +285,31 @@ def test_the_console_script_ends_with_the_exit_code(tmp_path: Path) -> None:
     assert err == "paredown: trails: Key 'trails' is not in struct; did you mean 'trials'?\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("front", "no study 'None' in runs; there are: -"),
+        ("export", "no study 'None' in runs; there are: -"),
+        ("apply", "apply needs a recipe: recipe=PATH of a recipe.yaml"),
+        ("ui", "mlflow.db does not exist: run `paredown search`"),
+    ],
+)
+def test_a_command_without_any_argument_says_what_it_lacks(
+    command: str,
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["paredown", command])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert main() == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
 def test_help_and_config_errors_load_neither_torch_nor_mlflow() -> None:
     script = (
         "import sys; from search import cli; sys.argv = ['paredown', 'search', 'trails=5'];"
