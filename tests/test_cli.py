@@ -183,6 +183,7 @@ def test_the_front_is_shown_again(swept: Path) -> None:
     assert "front.html" in out
 
 
+@pytest.mark.slow  # two sweeps
 def test_a_killed_sweep_goes_on_without_losing_or_doubling_a_trial(user_folder: Path) -> None:
     arguments = ["search", *MINE, *SHORT, "trials=10", "study=killed"]
     first = start(arguments, user_folder)
@@ -200,6 +201,7 @@ def test_a_killed_sweep_goes_on_without_losing_or_doubling_a_trial(user_folder: 
     assert sorted(numbers) == list(range(10))
 
 
+@pytest.mark.slow  # a sweep of its own
 def test_ctrl_c_stops_cleanly_and_keeps_what_was_measured(user_folder: Path) -> None:
     arguments = ["search", *MINE, *SHORT, "trials=10", "study=stopped", "tracking=none"]
     process = start(arguments, user_folder)
@@ -214,6 +216,7 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_was_measured(user_folder: Path) -> 
     assert 3 <= len(frame) < 10
 
 
+@pytest.mark.slow  # two sweeps
 def test_a_sweep_over_seeds_runs_one_study_each(user_folder: Path) -> None:
     outer = ["-m", "seed=0,1", "runs_dir=outer", "tracking=none", "trials=2"]
     code, _, err = paredown("search", *MINE, *SHORT, *outer, folder=user_folder)
