@@ -9,13 +9,7 @@ import torch
 from torch import Tensor
 
 from compressors.base import Inputs
-from search.counts import Census as Census
-from search.counts import MeasurementError as MeasurementError
-from search.counts import achieved as achieved
-from search.counts import census as census
-from search.counts import count_macs as count_macs
-from search.counts import count_nonzeros as count_nonzeros
-from search.counts import count_parameters as count_parameters
+from search.counts import MeasurementError
 
 RESAMPLES = 200
 """Bootstrap resamples for the standard error of a score that is one figure."""

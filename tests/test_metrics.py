@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from compressors.weight_pruning import WeightPruning
-from search.metrics import (
+from search.counts import (
     Census,
     MeasurementError,
     achieved,
@@ -15,8 +15,8 @@ from search.metrics import (
     count_macs,
     count_nonzeros,
     count_parameters,
-    evaluate,
 )
+from search.metrics import evaluate
 from tests.zoo import NETS, toy_task
 
 
