@@ -1,9 +1,10 @@
 """What a compressor is, all that it may know of a task, and which method may follow which."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
@@ -61,6 +62,16 @@ class Task(Protocol):
         """Return the mean training loss of one batch, a scalar."""
         ...
 
+    def measured(
+        self, key: str, measure: Callable[[], Mapping[str, NDArray[Any]]]
+    ) -> Mapping[str, NDArray[Any]]:
+        """Return what `measure` returns, remembered under a key for this baseline and data.
+
+        The key names all else that the result depends on: what is measured with which values, and
+        the content of the model it is measured on if that is not the baseline.
+        """
+        ...
+
 
 class Compressor(Protocol):
     """One method with its values: a frozen dataclass, named by `_target_` in conf/compressor/.
@@ -78,6 +89,15 @@ class Compressor(Protocol):
 
     def __call__(self, model: nn.Module, task: Task) -> nn.Module:
         """Return the compressed model; raise `InfeasibleError` if there is nothing to act on."""
+        ...
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A compressor that acts on some parts of a model and can say which it leaves, and why."""
+
+    def uncuttable(self, model: nn.Module, task: Task) -> dict[str, str]:
+        """Return by the name of a layer why it stays as it is, whatever the values."""
         ...
 
 

@@ -1,7 +1,7 @@
 """The data that a measurement on a model sees, and where it is put."""
 
 from collections.abc import Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -43,9 +43,17 @@ def calibration_batches(task: Task, device: torch.device, samples: int = 256) ->
 
     The batch that reaches the count is given whole, so that a batch is never cut.
     """
+    for inputs, _ in labelled_batches(task, device, samples):
+        yield inputs
+
+
+def labelled_batches(
+    task: Task, device: torch.device, samples: int = 256
+) -> Iterator[tuple[Inputs, Any]]:
+    """Yield the same batches with their targets, `(inputs, targets)`."""
     given = 0
-    for inputs, _ in task.train_batches(0):
+    for inputs, targets in task.train_batches(0):
         if given >= samples:
             return
         given += batch_size(inputs)
-        yield to_device(inputs, device)
+        yield to_device(inputs, device), to_device(targets, device)

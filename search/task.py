@@ -3,22 +3,31 @@
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compressors.base import Inputs, run
-from compressors.calibration import batch_size, device_of, to_device
+from compressors.calibration import batch_size, calibration_batches, device_of, to_device
+from search.cache import ArrayCache, Arrays
 from search.errors import ConfigError
-from search.files import write_atomically
+from search.files import cache_folder
 from search.targets import builder
 
 Batch = tuple[Inputs, Any]
 PARTS = ("model", "train", "validation", "test", "loss", "score")
+BUDGETS = ("recovery_epochs", "tuning_epochs")
+"""Values of a task node that are for the search's ranges, not for the function that builds it."""
 OPTIONAL_PARTS = ("maximize", "example")
+LARGEST_EPOCH = 256 * 2**20
+"""The most bytes of teacher's outputs that are kept of one epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +49,8 @@ class EvaluatedTask:
     score: Callable[[Any, Any], Tensor | float]
     """Of outputs and targets: a value per example `[N]`, or one figure for all of them."""
     maximize: bool
-    cache: Path
-    """Folder of the teacher's outputs, one file an epoch."""
+    cache: ArrayCache
+    """The teacher's outputs and what was measured, shared by all studies of this machine."""
 
     def train_batches(self, epoch: int) -> Iterator[Batch]:
         """Yield `(inputs, targets)`; the same epoch yields the same batches in the same order.
@@ -65,43 +74,93 @@ class EvaluatedTask:
     def teacher_batches(self, epoch: int) -> Iterator[tuple[Inputs, Any, Tensor]]:
         """Yield `(inputs, targets, outputs of the baseline)`, computed once and kept on disk.
 
+        The outputs of an epoch are found by the baseline's weights and the epoch's first batch.
+        Where they take more than `LARGEST_EPOCH` bytes, they are computed batch by batch.
+
         Raises:
             RuntimeError: the epoch's batches differ from those the outputs were computed for.
         """
-        path = self.cache / f"teacher_{epoch:04d}.npz"
-        if not path.exists():
-            self._keep_teacher_outputs(epoch, path)
-        with np.load(path) as kept:
-            outputs, sizes, prints = kept["outputs"], kept["sizes"], kept["prints"]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        for index, (inputs, targets) in enumerate(self.train_batches(epoch)):
-            if index >= len(prints) or _fingerprint(inputs) != prints[index]:
+        batches = self.train_batches(epoch)
+        first = list(islice(batches, 1))
+        if not first:
+            return
+        key = f"teacher {epoch} {_fingerprint(first[0][0])} {self._baseline_digest}"
+        kept = self.cache.get(key, lambda: self._teacher_outputs(epoch))
+        start = 0
+        for index, (inputs, targets) in enumerate(chain(first, batches)):
+            if not len(kept["prints"]):
+                yield inputs, targets, self._teacher(inputs)
+                continue
+            if index >= len(kept["prints"]) or _fingerprint(inputs) != kept["prints"][index]:
+                self.cache.forget(key)
                 raise RuntimeError(
                     f"train batch {index} of epoch {epoch} differs from run to run; the training "
                     "data must come in the same order for the same epoch"
                 )
-            teacher = torch.from_numpy(outputs[starts[index] : starts[index + 1]])
-            yield inputs, targets, teacher
+            shape = kept["shapes"][index]
+            end = start + int(shape.prod())
+            yield inputs, targets, torch.from_numpy(kept["values"][start:end].reshape(shape))
+            start = end
 
-    def _keep_teacher_outputs(self, epoch: int, path: Path) -> None:
-        outputs, sizes, prints = [], [], []
-        device = device_of(self.baseline)
+    def measured(self, key: str, measure: Callable[[], Mapping[str, NDArray[Any]]]) -> Arrays:
+        """Return what `measure` returns, remembered on disk for this baseline and data.
+
+        The key names all else that the result depends on. The data are known by the batches that
+        `calibration_batches` gives; another version of torch measures anew.
+        """
+        return self.cache.get(
+            f"measured {key} {self._data_digest} {self._baseline_digest}", measure
+        )
+
+    def _teacher(self, inputs: Inputs) -> Tensor:
         with torch.no_grad():
-            for inputs, _ in self.train_batches(epoch):
-                outputs.append(run(self.baseline, to_device(inputs, device)).cpu().numpy())
-                sizes.append(len(outputs[-1]))
-                prints.append(_fingerprint(inputs))
-        with write_atomically(path) as file:
-            np.savez(file, outputs=np.concatenate(outputs), sizes=sizes, prints=prints)
+            outputs = run(self.baseline, to_device(inputs, device_of(self.baseline)))
+        return cast(Tensor, outputs.cpu())
+
+    def _teacher_outputs(self, epoch: int) -> Arrays:
+        """Return the values of an epoch's outputs, one batch after another, and their shapes.
+
+        There are no prints if they would take too much.
+        """
+        outputs: list[NDArray[Any]] = []
+        prints = []
+        taken = 0
+        for inputs, _ in self.train_batches(epoch):
+            outputs.append(self._teacher(inputs).numpy())
+            prints.append(_fingerprint(inputs))
+            taken += outputs[-1].nbytes
+            if taken > LARGEST_EPOCH:
+                return {"prints": np.empty(0, dtype=np.int64)}
+        return {
+            "values": np.concatenate([batch.ravel() for batch in outputs]),
+            "shapes": np.array([batch.shape for batch in outputs]),
+            "prints": np.array(prints),
+        }
+
+    @cached_property
+    def _baseline_digest(self) -> str:
+        digest = sha256(f"{torch.__version__} {self.baseline!r}".encode())
+        for name, tensor in self.baseline.state_dict().items():
+            digest.update(name.encode())
+            digest.update(_bytes(tensor))
+        return digest.hexdigest()
+
+    @cached_property
+    def _data_digest(self) -> str:
+        digest = sha256()
+        for inputs in calibration_batches(self, torch.device("cpu")):
+            digest.update(str(_fingerprint(inputs)).encode())
+        return digest.hexdigest()
 
 
-def load_task(config: Mapping[str, Any], cache: Path) -> EvaluatedTask:
+def load_task(config: Mapping[str, Any], cache: Path | None = None) -> EvaluatedTask:
     """Build the task that a `task` node describes.
 
     Arguments:
         config: `_target_`, a function or class, and its arguments. What it returns has the parts
             model, train, validation, test, loss and score, as keys or as attributes.
-        cache: folder for the teacher's outputs.
+        cache: folder for the teacher's outputs and what is measured of the baseline; all studies
+            of this machine share one unless given.
 
     Raises:
         ConfigError: the target cannot be imported or called, or a part is missing or unfit.
@@ -122,7 +181,7 @@ def load_task(config: Mapping[str, Any], cache: Path) -> EvaluatedTask:
         loss=parts["loss"],
         score=parts["score"],
         maximize=bool(parts.get("maximize", True)),
-        cache=cache,
+        cache=ArrayCache(folder=cache or cache_folder() / "measured"),
     )
     _check(task)
     return task
@@ -130,7 +189,7 @@ def load_task(config: Mapping[str, Any], cache: Path) -> EvaluatedTask:
 
 def task_builder(config: Mapping[str, Any]) -> Callable[[], Any]:
     """Return the call that builds a task, checked but not made; raise `ConfigError` if unfit."""
-    return builder("task", {k: v for k, v in config.items() if k != "recovery_epochs"})
+    return builder("task", {k: v for k, v in config.items() if k not in BUDGETS})
 
 
 def _parts(built: Any, target: str) -> dict[str, Any]:
@@ -173,5 +232,10 @@ def _tensors(inputs: Inputs) -> list[Tensor]:
 def _fingerprint(inputs: Inputs) -> int:
     value = 0
     for tensor in _tensors(inputs):
-        value = zlib.crc32(tensor.cpu().contiguous().numpy().tobytes(), value)
+        value = zlib.crc32(_bytes(tensor), value)
     return value
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """Return the content of a tensor, without a copy where it is on the CPU and contiguous."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -61,16 +62,112 @@ def test_the_teachers_outputs_are_the_baselines_in_eval_mode(tmp_path: Path) -> 
     found = task(tmp_path)
     for _ in range(2):  # computed, then read back
         for inputs, _, teacher in found.teacher_batches(0):
-            assert torch.allclose(found.baseline(inputs), teacher)
-    assert [path.name for path in tmp_path.iterdir()] == ["teacher_0000.npz"]
+            assert torch.equal(found.baseline(inputs), teacher)
 
 
-def test_teacher_outputs_of_other_batches_are_refused(tmp_path: Path) -> None:
-    list(task(tmp_path).teacher_batches(0))
-    shifted = [(torch.ones(8, 6), torch.zeros(8).long())]
-    found = task(tmp_path, train=shifted)
-    with pytest.raises(RuntimeError, match=r"train batch 0 of epoch 0 differs from run to run"):
+def counted(found: EvaluatedTask) -> list[int]:
+    """Return a list that grows by the size of each batch the baseline is run on."""
+    sizes: list[int] = []
+    found.baseline.register_forward_hook(lambda _, args, __: sizes.append(len(args[0])))
+    return sizes
+
+
+def test_all_studies_of_a_task_share_the_teachers_outputs(tmp_path: Path) -> None:
+    first = task(tmp_path)
+    ran = counted(first)
+    batches = [[teacher for *_, teacher in first.teacher_batches(epoch)] for epoch in (0, 1)]
+    assert len(ran) == 10
+    other = make()
+    other["model"].load_state_dict(first.baseline.state_dict())
+    second = task(tmp_path, model=other["model"])
+    ran = counted(second)
+    for epoch in (0, 1):
+        found = [teacher for *_, teacher in second.teacher_batches(epoch)]
+        assert all(torch.equal(a, b) for a, b in zip(found, batches[epoch], strict=True))
+    assert not ran
+
+
+@pytest.mark.parametrize("part", ["model", "train"])
+def test_another_model_or_other_data_have_outputs_of_their_own(part: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    list(task(tmp_path, model=make()["model"]).teacher_batches(0))
+    torch.manual_seed(1 if part == "model" else 0)
+    shifted = {"train": [(torch.ones(8, 6), torch.zeros(8).long())]} if part == "train" else {}
+    found = task(tmp_path, model=make()["model"], **shifted)
+    for inputs, _, teacher in found.teacher_batches(0):
+        assert torch.equal(found.baseline(inputs), teacher)
+
+
+class Shifting:
+    """Batches of which one is another each time they are read."""
+
+    def __init__(self, place: int) -> None:
+        self.place, self.read = place, 0
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self.read += 1
+        read = self.read
+        for index in range(3):
+            shift = read if index == self.place else 0
+            yield torch.full((8, 6), float(index + shift)), torch.zeros(8).long()
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_batches_that_differ_from_run_to_run_are_refused(place: int, tmp_path: Path) -> None:
+    found = task(tmp_path, train=Shifting(place))
+    with pytest.raises(
+        RuntimeError, match=rf"train batch {place} of epoch 0 differs from run to run"
+    ):
         list(found.teacher_batches(0))
+
+
+def test_longer_data_than_those_kept_are_refused_once(tmp_path: Path) -> None:
+    rows = [(torch.full((8, 6), float(i)), torch.zeros(8).long()) for i in range(3)]
+    model = make()["model"]
+    list(task(tmp_path, model=model, train=rows[:2]).teacher_batches(0))
+    found = task(tmp_path, model=model, train=rows)
+    with pytest.raises(RuntimeError, match=r"train batch 2 of epoch 0 differs"):
+        list(found.teacher_batches(0))
+    assert len(list(found.teacher_batches(0))) == 3
+
+
+def test_outputs_too_large_to_keep_are_computed_batch_by_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("search.task.LARGEST_EPOCH", 100)
+    found = task(tmp_path)
+    for _ in range(2):
+        drawn = list(found.teacher_batches(0))
+        assert len(drawn) == 5
+        assert all(torch.equal(found.baseline(inputs), teacher) for inputs, _, teacher in drawn)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 500
+
+
+def test_outputs_of_several_lengths_are_kept(tmp_path: Path) -> None:
+    rows = [(torch.randn(2, length, 6), torch.zeros(2).long()) for length in (3, 5, 1)]
+    found = task(tmp_path, train=rows)
+    for inputs, _, teacher in found.teacher_batches(0):
+        assert torch.equal(found.baseline(inputs), teacher)
+
+
+def test_a_measurement_is_remembered_for_its_model_and_data(tmp_path: Path) -> None:
+    model = make()["model"]
+    count = 0
+
+    def measure() -> dict[str, np.ndarray]:
+        nonlocal count
+        count += 1
+        return {"value": np.array([count])}
+
+    def measured(key: str, **changes: object) -> int:
+        return int(task(tmp_path, **{"model": model} | changes).measured(key, measure)["value"][0])
+
+    assert measured("a") == 1
+    assert measured("a") == 1
+    assert measured("b") == 2
+    assert measured("a", model=make()["model"]) == 3
+    assert measured("a", train=[(torch.ones(8, 6), torch.zeros(8).long())]) == 4
+    assert measured("a") == 1
 
 
 class Plain:
