@@ -1,4 +1,4 @@
-"""The command line: `paredown search | export | apply | front | ui`, each with Hydra overrides."""
+"""The command line: `paredown search | front | export | unpack | apply | ui`, and overrides."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from search.conf_folder import conf_folder
 from search.config import existing_study, study_config, unknown_key
 from search.errors import ConfigError, StudyError
-from search.overrides import check_additions, flags_first, rewrite
+from search.overrides import check_additions, flags_first, name_file, rewrite
 
 USAGE = """\
 usage: paredown COMMAND [OVERRIDE ...]
@@ -24,6 +24,7 @@ usage: paredown COMMAND [OVERRIDE ...]
   search   launch a study, or go on with it:   paredown search task=digits trials=100
   front    show a study's front again:         paredown front study=digits
   export   write one trial for deployment:     paredown export study=digits select=knee
+  unpack   turn model.packed into model.onnx:  paredown unpack model.packed
   apply    run one recipe without a search:    paredown apply recipe=recipe.yaml task=digits
   ui       open the MLflow UI on the studies:  paredown ui
 
@@ -47,8 +48,11 @@ def main() -> int:
         return 0
     if command not in COMMANDS:
         return _refuse(f"unknown command '{command}'; choose one of {', '.join(COMMANDS)}")
+    arranged = flags_first(arguments)
+    if command == "unpack":
+        arranged = name_file(arranged)
     try:
-        refused = _run(command, [rewrite(argument) for argument in flags_first(arguments)])
+        refused = _run(command, [rewrite(argument) for argument in arranged])
     except (HydraException, OmegaConfBaseException) as error:
         refused = [error]
     except KeyboardInterrupt:
@@ -149,6 +153,21 @@ def _apply(config: DictConfig) -> None:
     commands.apply(arguments)
 
 
+def _unpack(config: DictConfig) -> None:
+    arguments = _composed(config)
+    if arguments["file"] is None:
+        raise ConfigError("unpack needs a file: paredown unpack model.packed")
+    source = Path(arguments["file"])
+    target = Path(arguments["out"] or source.with_suffix(".onnx"))
+    from search.packed_form.unpack import CorruptFileError, unpack_file
+
+    try:
+        unpack_file(source, target, arguments["limit_bytes"])
+    except (OSError, CorruptFileError) as error:
+        raise ConfigError(f"cannot unpack {source}: {error}") from error
+    print(f"{source.stat().st_size} bytes unpacked to {target.stat().st_size}: {target}")
+
+
 def _ui(config: DictConfig) -> None:
     arguments = _composed(config)
     from search.ui import serve
@@ -160,6 +179,7 @@ COMMANDS: Mapping[str, Callable[[DictConfig], None]] = {
     "search": _search,
     "front": _front,
     "export": _export,
+    "unpack": _unpack,
     "apply": _apply,
     "ui": _ui,
 }

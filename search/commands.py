@@ -74,7 +74,7 @@ def apply(arguments: Mapping[str, Any]) -> None:
     settings = LatencySettings(**arguments["latency"])
     base = Path(arguments["runs_dir"]) / "apply" / arguments["task_name"]
     torch.set_num_threads(arguments["threads"])
-    task = load_task(arguments["task"], cache=base / "baseline")
+    task = load_task(arguments["task"])
     folder = Path(arguments["output"] or base / recipe.hash)
     folder.mkdir(parents=True, exist_ok=True)
     try:

@@ -31,7 +31,15 @@ from search.trial import Baseline, LatencySettings, check_baseline, evaluate_rec
 
 REBUILT_MEASURES = ("score", "nll", "size_bytes", "run_bytes")
 """Figures that a trial's artefact must give again, whenever and wherever it is measured."""
-LIBRARIES = ("torch", "onnx", "onnxruntime", "numpy", "torch-pruning", "scikit-learn")
+LIBRARIES = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "constriction",
+    "torch-pruning",
+    "scikit-learn",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +72,7 @@ def export_trial(folder: Path, expression: str, output: Path | None = None) -> E
     record = select(records, config.objectives, expression)
     target = output or folder / "export" / f"trial-{record.number:04d}"
     target.mkdir(parents=True, exist_ok=True)
-    task = load_task(config.task, cache=folder / "baseline")
+    task = load_task(config.task)
     torch.set_num_threads(config.threads)
     baseline = check_baseline(task, folder / "baseline")
     _place_artefact(record, config, task, baseline, target)

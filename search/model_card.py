@@ -31,7 +31,7 @@ outputs = session.run(None, {{{feeds}}})[0]
 ```
 
 `model.packed` is the same network for shipping: `python unpack.py model.packed model.onnx` writes
-model.onnx again, byte for byte, with numpy alone.
+model.onnx again, byte for byte; it needs numpy, constriction and onnx alone.
 
 ## Make it again
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any
 
 from search.errors import ConfigError
@@ -28,17 +29,30 @@ def rewrite(argument: str) -> str:
     """Return an argument as Hydra can read it.
 
     `constraints.METRIC<=BOUND` is no override in Hydra's grammar, a recipe's file must not be
-    taken for an option of the group `recipe`, and a selection needs quotes.
+    taken for an option of the group `recipe`, and a selection and a path need quotes.
     """
     bound = re.fullmatch(r"(\+*)constraints\.([\w/.]+?)\s*([<>]=)\s*(\S+)", argument)
     if bound:
         return f"++constraints.{bound[2]}='{bound[3]}{bound[4]}'"
     key, separator, value = argument.partition("=")
-    if separator and (key == "select" or (key == "recipe" and value.endswith((".yaml", ".yml")))):
+    if separator and (
+        key in ("select", "file", "out") or (key == "recipe" and value.endswith((".yaml", ".yml")))
+    ):
         name = "recipe_file" if key == "recipe" else key
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"{name}='{quoted}'"
     return argument
+
+
+def name_file(arguments: list[str]) -> list[str]:
+    """Return arguments, flags first, the first that is neither flag nor override as `file=`."""
+    named = list(arguments)
+    for place, (before, argument) in enumerate(pairwise(["", *arguments])):
+        bare = not argument.startswith("-") and "=" not in argument
+        if bare and before not in FLAGS_WITH_VALUE:
+            named[place] = f"file={argument}"
+            break
+    return named
 
 
 def check_additions(

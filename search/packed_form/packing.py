@@ -1,11 +1,12 @@
-"""The ship form: the run-form file, without loss, with pruned, shared and low-bit weights packed.
+"""The ship form: the run-form file, without loss, each of its tensors stored as what it is.
 
-Every initialiser is cut out of the serialised file and encoded on its own; what is left are
-literal bytes. `unpack.py` is the decoder.
+The data of the initialisers is cut out of the serialised file and encoded on its own; what is left
+is deflated. `unpack.py` is the reader.
 """
 
-from collections.abc import Iterable, Iterator
-from hashlib import sha256
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,17 +15,38 @@ from numpy.typing import NDArray
 
 from compressors.coding import CodedWeight
 from search.packed_form.coded_rows import CodedRows, CodedTensor
-from search.packed_form.symbol_coding import Writer
-from search.packed_form.unpack import CODED, MAGIC, PLANES, RANGE, RAW, SPARSE, TABLE, unpack
+from search.packed_form.unpack import (
+    CODED,
+    CONSTANT,
+    DEFLATE,
+    DICTIONARY,
+    MAGIC,
+    MASKED,
+    MAX_ALPHABET,
+    NIBBLES,
+    PLANES,
+    RANGE,
+    RAW,
+    RAW_DATA,
+    TABLE,
+    digest,
+    fields,
+    map_initialisers,
+    stored_size,
+    unpack,
+    varint,
+)
+from search.packed_form.writer import Writer
 
-MIN_TENSOR_BYTES = 16
-"""Smaller tensors stay among the literal bytes."""
-MIN_SPLIT_BYTES = 64
-"""Smaller tensors are left as they are."""
-MAX_TABLE = 1 << 12
-"""A tensor with more distinct values is not encoded through a table of them."""
+Way = Callable[[Writer], None]
+
 MIN_ZEROS = 0.03
-"""The least share of zeros for which a mask pays."""
+"""The least share of zeros for which a mask is tried."""
+MAX_RAW_BYTES = 64
+"""Larger arrays are not stored as they are; they are stored deflated at worst."""
+MAX_DEFLATE_BYTES = 1 << 20
+"""Larger arrays are not tried for repetitions."""
+MAX_NIBBLE_BYTES = 1 << 22
 
 
 def pack(onnx_bytes: bytes, codes: Iterable[CodedWeight]) -> bytes:
@@ -34,127 +56,211 @@ def pack(onnx_bytes: bytes, codes: Iterable[CodedWeight]) -> bytes:
     integers; without them the result is as exact, only larger.
     """
     rows = CodedRows(codes)
-    program, tensors, position = Writer(), Writer(), 0
-    places = list(_initialisers(onnx_bytes))
-    for start, tensor in places:
-        tensors.blob(onnx_bytes[position:start])
-        tensors.extend(encode_tensor(tensor, rows))
-        position = start + tensor.nbytes
-    tensors.blob(onnx_bytes[position:])
-    program.number(len(places))
-    program.extend(tensors)
-    body = program.finish()
-    packed = MAGIC + sha256(body + onnx_bytes).digest() + body
+    writer = Writer()
+
+    def without_data(content: bytes) -> bytes:
+        lean = b"".join(whole for number, whole, _ in fields(content) if number != RAW_DATA)
+        stored = stored_size(lean)
+        tensor = onnx.TensorProto.FromString(content)
+        if stored is None or stored[0] * stored[1] != len(tensor.raw_data):
+            return content
+        write_tensor(writer, _values(tensor), rows)
+        return lean
+
+    graph = map_initialisers(onnx_bytes, without_data)
+    body = varint(len(writer.program)) + writer.program
+    body += _deflated(graph, DICTIONARY) + writer.coder.words()
+    packed = MAGIC + digest(body, onnx_bytes) + body
     if unpack(packed) != onnx_bytes:
         raise AssertionError("the packed model does not unpack to the file it was made of")
     return packed
 
 
-def _initialisers(onnx_bytes: bytes) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield where the raw data of each initialiser starts in the file, and its values."""
-    position = 0
-    for tensor in onnx.load_from_string(onnx_bytes).graph.initializer:
-        if len(tensor.raw_data) >= MIN_TENSOR_BYTES:
-            start = onnx_bytes.index(tensor.raw_data, position)
-            position = start + len(tensor.raw_data)
-            yield start, _values(tensor)
+def _deflated(data: bytes, dictionary: bytes = b"") -> bytes:
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, dictionary)
+    return stream.compress(data) + stream.flush()
 
 
 def _values(tensor: onnx.TensorProto) -> NDArray[Any]:
-    """Return a tensor's values, or its bytes where numpy has no type of that size."""
     kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-    shape = tuple(tensor.dims)
-    if kind.itemsize * int(np.prod(shape)) != len(tensor.raw_data):
-        return np.frombuffer(tensor.raw_data, np.uint8)
-    return np.frombuffer(tensor.raw_data, kind).reshape(shape)
+    return np.frombuffer(tensor.raw_data, kind).reshape(tuple(tensor.dims))
 
 
-def encode_tensor(tensor: NDArray[Any], rows: CodedRows) -> Writer:
-    """Return the program of one tensor, exact to the bit.
+def write_tensor(writer: Writer, tensor: NDArray[Any], rows: CodedRows) -> None:
+    """Write a tensor in its smallest form, exact to the bit.
 
     Encoded weights become integers and scales; few distinct values a table and indices; many
-    zeros a mask and the rest; anything else is split into its byte planes, or left as it is.
+    zeros a mask and the rest; anything else is split into its byte planes or deflated.
     """
+    shape = _matrix(tensor.shape)
     coded = rows.find(tensor)
-    return _coded(coded) if coded is not None else _plain(tensor)
+    if coded is not None:
+        writer.smallest([_coded(form) for form in _forms(coded)])
+    else:
+        unsigned = np.ascontiguousarray(tensor).reshape(-1).view(f"<u{tensor.itemsize}")
+        _array(writer, unsigned, tensor.dtype, shape)
 
 
-def _plain(tensor: NDArray[Any]) -> Writer:
-    values = np.ascontiguousarray(tensor).reshape(-1).view(f"<u{tensor.itemsize}")
-    if values.nbytes < MIN_SPLIT_BYTES:
-        return _raw(values)
-    table = _distinct(values)
-    if table is not None:
-        return _table(values, table)
-    if np.count_nonzero(values) < (1 - MIN_ZEROS) * values.size:
-        return _sparse(values)
-    return _planes(values)
+def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the shape of the matrix that a tensor is coded as: rows by outputs, if it can be."""
+    if len(shape) < 2:
+        return 1, int(np.prod(shape))
+    if len(shape) == 3 and shape[0] <= 2:
+        return shape[0] * shape[1], shape[2]
+    return shape[0], int(np.prod(shape[1:]))
 
 
-def _raw(values: NDArray[Any]) -> Writer:
-    writer = Writer()
+def _forms(coded: CodedTensor) -> list[CodedTensor]:
+    """Return a code and, where it has whole zero points, the same with zero as its zero point."""
+    whole = np.all(coded.levels == np.rint(coded.levels)) and np.abs(coded.levels).max() < 1 << 12
+    if not (whole and coded.offset.any() and np.all(coded.offset == np.rint(coded.offset))):
+        return [coded]
+    offset = np.repeat(coded.offset, coded.group, axis=1)[:, : coded.indices.shape[1]]
+    integers = (coded.levels[coded.indices] - offset).astype(np.int64)
+    low, high = int(integers.min()), int(integers.max())
+    if high - low >= MAX_ALPHABET:
+        return [coded]
+    centred = replace(
+        coded,
+        indices=integers - low,
+        levels=np.arange(low, high + 1, dtype=np.float32),
+        offset=np.zeros_like(coded.offset),
+    )
+    return [coded, centred]
+
+
+def _coded(coded: CodedTensor) -> Way:
+    """Return how to write a code; one without scales is a table and its indices."""
+    rows = len(coded.indices)
+    bare = not (coded.offset.any() or coded.transposed or np.any(coded.factor != 1))
+
+    def write(writer: Writer) -> None:
+        writer.number(TABLE if bare else CODED)
+        if not bare:
+            group = 0 if coded.factor.shape[1] == 1 else coded.group
+            for number in (int(coded.transposed), rows, group):
+                writer.number(number)
+        writer.number(len(coded.levels))
+        for values in [coded.levels] if bare else [coded.levels, coded.offset, coded.factor]:
+            _array(writer, values.reshape(-1).view("<u4"), values.dtype)
+        writer.symbols(coded.indices, len(coded.levels))
+
+    return write
+
+
+def _array(
+    writer: Writer,
+    values: NDArray[Any],
+    kind: np.dtype[Any],
+    shape: tuple[int, int] | None = None,
+    nesting: int = 0,
+) -> None:
+    """Write unsigned integers `[n]` that stand for values of some kind, in the best way."""
+    if values.size and np.all(values == values[0]):
+        writer.number(CONSTANT)
+        writer.program += values[:1].tobytes()
+        return
+    shape = shape or (1, values.size)
+    ways: list[Way] = []
+    if values.nbytes <= MAX_RAW_BYTES:
+        ways.append(lambda fork: _raw(fork, values))
+    if kind == np.float32 and _is_range(values.view("<f4")):
+        ways.append(lambda fork: _range(fork, values.view("<f4")))
+    table = _distinct(values, kind)
+    if table is not None and values.itemsize > 1:
+        ways.append(lambda fork: _table(fork, values, table, kind, shape))
+    elif values.itemsize > 1 and nesting < 2 and _is_sparse(values):
+        ways.append(lambda fork: _masked(fork, values, kind, shape, nesting))
+    else:
+        ways.append(lambda fork: _planes(fork, values, shape))
+    if kind == np.uint8 and values.size <= MAX_NIBBLE_BYTES:
+        ways.append(lambda fork: _nibbles(fork, values, shape))
+    if _may_repeat(values, table):
+        ways.append(lambda fork: _deflate(fork, values))
+    writer.smallest(ways) if len(ways) > 1 else ways[0](writer)
+
+
+def _raw(writer: Writer, values: NDArray[Any]) -> None:
     writer.number(RAW)
-    writer.blob(values.tobytes())
-    return writer
+    writer.program += values.tobytes()
 
 
-def _distinct(values: NDArray[Any]) -> NDArray[Any] | None:
-    """Return the distinct values, sorted, where a table of them can pay."""
-    limit = min(MAX_TABLE, values.size // 2)
-    for sample in (values[: 4 * MAX_TABLE], values):
-        table = np.unique(sample)
-        if len(table) > limit:
-            return None
-    return table
+def _is_range(floats: NDArray[np.float32]) -> bool:
+    first = floats[0] if floats.size else np.float32(0)
+    if not abs(first) <= 1 << 20 or first != np.rint(first):
+        return False
+    return (np.arange(floats.size) + int(first)).astype(np.float32).tobytes() == floats.tobytes()
 
 
-def _table(values: NDArray[Any], table: NDArray[Any]) -> Writer:
-    writer = Writer()
-    writer.number(TABLE)
-    writer.blob(table.tobytes())
-    writer.number(values.itemsize)
-    writer.symbols(np.searchsorted(table, values), len(table))
-    return writer
-
-
-def _sparse(values: NDArray[Any]) -> Writer:
-    mask = values != 0
-    writer = Writer()
-    writer.number(SPARSE)
-    writer.symbols(mask.astype(np.int64), 2)
-    writer.extend(_plain(values[mask]))
-    writer.number(values.itemsize)
-    return writer
-
-
-def _planes(values: NDArray[Any]) -> Writer:
-    writer = Writer()
-    writer.number(PLANES)
-    writer.number(values.itemsize)
-    for plane in values.view(np.uint8).reshape(-1, values.itemsize).T:
-        writer.symbols(plane.astype(np.int64), 256)
-    return writer
-
-
-def _coded(coded: CodedTensor) -> Writer:
-    writer = Writer()
-    writer.number(CODED)
-    writer.number(len(coded.indices))
-    writer.number(int(coded.transposed))
-    writer.extend(_levels(coded.levels))
-    writer.extend(_plain(coded.offset))
-    writer.extend(_plain(coded.factor))
-    writer.symbols(coded.indices.reshape(-1), len(coded.levels))
-    return writer
-
-
-def _levels(levels: NDArray[np.float32]) -> Writer:
-    """Write the integers of a quantiser as a range, the centroids of a codebook as they are."""
-    whole = np.arange(len(levels), dtype=np.float32) + levels[0]
-    if abs(levels[0]) > 1 << 20 or levels[0] % 1 or whole.tobytes() != levels.tobytes():
-        return _plain(levels)
-    first = int(levels[0])
-    writer = Writer()
-    for number in (RANGE, abs(first), int(first < 0), len(levels)):
+def _range(writer: Writer, floats: NDArray[np.float32]) -> None:
+    first = int(floats[0])
+    for number in (RANGE, int(first < 0), abs(first)):
         writer.number(number)
-    return writer
+
+
+def _distinct(values: NDArray[Any], kind: np.dtype[Any]) -> NDArray[Any] | None:
+    """Return the distinct values in their own order, where a table of them can pay."""
+    limit = min(MAX_ALPHABET, values.size // 2)
+    for sample in (values[: 4 * MAX_ALPHABET], values):
+        table = np.unique(sample)
+        if not 0 < len(table) <= limit:
+            return None
+    order = np.argsort(table.view(kind), kind="stable") if kind.kind in "fi" else slice(None)
+    return table[order]
+
+
+def _table(
+    writer: Writer,
+    values: NDArray[Any],
+    table: NDArray[Any],
+    kind: np.dtype[Any],
+    shape: tuple[int, int],
+) -> None:
+    by_bits = np.argsort(table, kind="stable")
+    indices = by_bits[np.searchsorted(table[by_bits], values)]
+    writer.number(TABLE)
+    writer.number(len(table))
+    _array(writer, table, kind, nesting=2)
+    writer.symbols(indices.reshape(shape), len(table))
+
+
+def _is_sparse(values: NDArray[Any]) -> bool:
+    return bool(np.count_nonzero(values) < (1 - MIN_ZEROS) * values.size)
+
+
+def _masked(
+    writer: Writer,
+    values: NDArray[Any],
+    kind: np.dtype[Any],
+    shape: tuple[int, int],
+    nesting: int,
+) -> None:
+    mask = values != 0
+    writer.number(MASKED)
+    writer.symbols(mask.astype(np.int64).reshape(shape), 2)
+    _array(writer, values[mask], kind, nesting=nesting + 1)
+
+
+def _planes(writer: Writer, values: NDArray[Any], shape: tuple[int, int]) -> None:
+    writer.number(PLANES)
+    planes = values.view(np.uint8).reshape(-1, values.itemsize).T
+    for plane in planes:
+        writer.symbols(plane.reshape(shape) if len(planes) == 1 else plane, 256)
+
+
+def _nibbles(writer: Writer, values: NDArray[Any], shape: tuple[int, int]) -> None:
+    halves = np.stack([values & 15, values >> 4], axis=1)
+    writer.number(NIBBLES)
+    writer.symbols(halves.reshape(shape[0], -1), 16)
+
+
+def _may_repeat(values: NDArray[Any], table: NDArray[Any] | None) -> bool:
+    """Tell whether deflating is worth a trial."""
+    return MAX_RAW_BYTES < values.nbytes <= (MAX_DEFLATE_BYTES if table is None else 1 << 16)
+
+
+def _deflate(writer: Writer, values: NDArray[Any]) -> None:
+    data = _deflated(values.tobytes())
+    writer.number(DEFLATE)
+    writer.number(len(data))
+    writer.program += data

@@ -1,215 +1,683 @@
 """Rebuild model.onnx from model.packed: `python unpack.py model.packed model.onnx`.
 
-This file stands alone (standard library and numpy), so that it can travel with a packed model.
-A packed file is `magic | digest | program | blobs`. The program, read from front to back, says
-what comes next in the ONNX file: literal bytes, or a tensor and how it was encoded. `packing.py`
-writes what this file reads.
+This file stands alone (standard library, numpy, constriction, onnx), so that it can travel with a
+packed model. A packed file is
+
+    magic, version | digest | length of the program | program | graph | range-coded words
+
+The graph is the ONNX file without the data of its initialisers, deflated. The program says of each
+of these, in order, how it is stored; every symbol it speaks of is in the words, which one range
+coder reads from front to back. Probabilities are functions of integer counts, computed in integers
+alone, so that every machine decodes the same. The code that models symbols serves the writer too:
+it is given the symbols, and a coder that encodes them.
+
+Nothing in a file is trusted: a size is checked against what is left of `limit_bytes` before memory
+is taken, all work is linear in that limit, and whatever is wrong raises `CorruptFileError`.
 """
 
 import hashlib
-import lzma
+import math
 import sys
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
+import constriction
 import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
-MAGIC = b"PDN\x01"
-DIGEST_SIZE = 32
-RAW, PLANES, TABLE, SPARSE, RANGE, CODED = range(6)
-"""How a tensor is encoded; see `Reader.tensor`."""
-CONSTANT, BITS, BYTES, ENTROPY = range(4)
-"""How a run of symbols is encoded; see `Reader.symbols`."""
-STATE_BITS = 16
-"""A coder state lies in [2**16, 2**32) and is refilled by one 16-bit word."""
-LZMA_LAYOUTS = ((0, 0, 0), (3, 0, 2), (0, 2, 2))
-"""(lc, lp, pb) of the LZMA streams: symbols, text, 4-byte values."""
-LZMA_DICTIONARY = 1 << 20
+Array = NDArray[np.int64]
+
+MAGIC = b"PDN\x02"
+"""Three letters and the version of the format."""
+DIGEST_SIZE = 16
+LIMIT_BYTES = (1 << 31) - 1
+"""The largest ONNX file that is unpacked unless the caller says otherwise: protobuf's own limit."""
+RAW, CONSTANT, RANGE, TABLE, MASKED, PLANES, NIBBLES, DEFLATE, CODED = range(9)
+"""How an array is stored; see `Reader.array` and `Reader.tensor`."""
+ADAPTIVE, CONTEXT = 0, 8
+"""How symbols are coded, plus a boldness from 0 to 7; see `code_adaptive`, `code_in_context`."""
+MAX_ALPHABET = 1 << 12
+MAX_NESTING = 3
+"""Arrays within arrays: the values of a mask within the factors of a code, say."""
+ITEM_SIZES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
+"""Bytes a value by the number of the ONNX data type; tensors of other types stay in the graph."""
+MIN_TENSOR_BYTES = 16
+"""Smaller tensors stay in the graph."""
 
 
-class PackedFileError(ValueError):
-    """The packed file is damaged, cut short or of another format."""
+class CorruptFileError(ValueError):
+    """The packed file is damaged, cut short, of another format, or larger than allowed."""
 
 
-def unpack(packed: bytes) -> bytes:
-    """Return the bytes of the ONNX file.
+def require(condition: bool, message: str) -> None:
+    """Raise `CorruptFileError` unless a condition holds."""
+    if not condition:
+        raise CorruptFileError(message)
 
-    Raises:
-        PackedFileError: the data is not a packed model, or any byte of it has changed.
+
+# The logistic domain: STRETCH of a probability in 1/65536 is its log-odds in 1/256, SQUASH the
+# inverse. Rounding to integers makes the tables the same wherever exp is right to seven digits.
+MAX_STRETCH = 2839
+SQUASH: Array = np.array(
+    [round(65536 / (1 + math.exp(-x / 256))) for x in range(-MAX_STRETCH, MAX_STRETCH + 1)],
+    np.int64,
+)
+STRETCH: Array = (
+    np.minimum(np.searchsorted(SQUASH, np.arange(65537)), 2 * MAX_STRETCH) - MAX_STRETCH
+)
+LEARNING_RATE = 4
+ONE = 1 << 16
+
+
+class Coder(Protocol):
+    """Codes symbols under given probabilities; the writer's takes them, the reader's finds them."""
+
+    def bits(self, probability: Array, given: Array | None) -> Array:
+        """Code 0 or 1 under probabilities `[m]` of a 1, in 1/65536; return the bits `[m]`."""
+        ...
+
+    def symbols(self, weights: Array, count: int, given: Array | None) -> Array:
+        """Code symbols in [0, K), all with probabilities in proportion to weights `[K]`."""
+        ...
+
+
+class RangeDecoder:
+    """The reader's coder: a range decoder (Martin, 1979) over little-endian 32-bit words."""
+
+    def __init__(self, words: bytes) -> None:
+        self._decoder = constriction.stream.queue.RangeDecoder(
+            np.frombuffer(words, "<u4").astype(np.uint32)
+        )
+        self._bernoulli = constriction.stream.model.Bernoulli(perfect=False)
+
+    def bits(self, probability: Array, given: Array | None) -> Array:
+        """Return the next bits."""
+        found = self._decoder.decode(self._bernoulli, probability / ONE)
+        return np.asarray(found, np.int64)
+
+    def symbols(self, weights: Array, count: int, given: Array | None) -> Array:
+        """Return the next symbols."""
+        model = constriction.stream.model.Categorical(weights.astype(np.float64), perfect=False)
+        found = np.asarray(self._decoder.decode(model, count), np.int64)
+        require(int(found.max()) < len(weights), "words fit no symbol")
+        return found
+
+
+class Mixture:
+    """One kind of yes-or-no decision, its probability mixed from the shares of several counts.
+
+    The log-odds of the shares, and of what was expected of all of them, are added up under weights
+    that follow the gradient of the code length (Mahoney, 2005, "Adaptive weighing of context models
+    for lossless data compression"). A count that has seen little is drawn to what was expected.
     """
-    start = len(MAGIC) + DIGEST_SIZE
-    if packed[: len(MAGIC)] != MAGIC:
-        raise PackedFileError("not a packed model of this version: its first bytes differ")
-    digest, body = packed[len(MAGIC) : start], packed[start:]
-    try:
-        restored = _run(body)
-    except (IndexError, KeyError, ValueError, OverflowError, MemoryError, lzma.LZMAError) as error:
-        raise PackedFileError(f"the packed model is damaged: {error}") from error
-    if hashlib.sha256(body + restored).digest() != digest:
-        raise PackedFileError("the packed model is damaged: its SHA-256 digest does not match")
-    return restored
+
+    def __init__(self, weights: tuple[float, ...], strengths: tuple[int, ...]) -> None:
+        self._weights: Array = np.array([round(weight * ONE) for weight in weights], np.int64)
+        self._strengths: Array = np.array(strengths, np.int64)[:, None]
+
+    def code(
+        self, coder: Coder, ones: Array, seen: Array, expected: int, given: Array | None
+    ) -> Array:
+        """Code bits `[m]` given counts `[k, m]` of ones and of all, and their share in general."""
+        shares = ((ones << 16) + self._strengths * expected) // (seen + self._strengths)
+        odds = np.empty((len(self._weights), ones.shape[1]), np.int64)
+        odds[:-1] = STRETCH[np.minimum(shares, ONE)]
+        odds[-1] = STRETCH[expected]
+        mixed = np.minimum(np.maximum(self._weights @ odds >> 16, -MAX_STRETCH), MAX_STRETCH)
+        probability = SQUASH[mixed + MAX_STRETCH]
+        bits = coder.bits(probability, given)
+        self._weights += odds @ ((bits << 16) - probability) * LEARNING_RATE >> 20
+        return bits
 
 
-def _run(body: bytes) -> bytes:
-    outer = Reader(body, [])
-    program = outer.stream()
-    blobs = [outer.stream() for _ in range(outer.number())]
-    reader = Reader(program, blobs)
-    parts = []
-    for _ in range(reader.number()):
-        parts += [reader.blob(), reader.tensor()]
-    return b"".join([*parts, reader.blob()])
+PLACE_BITS: Array = 1 << np.arange(6)
+SIGN_DIGITS: Array = 3 ** np.arange(4)
 
 
-def lzma_filters(layout: int, size: int) -> list[dict[str, int]]:
-    """Return liblzma's filter chain for one of `LZMA_LAYOUTS` and a stream of `size` bytes."""
-    lc, lp, pb = LZMA_LAYOUTS[layout]
-    dictionary = min(max(size, 1 << 12), LZMA_DICTIONARY)
-    preset = 9 | lzma.PRESET_EXTREME
-    fixed = {"id": lzma.FILTER_LZMA1, "preset": preset, "dict_size": dictionary}
-    return [{**fixed, "lc": lc, "lp": lp, "pb": pb}]
+class SignMap:
+    """Codes the signs -1, 0, 1 of a matrix `[R, N]`, one diagonal after the other.
+
+    The entries of a diagonal are coded at once. Each knows all that lies to its left in its row
+    and above it in its column: how many entries of the row, of the column and of neighbouring
+    columns are not zero, and the signs next to it and `stride` columns before, which in the rows of
+    a convolution or of a layer over images are neighbours too.
+    """
+
+    def __init__(self, rows: int, columns: int, stride: int, *, signed: bool) -> None:
+        self._shape = rows, columns
+        self._signed = signed
+        self._pad = stride + 1
+        self._width = columns + self._pad
+        # A row of zeros above and columns of zeros to the left are the neighbours at the edges.
+        self._signs = np.zeros((rows + 1) * self._width, np.int8)
+        self._near = -np.array([1, stride, self._width, stride - 1, 2, stride + 1])[:, None]
+        self._beside = np.array([-1, 1, -stride, stride])[:, None] + self._pad
+        self._row_index = np.arange(rows)
+        # Entries that are not zero, and those of them that are negative.
+        self._rows = np.zeros((2, rows), np.int64)
+        self._columns = np.zeros((2, columns + 2 * self._pad), np.int64)
+        # How often a pattern of neighbours had a zero and another entry, a positive and a negative.
+        self._places = np.zeros((64, 2), np.int64)
+        self._sign_places = np.zeros((81, 2), np.int64)
+        self._total = [1, 20]
+        self._zero_mixture = Mixture((0.36, 0.38, 0.16, 0.5, -0.45), (3, 3, 3, 4))
+        self._sign_mixture = Mixture((0.6, 0.25, 0.25, 0.0), (2, 4, 4))
+
+    def code(self, coder: Coder, given: NDArray[np.int8] | None) -> NDArray[np.int8]:
+        """Code and return the signs `[R, N]`; without a negative one where unsigned."""
+        rows, columns = self._shape
+        for diagonal in range(rows + columns - 1):
+            row = self._row_index[max(0, diagonal - columns + 1) : diagonal + 1]
+            column = diagonal - row
+            known = None if given is None else given[row, column].astype(np.int64)
+            cell = (row + 1) * self._width + self._pad + column
+            self._signs[cell] = self._diagonal(coder, row, column, cell, known)
+        return self._signs.reshape(rows + 1, self._width)[1:, self._pad :]
+
+    def _diagonal(
+        self, coder: Coder, row: Array, column: Array, cell: Array, known: Array | None
+    ) -> Array:
+        near = self._signs[cell + self._near]
+        place = PLACE_BITS @ (near & 1)
+        of_place = self._places[place]
+        place_at = column + self._pad
+        ones, seen = np.empty((2, 4, len(row)), np.int64)
+        ones[0], seen[0] = self._columns[0, place_at], row
+        ones[1], seen[1] = self._rows[0, row], column
+        ones[2], seen[2] = self._columns[0, column + self._beside].sum(0), 4 * row
+        ones[3], seen[3] = of_place[:, 1], of_place.sum(1)
+        share = (self._total[0] << 16) // self._total[1]
+        given = None if known is None else known & 1
+        signs = self._zero_mixture.code(coder, ones, seen, share, given)
+        self._places += np.bincount(2 * place + signs, minlength=128).reshape(64, 2)
+        self._rows[0, row] += signs
+        self._columns[0, place_at] += signs
+        self._total[0] += int(signs.sum())
+        self._total[1] += len(row)
+        chosen = np.flatnonzero(signs) if self._signed else ()
+        if len(chosen):
+            given = None if known is None else (known[chosen] < 0).astype(np.int64)
+            at = row[chosen], place_at[chosen]
+            negative = self._code_signs(coder, near[:4, chosen], *at, given)
+            signs = signs.copy()
+            signs[chosen] -= 2 * negative
+        return signs
+
+    def _code_signs(
+        self,
+        coder: Coder,
+        near: NDArray[np.int8],
+        row: Array,
+        column: Array,
+        given: Array | None,
+    ) -> Array:
+        """Code which of some entries are negative, from the signs near them and their counts."""
+        place = SIGN_DIGITS @ (near + np.int64(1))
+        of_place = self._sign_places[place]
+        ones, seen = np.empty((2, 3, len(row)), np.int64)
+        ones[0], seen[0] = of_place[:, 1], of_place.sum(1)
+        ones[1], seen[1] = self._columns[1, column], self._columns[0, column] - 1
+        ones[2], seen[2] = self._rows[1, row], self._rows[0, row] - 1
+        negative = self._sign_mixture.code(coder, ones, seen, ONE // 2, given)
+        self._sign_places += np.bincount(2 * place + negative, minlength=162).reshape(81, 2)
+        self._columns[1, column] += negative
+        self._rows[1, row] += negative
+        return negative
+
+
+def code_adaptive(
+    coder: Coder, count: int, alphabet: int, boldness: int, given: NDArray[Any] | None
+) -> NDArray[np.uint16]:
+    """Code symbols in [0, alphabet) under the counts of those that came before.
+
+    Symbols are coded in blocks that grow with what is known; a symbol not yet seen counts as
+    `2**-boldness` of a symbol.
+    """
+    out = np.empty(count, np.uint16)
+    counts = np.zeros(alphabet, np.int64)
+    done = 0
+    while done < count and alphabet > 1:
+        block = min(max(16, done >> 4), count - done)
+        part = None if given is None else given[done : done + block]
+        found = coder.symbols((counts << boldness) + 1, block, part)
+        counts += np.bincount(found, minlength=alphabet)
+        out[done : done + block] = found
+        done += block
+    out[done:] = 0
+    return out
+
+
+class Frame(NamedTuple):
+    """A matrix of symbols in which some symbol plays the part of zero."""
+
+    rows: int
+    columns: int
+    stride: int
+    zero: int
+    alphabet: int
+    boldness: int
+
+
+def code_in_context(coder: Coder, frame: Frame, given: NDArray[Any] | None) -> NDArray[np.uint16]:
+    """Code a matrix of symbols `[R, N]`: which are below and above zero, then how far.
+
+    The signs are coded in the context of their neighbours, the distances from zero under their
+    counts, those below before those above.
+    """
+    zero, above = frame.zero, frame.alphabet - 1 - frame.zero
+    signed = zero > 0 and above > 0
+    side = -1 if zero and not signed else 1
+    signs = SignMap(frame.rows, frame.columns, frame.stride, signed=signed).code(
+        coder,
+        None if given is None else (side * np.sign(given.astype(np.int64) - zero)).astype(np.int8),
+    )
+    out = np.full(signs.shape, zero, np.uint16)
+    for sign, reach in ((-1, zero), (1, above)):
+        where = signs * np.int8(side) == sign
+        if reach:
+            known = None if given is None else np.abs(given[where].astype(np.int64) - zero) - 1
+            count = int(np.count_nonzero(where))
+            far = code_adaptive(coder, count, reach, frame.boldness, known)
+            out[where] = zero + sign * (far.astype(np.int64) + 1)
+    return out
 
 
 class Reader:
-    """Reads a program: numbers, blobs, runs of symbols and tensors, each where the last ended."""
+    """Reads a program: numbers, symbols, arrays and tensors, each where the last one ended."""
 
-    def __init__(self, data: bytes, blobs: list[bytes]) -> None:
-        self.data = data
-        self.blobs = blobs[::-1]
-        self.position = 0
+    def __init__(self, program: bytes, coder: RangeDecoder) -> None:
+        self._program = program
+        self._position = 0
+        self._coder = coder
 
-    def number(self) -> int:
-        """Read a non-negative integer, seven bits a byte, low bits first."""
+    def number(self, limit: int) -> int:
+        """Read an integer in [0, limit]: seven bits a byte, low bits first."""
         value = shift = 0
-        while True:
-            byte = self.data[self.position]
-            self.position += 1
+        while shift < 64:
+            (byte,) = self.take(1)
             value |= (byte & 127) << shift
             if byte < 128:
+                require(value <= limit, f"a number is {value}, more than {limit}")
                 return value
             shift += 7
+        raise CorruptFileError("a number has too many digits")
 
     def take(self, size: int) -> bytes:
         """Read `size` bytes."""
-        if size > len(self.data) - self.position:
-            raise IndexError(f"{size} bytes wanted beyond the end")
-        self.position += size
-        return self.data[self.position - size : self.position]
+        require(size <= len(self._program) - self._position, "the program is cut short")
+        self._position += size
+        return self._program[self._position - size : self._position]
 
-    def stream(self) -> bytes:
-        """Read one stored (0) or LZMA-compressed (1 + layout) stream."""
-        method, size = self.number(), self.number()
-        data = self.take(size)
-        if method == 0:
-            return data
-        return lzma.decompress(
-            data, lzma.FORMAT_RAW, filters=lzma_filters(method - 1, LZMA_DICTIONARY)
+    def end(self) -> None:
+        """Check that nothing is left."""
+        require(self._position == len(self._program), "the program goes on after its end")
+
+    def symbols(self, count: int, alphabet: int) -> NDArray[np.uint16]:
+        """Read `count` symbols in [0, alphabet)."""
+        method = self.number(CONTEXT + 7)
+        boldness = method & 7
+        if method < CONTEXT:
+            return code_adaptive(self._coder, count, alphabet, boldness, None)
+        transposed, rows = self.number(1), self.number(count)
+        columns = count // max(rows, 1)
+        require(rows * columns == count > 0, f"{count} symbols are not {rows} rows")
+        require(rows + columns <= count // 4 + 64, f"a matrix of {rows} rows is too narrow")
+        stride, zero = self.number(columns), self.number(alphabet - 1)
+        require(stride > 0, "the stride is 0")
+        frame = Frame(rows, columns, stride, zero, alphabet, boldness)
+        found = code_in_context(self._coder, frame, None)
+        return np.ascontiguousarray(found.T if transposed else found).reshape(-1)
+
+    def array(self, count: int, size: int, nesting: int = 0) -> NDArray[Any]:
+        """Read `count` values of `size` bytes each, as unsigned integers."""
+        require(nesting <= MAX_NESTING, "arrays are nested too deeply")
+        kind = np.dtype(f"<u{size}")
+        method = self.number(DEFLATE)
+        if method == RAW:
+            return np.frombuffer(self.take(count * size), kind)
+        if method == CONSTANT:
+            return np.full(count, np.frombuffer(self.take(size), kind)[0])
+        if method == RANGE:
+            return self._range(count, size)
+        if method == TABLE:
+            alphabet = self.number(MAX_ALPHABET)
+            require(alphabet > 0, "a table is empty")
+            table = self.array(alphabet, size, nesting + 1)
+            return np.take(table, self.symbols(count, alphabet))
+        if method == MASKED:
+            mask = self.symbols(count, 2) != 0
+            dense = np.zeros(count, kind)
+            dense[mask] = self.array(int(np.count_nonzero(mask)), size, nesting + 1)
+            return dense
+        if method == PLANES:
+            planes = np.empty((count, size), np.uint8)
+            for plane in range(size):
+                planes[:, plane] = self.symbols(count, 256)
+            return planes.reshape(-1).view(kind)
+        if method == NIBBLES:
+            pairs = self.symbols(2 * count * size, 16).astype(np.uint8).reshape(-1, 2)
+            return (pairs[:, 0] | pairs[:, 1] << 4).view(kind)
+        length = self.number(len(self._program))
+        content, rest = inflate(self.take(length), count * size)
+        require(len(content) == count * size and not rest, "deflated values are cut short")
+        return np.frombuffer(content, kind)
+
+    def _range(self, count: int, size: int) -> NDArray[Any]:
+        """Read consecutive whole numbers as float32."""
+        require(size == 4, "a range is of float32")
+        negative, first = self.number(1), self.number(1 << 20)
+        whole = np.arange(count, dtype=np.int64) + (-first if negative else first)
+        return whole.astype("<f4").view("<u4")
+
+    def floats(self, count: int) -> NDArray[np.float32]:
+        """Read `count` float32 values."""
+        return self.array(count, 4, 1).view("<f4")
+
+    def tensor(self, count: int, size: int) -> bytes:
+        """Read the bytes of a tensor of `count` values of `size` bytes each."""
+        if self._program[self._position : self._position + 1] != bytes([CODED]):
+            return self.array(count, size).tobytes()
+        self.number(CODED)
+        require(size == 4, "a code is of float32")
+        return self._coded(count).tobytes()
+
+    def _coded(self, count: int) -> NDArray[np.float32]:
+        """Read levels, an offset and a factor for each group of a row, and the indices."""
+        transposed, rows = self.number(1), self.number(count)
+        columns = count // max(rows, 1)
+        require(rows * columns == count > 0, f"{count} values are not {rows} rows")
+        group = self.number(columns) or columns
+        groups = -(-columns // group)
+        alphabet = self.number(MAX_ALPHABET)
+        require(alphabet > 0, "a table is empty")
+        levels = self.floats(alphabet)
+        offset, factor = (self.floats(rows * groups).reshape(rows, groups) for _ in range(2))
+        values = np.take(levels, self.symbols(count, alphabet)).reshape(rows, columns)
+        for start in range(groups):
+            part = values[:, start * group : (start + 1) * group]
+            part -= offset[:, start : start + 1]
+            part *= factor[:, start : start + 1]
+        return values.T if transposed else values
+
+
+def inflate(data: bytes, limit: int, dictionary: bytes = b"") -> tuple[bytes, bytes]:
+    """Return a deflated stream's content, of at most `limit` bytes, and what follows the stream."""
+    stream = zlib.decompressobj(-15, dictionary)
+    content = stream.decompress(data, limit + 1)
+    require(stream.eof and len(content) <= limit, "a deflated stream is cut short or too long")
+    return content, stream.unused_data
+
+
+def fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+    """Yield number, whole encoding and content of each field of a serialised protobuf message."""
+    position = 0
+    while position < len(message):
+        start = position
+        tag, position = read_varint(message, position)
+        if tag & 7 == 0:
+            content_start = position
+            _, position = read_varint(message, position)
+        elif tag & 7 == 2:
+            size, content_start = read_varint(message, position)
+            position = content_start + size
+        else:
+            require(tag & 7 in (1, 5), "the graph is not a protobuf message")
+            content_start, position = position, position + (8 if tag & 7 == 1 else 4)
+        require(position <= len(message), "the graph is cut short")
+        yield tag >> 3, message[start:position], message[content_start:position]
+
+
+def read_varint(data: bytes, position: int) -> tuple[int, int]:
+    """Return the integer at a position and where the next field begins."""
+    value = 0
+    for shift, byte in enumerate(data[position : position + 10]):
+        value |= (byte & 127) << 7 * shift
+        if byte < 128:
+            return value, position + shift + 1
+    raise CorruptFileError("the graph is cut short")
+
+
+def field(number: int, content: bytes) -> bytes:
+    """Return the encoding of a field of bytes."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def varint(value: int) -> bytes:
+    """Return a non-negative integer as seven bits a byte, low bits first."""
+    out = bytearray()
+    while value >= 128:
+        out.append(value & 127 | 128)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+Attribute = int | bytes | tuple[int, ...]
+ONES: dict[str, Attribute] = {"dilations": (1, 1)}
+TYPICAL_NODES: tuple[tuple[str, int, int, dict[str, Attribute]], ...] = (
+    ("ConstantOfShape", 1, 1, {}),
+    ("ReduceMean", 1, 1, {"axes": (2, 3), "keepdims": 0}),
+    ("LSTM", 7, 3, {"direction": b"bidirectional", "hidden_size": 16}),
+    ("DynamicQuantizeLSTM", 12, 3, {"direction": b"forward", "hidden_size": 16, "input_forget": 0}),
+    ("GRU", 6, 2, {"hidden_size": 16, "linear_before_reset": 1}),
+    ("Squeeze", 2, 1, {}),
+    ("Slice", 4, 1, {}),
+    ("Shape", 1, 1, {}),
+    ("Unsqueeze", 2, 1, {}),
+    ("Concat", 3, 1, {"axis": 0}),
+    ("Reshape", 2, 1, {}),
+    ("Gather", 2, 1, {}),
+    ("MatMul", 2, 1, {}),
+    ("LayerNormalization", 3, 1, {}),
+    ("Transpose", 1, 1, {"perm": (3, 1, 2, 0, 4)}),
+    ("Transpose", 1, 1, {"perm": (0, 1, 3, 2)}),
+    ("Transpose", 1, 1, {"perm": (1, 0, 2)}),
+    ("Sqrt", 1, 1, {}),
+    ("Softmax", 1, 1, {}),
+    ("Erf", 1, 1, {}),
+    ("Div", 2, 1, {}),
+    ("MatMulNBits", 4, 1, {"K": 64, "N": 64, "accuracy_level": 4, "bits": 4, "block_size": 32}),
+    ("DynamicQuantizeLinear", 1, 3, {}),
+    ("MatMulInteger", 4, 1, {}),
+    ("Cast", 1, 1, {"to": 1}),
+    ("Mul", 2, 1, {}),
+    ("Sigmoid", 1, 1, {}),
+    ("Tanh", 1, 1, {}),
+    ("HardSwish", 1, 1, {}),
+    ("QuantizeLinear", 3, 1, {}),
+    ("DequantizeLinear", 3, 1, {"axis": 0}),
+    ("Clip", 3, 1, {}),
+    ("GlobalAveragePool", 1, 1, {}),
+    ("Conv", 3, 1, {**ONES, "kernel_shape": (1, 1), "pads": (0, 0, 0, 0), "strides": (2, 2)}),
+    ("Conv", 3, 1, {**ONES, "kernel_shape": (3, 3), "pads": (1, 1, 1, 1), "strides": (1, 1)}),
+    ("Conv", 3, 1, {**ONES, "kernel_shape": (5, 5), "pads": (0, 0, 0, 0), "strides": (1, 1)}),
+    ("MaxPool", 1, 1, {**ONES, "kernel_shape": (2, 2), "pads": (0, 0, 0, 0), "strides": (2, 2)}),
+    ("Add", 2, 1, {}),
+    ("Relu", 1, 1, {}),
+    ("Flatten", 1, 1, {}),
+    ("Gemm", 3, 1, {"transB": 1}),
+    ("Relu", 1, 1, {}),
+    ("Gemm", 3, 1, {"transB": 1}),
+)
+"""Operators with the numbers of their inputs and outputs; the later, the more often met."""
+
+
+def _attribute(name: str, value: Attribute) -> bytes:
+    """Return a field of NodeProto: an AttributeProto of an integer, a string or integers."""
+    if isinstance(value, bytes):
+        content, kind = field(4, value), 3
+    elif isinstance(value, tuple):
+        content, kind = b"".join(bytes([0x40, number]) for number in value), 7
+    else:
+        content, kind = bytes([0x18, value]), 2
+    return field(5, field(1, name.encode()) + content + bytes([0xA0, 0x01, kind]))
+
+
+def _node(
+    operator: str, names: list[bytes], inputs: int, attributes: dict[str, Attribute]
+) -> bytes:
+    """Return a field of GraphProto: a NodeProto whose names are its inputs, then its outputs."""
+    content = b"".join(field(1 if place < inputs else 2, name) for place, name in enumerate(names))
+    content += field(4, operator.encode())
+    return field(1, content + b"".join(_attribute(*item) for item in attributes.items()))
+
+
+def _sizes(dims: tuple[int, ...]) -> Iterator[bytes]:
+    return (b"\x08" + varint(size) for size in dims)
+
+
+def _ending(number: int, name: bytes, dims: tuple[int, ...]) -> bytes:
+    """Return a field of GraphProto: a ValueInfoProto of floats, the first axis free."""
+    shape = b"".join(field(1, size) for size in (field(2, b"batch"), *_sizes(dims)))
+    return field(number, field(1, name) + field(2, field(1, b"\x08\x01" + field(2, shape))))
+
+
+def _dictionary() -> bytes:
+    """Return what graphs are made of, for the compressor to refer to: a made-up ONNX file."""
+    letters = iter("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" * 4)
+    graph, tensors, last = b"", b"", b"input"
+    for operator, inputs, outputs, attributes in TYPICAL_NODES:
+        names = [last, *(next(letters).encode() for _ in range(inputs + outputs - 1))]
+        graph += _node(operator, names, inputs, attributes)
+        last = names[inputs]
+        for name in names[1:inputs]:
+            tensors += field(5, b"\x08\x01\x10\x07" + field(8, name) + field(9, bytes(8)))
+    for dims in ((64, 16, 3, 3), (20, 1, 5, 5), (300, 100), (64, 64), (64,), (10, 100), (10,)):
+        named = b"\x10\x01" + field(8, next(letters).encode())
+        tensors += field(5, b"".join(_sizes(dims)) + named)
+    graph += _node("Gemm", [last, b"output"], 1, {"transB": 1}) + field(2, b"g") + tensors
+    graph += _ending(11, b"input", (3, 32, 32)) + _ending(11, b"input", (1, 28, 28))
+    graph += _ending(12, b"output", (10,))
+    contrib = field(7, b"com.microsoft") + field(8, field(1, b"com.microsoft") + b"\x10\x01")
+    return contrib + b"\x08\x08\x3a\xa7\x02" + graph + b"B\x02\x10\x11"
+
+
+GRAPH, INITIALISER, RAW_DATA = 7, 5, 9
+"""Numbers of the fields in ModelProto, GraphProto and TensorProto."""
+DIMS, DATA_TYPE, NAME = 1, 2, 8
+
+
+DICTIONARY = _dictionary()
+
+
+def map_initialisers(model: bytes, change: Callable[[bytes], bytes]) -> bytes:
+    """Return a serialised ONNX model with each initialiser of its graph replaced."""
+
+    def change_graph(graph: bytes) -> bytes:
+        return b"".join(
+            field(INITIALISER, change(content)) if number == INITIALISER else whole
+            for number, whole, content in fields(graph)
         )
 
-    def blob(self) -> bytes:
-        """Read bytes that stand in the program, or that were set apart for their size (0)."""
-        size = self.number()
-        return self.take(size - 1) if size else self.blobs.pop()
-
-    def floats(self) -> NDArray[np.float32]:
-        """Read float32 values, themselves encoded as a tensor."""
-        return np.frombuffer(self.tensor(), np.dtype("<f4"))
-
-    def symbols(self) -> NDArray[np.int64]:
-        """Read a run of symbols: all alike, bit-packed, a byte each, or entropy coded."""
-        method, count = self.number(), self.number()
-        if method == CONSTANT:
-            return np.full(count, self.number(), np.int64)
-        if method == BITS:
-            return unpack_bits(self.blob(), count, self.number())
-        if method == BYTES:
-            return np.frombuffer(self.blob(), np.uint8).astype(np.int64)
-        frequencies = np.frombuffer(self.blob(), np.dtype("<u2")).astype(np.int64)
-        lanes = self.number()
-        return entropy_decode(self.blob(), frequencies, lanes, count)
-
-    def tensor(self) -> bytes:
-        """Read the bytes of one tensor."""
-        method = self.number()
-        if method == RAW:
-            return self.blob()
-        if method == PLANES:
-            planes = [self.symbols().astype(np.uint8) for _ in range(self.number())]
-            return np.stack(planes, axis=1).tobytes()
-        if method == TABLE:
-            table = np.frombuffer(self.blob(), f"<u{self.number()}")
-            return table[self.symbols()].tobytes()
-        if method == SPARSE:
-            mask = self.symbols().astype(bool)
-            values = np.frombuffer(self.tensor(), f"<u{self.number()}")
-            dense = np.zeros(mask.size, values.dtype)
-            dense[mask] = values
-            return dense.tobytes()
-        if method == RANGE:
-            first, negative, count = self.number(), self.number(), self.number()
-            return (np.arange(count) + (-first if negative else first)).astype("<f4").tobytes()
-        if method == CODED:
-            return self._coded()
-        raise ValueError(f"no tensor encoding has the number {method}")
-
-    def _coded(self) -> bytes:
-        rows, transposed = self.number(), self.number()
-        levels, offset, factor = self.floats(), self.floats(), self.floats()
-        indices = self.symbols().reshape(rows, -1)
-        decoded = (levels[indices] - offset[:, None]) * factor[:, None]
-        return (decoded.T if transposed else decoded).tobytes()
+    return b"".join(
+        field(GRAPH, change_graph(content)) if number == GRAPH else whole
+        for number, whole, content in fields(model)
+    )
 
 
-def unpack_bits(data: bytes, count: int, width: int) -> NDArray[np.int64]:
-    """Return `count` integers of `width` bits each, highest bit first, without gaps."""
-    if width == 8:
-        return np.frombuffer(data, np.uint8).astype(np.int64)
-    bits = np.unpackbits(np.frombuffer(data, np.uint8), count=count * width)
-    weights = 1 << np.arange(width - 1, -1, -1, dtype=np.int64)
-    return bits.reshape(count, width) @ weights
+def stored_size(tensor: bytes) -> tuple[int, int] | None:
+    """Return how many values of how many bytes a serialised initialiser lacks, None if none."""
+    count, size = 1, 0
+    for number, _, content in fields(tensor):
+        if number == DIMS:
+            count *= read_varint(content, 0)[0]
+            require(count <= LIMIT_BYTES, "a tensor is too large")
+        elif number == DATA_TYPE:
+            size = ITEM_SIZES.get(read_varint(content, 0)[0], 0)
+        elif number != NAME:
+            return None
+    return (count, size) if count * size >= MIN_TENSOR_BYTES else None
 
 
-def entropy_decode(
-    data: bytes, frequencies: NDArray[np.int64], lanes: int, count: int
-) -> NDArray[np.int64]:
-    """Return `count` symbols from interleaved range asymmetric numeral systems.
+def unpack(packed: bytes, limit_bytes: int = LIMIT_BYTES) -> bytes:
+    """Return the bytes of the ONNX file.
 
-    `frequencies` sum to a power of two. Symbol i belongs to lane `i % lanes`, so that one numpy
-    step decodes a symbol of every lane (Duda, 2013, arXiv:1311.2540; Giesen, 2014,
-    arXiv:1402.3392).
+    Whatever the data, this takes at most about eight times `limit_bytes` of memory beside that of
+    the libraries, and time linear in `limit_bytes`.
+
+    Arguments:
+        packed: the content of a packed file.
+        limit_bytes: the largest ONNX file that is taken; what declares a larger one is refused.
+
+    Raises:
+        CorruptFileError: the data is not a packed model, any byte of it has changed, or it is
+            larger than allowed.
     """
-    total = int(frequencies.sum())
-    precision = total.bit_length() - 1
-    owner = np.repeat(np.arange(frequencies.size), frequencies)
-    start = np.cumsum(frequencies) - frequencies
-    state = np.frombuffer(data[: 4 * lanes], np.dtype("<u4")).astype(np.int64)
-    words = np.frombuffer(data[4 * lanes :], np.dtype("<u2")).astype(np.int64)
-    steps = -(-count // lanes)
-    symbols = np.empty((steps, lanes), np.int64)
-    position = 0
-    for step in range(steps):
-        slot = state & (total - 1)
-        symbol = owner[slot]
-        symbols[step] = symbol
-        state = frequencies[symbol] * (state >> precision) + slot - start[symbol]
-        low = np.flatnonzero(state < 1 << STATE_BITS)
-        state[low] = (state[low] << STATE_BITS) | words[position : position + low.size]
-        position += low.size
-    return symbols.reshape(-1)[:count]
+    start = len(MAGIC) + DIGEST_SIZE
+    require(packed[:3] == MAGIC[:3], "not a packed model: its first bytes differ")
+    require(packed[:4] == MAGIC, f"packed in version {packed[3:4].hex()} of the format, not 02")
+    body = packed[start:]
+    try:
+        with np.errstate(all="ignore"):
+            restored = _restore(body, limit_bytes)
+    except CorruptFileError:
+        raise
+    # constriction raises AssertionError where words fit no symbol, numpy and zlib the others.
+    except (AssertionError, ValueError, MemoryError, zlib.error) as error:
+        raise CorruptFileError(f"the packed model is damaged: {error}") from error
+    require(digest(body, restored) == packed[len(MAGIC) : start], "the digest does not match")
+    return restored
+
+
+def digest(body: bytes, restored: bytes) -> bytes:
+    """Return the first 16 bytes of the SHA-256 of what follows the digest and of what it gives."""
+    return hashlib.sha256(body + restored).digest()[:DIGEST_SIZE]
+
+
+def _restore(body: bytes, limit_bytes: int) -> bytes:
+    size, start = read_varint(body, 0)
+    require(size <= len(body) - start, "the program is cut short")
+    graph, words = inflate(body[start + size :], limit_bytes, DICTIONARY)
+    require(len(words) % 4 == 0, "the words are cut short")
+    reader = Reader(body[start : start + size], RangeDecoder(words))
+    left = limit_bytes - len(graph)
+
+    def with_data(tensor: bytes) -> bytes:
+        nonlocal left
+        stored = stored_size(tensor)
+        if stored is None:
+            return tensor
+        count, item = stored
+        left -= count * item
+        require(left >= 0, f"the model is larger than {limit_bytes} bytes")
+        return tensor + field(RAW_DATA, reader.tensor(count, item))
+
+    restored = map_initialisers(graph, with_data)
+    reader.end()
+    return restored
 
 
 def main(arguments: list[str]) -> int:
-    """Unpack the file named first into the file named second."""
+    """Unpack the file named first into the file named second, once ONNX can read it."""
     if len(arguments) != 2:
         print("usage: python unpack.py model.packed model.onnx", file=sys.stderr)
         return 2
     source, target = map(Path, arguments)
     try:
-        target.write_bytes(unpack(source.read_bytes()))
-    except (OSError, PackedFileError) as error:
+        unpack_file(source, target)
+    except (OSError, CorruptFileError) as error:
         print(f"{source}: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def unpack_file(source: Path, target: Path, limit_bytes: int = LIMIT_BYTES) -> None:
+    """Write the ONNX file of a packed file, checked to be one.
+
+    Raises:
+        CorruptFileError: as `unpack`, or the content is no ONNX model.
+        OSError: a file cannot be read or written.
+    """
+    restored = unpack(source.read_bytes(), limit_bytes)
+    try:
+        onnx.load_model_from_string(restored)
+    except DecodeError as error:
+        raise CorruptFileError(f"the packed file holds no ONNX model: {error}") from error
+    target.write_bytes(restored)
 
 
 if __name__ == "__main__":
