@@ -1,163 +1,133 @@
-"""The groups of channels of a model that can only be cut together (a layer over torch-pruning)."""
+"""All groups of channels that can be cut out of a model, and why the rest cannot."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from compressors.attention import plain_attention
-from compressors.base import Inputs, run
-from compressors.importance import output_tensors
+from compressors.attention_heads import attention_heads
+from compressors.base import Inputs
+from compressors.channel_cutting import is_sound
+from compressors.channel_tracing import UntraceableError
+from compressors.channels import ChannelGroup
+from compressors.copying import copy_model
+from compressors.coupled_channels import coupled_channels
+from compressors.headed_attention import HeadedAttention
+from compressors.recurrent_units import recurrent_units
+from compressors.split_attention import may_be_split_attention, split_attention_heads
+
+WIDE = (_ConvNd, nn.Linear, nn.Embedding, nn.RNNBase, nn.RNNCellBase, nn.MultiheadAttention)
+"""Layers with channels; each is in a group or left for a reason."""
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ChannelGroup:
-    """Channels that are coupled through a network: cutting one cuts a slice of many weights."""
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What can be cut and what not."""
 
-    name: str
-    """The path of the layer whose output channels they are."""
-    graph: Any
-    root: nn.Module
-    handler: Callable[..., Any]
-    channels: int
-    parts: int
-    """The parts of equal size that the channels fall into, as in a grouped convolution."""
-    slices: tuple[tuple[nn.Module, int, list[int], list[int]], ...]
-    """Module, axis of its weight, indices on this axis, and the channels these belong to."""
-
-    @property
-    def size(self) -> int:
-        """The channels that can be chosen: one stands for the same one of every part."""
-        return self.channels // self.parts
-
-    def score(self, weight_scores: Mapping[nn.Module, Tensor]) -> Tensor:
-        """Return the sum of the scores of the weights that go with each channel, `[size]`."""
-        total = torch.zeros(self.channels)
-        for module, axis, indices, channels in self.slices:
-            rows = weight_scores[module].movedim(axis, 0)
-            by_index = rows.reshape(rows.shape[0], -1).sum(1)[indices]
-            total.index_add_(0, torch.tensor(channels), by_index.cpu().float())
-        return total.view(self.parts, self.size).sum(0)
-
-    def cut(self, chosen: Iterable[int]) -> None:
-        """Cut the chosen channels, each in [0, size), out of every layer of the group."""
-        indices = [part * self.size + i for part in range(self.parts) for i in sorted(chosen)]
-        self.graph.get_pruning_group(self.root, self.handler, indices).prune()
+    groups: tuple[ChannelGroup, ...]
+    left: dict[str, str]
+    """By the name of a layer, why its output channels stay."""
 
 
-def channel_groups(model: nn.Module, example: Inputs) -> list[ChannelGroup]:
-    """Return the groups of a model that can be cut, with all parameters requiring a gradient.
+def find_channel_groups(model: nn.Module, example: Inputs) -> Found:
+    """Return the groups of a model whose attention was opened (`open_attention`).
 
-    The channels of its outputs are no such group, nor are those that run through torch's own
-    attention layers, or that belong to a tied weight.
+    Each was tried: cutting half of it leaves what the model computes with that half at zero.
     """
-    from torch_pruning import DependencyGraph  # costs a second to import
-
-    graph = DependencyGraph()
-    with plain_attention(), torch.enable_grad():
-        graph.build_dependency(model, example, forward_fn=run, verbose=False)
-        kept = [*output_layers(model, example), *_tied(model), *_attention(model)]
-    names = {module: name for name, module in model.named_modules()}
-    found = graph.get_all_groups(ignored_layers=kept, root_module_types=(_ConvNd, nn.Linear))
-    groups = [_group(graph, names, items) for items in found]
-    return [group for group in groups if group.size > 1]
-
-
-def output_layers(model: nn.Module, example: Inputs) -> list[nn.Module]:
-    """Return the layers whose channels are the outputs' channels.
-
-    These are the convolution and linear layers that are met first on the way back from the
-    outputs through autograd's graph; the parameters must require a gradient.
-    """
-    made_by: dict[Any, nn.Module] = {}
-
-    def record(module: nn.Module, _args: Any, output: Tensor) -> None:
-        made_by[output.grad_fn] = module
-
-    layers = [module for module in model.modules() if isinstance(module, _ConvNd | nn.Linear)]
-    handles = [module.register_forward_hook(record) for module in layers]
-    try:
-        outputs = run(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    found: list[nn.Module] = []
-    waiting = [tensor.grad_fn for tensor in output_tensors(outputs)]
-    seen: set[Any] = set()
-    while waiting:
-        step = waiting.pop()
-        if step is None or step in seen:
-            continue
-        seen.add(step)
-        if step in made_by:
-            found.append(made_by[step])
+    traced = copy_model(model).requires_grad_(True)
+    candidates, left = _special(traced, example)
+    claimed = _places(candidates)
+    coupled, reasons = coupled_channels(traced, example)
+    left |= {name: reason for name, reason in reasons.items() if name not in left}
+    candidates += [group for group in coupled if not claimed & _places([group])]
+    groups = []
+    for group in candidates:
+        reason = _objection(model, example, group)
+        if reason is None:
+            groups.append(replace(group, name=_layers(model, group)[0]))
         else:
-            waiting.extend(before for before, _ in step.next_functions)
-    return found
+            left |= dict.fromkeys(_layers(model, group), reason)
+    order = {name: position for position, (name, _) in enumerate(model.named_modules())}
+    groups.sort(key=lambda group: order[group.name])
+    cut = {layer for group in groups for layer in _layers(model, group)}
+    for name, module in model.named_modules():
+        if isinstance(module, WIDE) and name not in cut:
+            left.setdefault(name, "its channels were not followed to other layers' weights")
+    return Found(groups=tuple(groups), left={n: r for n, r in left.items() if n not in cut})
 
 
-def _tied(model: nn.Module) -> list[nn.Module]:
-    users: dict[int, list[nn.Module]] = {}
-    for module in model.modules():
-        for parameter in module.parameters(recurse=False):
-            users.setdefault(id(parameter), []).append(module)
-    return [module for modules in users.values() if len(modules) > 1 for module in modules]
+def _special(model: nn.Module, example: Inputs) -> tuple[list[ChannelGroup], dict[str, str]]:
+    groups, left = [], {}
+    for name, module in model.named_modules():
+        if isinstance(module, HeadedAttention):
+            groups.append(attention_heads(name, module))
+        elif may_be_split_attention(module):
+            try:
+                group = split_attention_heads(model, example, name, module)
+                groups += [] if group is None else [group]
+            except UntraceableError:
+                continue  # its layers are reported one by one
+        elif isinstance(module, nn.RNNCellBase):
+            left[name] = "it is called step by step, and its state's way is not followed"
+        elif isinstance(module, nn.MultiheadAttention):
+            left[name] = "it uses what HeadedAttention does not have"
+        elif isinstance(module, nn.RNNBase):
+            try:
+                groups.append(recurrent_units(model, example, name, module))
+            except UntraceableError as reason:
+                left[name] = str(reason)
+    return groups, left
 
 
-def _attention(model: nn.Module) -> list[nn.Module]:
-    return [
-        m
-        for module in model.modules()
-        if isinstance(module, nn.MultiheadAttention)
-        for m in module.modules()
-    ]
+def _places(groups: list[ChannelGroup]) -> set[tuple[str, int, int]]:
+    """Return every position that goes with any channel: tensor, axis and index."""
+    return {
+        (part.tensor, part.axis, index)
+        for group in groups
+        for part in group.slices
+        for index in part.indices.tolist()
+    }
 
 
-def _group(graph: Any, names: Mapping[nn.Module, str], items: Any) -> ChannelGroup:
-    root_dependency, root_indices = items[0]
-    root = root_dependency.target.module
-    slices = []
-    parts = 1
-    for item in items:
-        dependency, indices = item
-        module = dependency.target.module
-        weight = getattr(module, "weight", None)
-        if not isinstance(module, nn.Module) or not isinstance(weight, Tensor):
-            continue
-        inward = not graph.is_out_channel_pruning_fn(dependency.handler)
-        parts = math.lcm(parts, _parts(graph, module, inward=inward))
-        axis = _axis(module, inward=inward)
-        # The inputs of a grouped convolution have no axis of their own in its weight.
-        if max(indices) < weight.shape[axis] and None not in item.root_idxs:
-            slices.append((module, axis, list(indices), list(item.root_idxs)))
-    return ChannelGroup(
-        name=names[root],
-        graph=graph,
-        root=root,
-        handler=root_dependency.handler,
-        channels=len(root_indices),
-        parts=parts,
-        slices=tuple(slices),
-    )
+def _layers(model: nn.Module, group: ChannelGroup) -> list[str]:
+    """Return the layers whose output channels a group holds, in the order of the model."""
+    held = {group.name}
+    for part in group.slices:
+        name = part.tensor.rpartition(".")[0]
+        module = model.get_submodule(name)
+        columns_first = isinstance(module, nn.Embedding) or (
+            isinstance(module, _ConvNd) and module.transposed
+        )
+        if part.axis == int(columns_first) and isinstance(module, WIDE):
+            held.add(name)
+    return [name for name, _ in model.named_modules() if name in held]
 
 
-def _axis(module: nn.Module, *, inward: bool) -> int:
-    """Return the axis of a module's weight that its input or output channels lie on."""
-    if isinstance(module, nn.Embedding):
-        return 1
-    transposed = isinstance(module, _ConvNd) and module.transposed
-    return int(inward != transposed)
+def _objection(model: nn.Module, example: Inputs, group: ChannelGroup) -> str | None:
+    """Return why a group cannot be cut, if so."""
+    if group.size < 2:
+        return "it has one channel"
+    torn = _torn(model, group)
+    if torn:
+        return f"its weight is shared with {torn}, where other channels would go"
+    half = torch.arange(group.size // 2).expand(group.parts, -1)
+    if not is_sound(model, example, [(group, half)]):
+        return "its width is written into the model's code"
+    return None
 
 
-def _parts(graph: Any, module: nn.Module, *, inward: bool) -> int:
-    if isinstance(module, _ConvNd) and module.groups == module.out_channels:
-        return 1  # depthwise: each channel is a part of its own, and any can go
-    pruner = graph.get_pruner_of_module(module)
-    parts = (
-        pruner.get_in_channel_groups(module) if inward else pruner.get_out_channel_groups(module)
-    )
-    return int(parts)
+def _torn(model: nn.Module, group: ChannelGroup) -> str | None:
+    """Return a place of a shared parameter that would lose other entries than the others do."""
+    places: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        places.setdefault(id(parameter), []).append(name)
+    lost: dict[str, set[tuple[int, int, int]]] = {}
+    for part in group.slices:
+        entries = zip(part.indices.tolist(), part.channels.tolist(), strict=True)
+        lost.setdefault(part.tensor, set()).update((part.axis, i, c) for i, c in entries)
+    for names in places.values():
+        for name in names[1:]:
+            if lost.get(name) != lost.get(names[0]):
+                return name if names[0] in lost else names[0]
+    return None

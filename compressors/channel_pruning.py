@@ -1,132 +1,169 @@
-"""Channel pruning: whole nodes of layers are cut, with everything that is coupled to them."""
+"""Channel pruning: channels, units and heads are cut, with everything that is coupled to them."""
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from compressors.base import InfeasibleError, Inputs, Kind, Task, check_choice, check_range, run
+from compressors.allocation import ALLOCATIONS
+from compressors.attention_heads import open_attention
+from compressors.base import InfeasibleError, Inputs, Kind, Task, check_choice, check_range
+from compressors.batch_norm import renew_batch_norm
 from compressors.calibration import device_of, to_device
-from compressors.channel_groups import ChannelGroup, channel_groups
+from compressors.channel_counts import at_share, by_sensitivity, by_threshold, rounded
+from compressors.channel_cutting import Cut, cut_channels, is_sound
+from compressors.channel_groups import find_channel_groups
+from compressors.channels import ChannelGroup
 from compressors.copying import copy_model
-from compressors.importance import IMPORTANCES, contribution, output_tensors
-
-GREATEST_SHARE = 0.9
-"""With global scope, the greatest share of its channels that a group loses."""
+from compressors.importance import IMPORTANCES, taylor, wanda
+from compressors.layer_values import check_patterns, layer_value
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelPruning:
     """Cut a share of the channels of every layer but the last, the least important first.
 
-    Channels that are coupled, by a residual connection for instance, go together (Fang et al.,
-    2023, arXiv:2301.12900). The result is a plain, smaller model.
+    Channels are those of convolution and linear layers, the hidden units of recurrent layers and
+    the heads of attention. Channels that are coupled, by a residual connection for instance, go
+    together (Fang et al., 2023, arXiv:2301.12900). The result is a plain, smaller model, its
+    batch-norm statistics measured anew.
     """
 
     kind: ClassVar[Kind] = Kind.REMOVES_STRUCTURE
 
     ratio: float = 0.0
     """The share of channels that go, in [0, 1)."""
-    importance: Literal["magnitude", "contribution"] = "magnitude"
-    """Squared weights of a channel, or their contribution to the output on calibration data."""
-    scope: Literal["layer", "global"] = "layer"
-    """The share holds for each group of coupled channels, or for all together."""
+    importance: Literal["magnitude", "taylor", "wanda"] = "magnitude"
+    """Of a channel, the sum over the weights it takes along: their squares, or these times the
+    gradient of the loss, or their size times that of their inputs."""
+    allocation: Literal["uniform", "global", "sensitivity"] = "uniform"
+    """The share holds for each group of coupled channels; or for the channels of all together, by
+    one threshold of importance; or for the weights that go with channels, each group with a share
+    of its own by measured sensitivity."""
     round_to: int = 1
-    """The channels that stay are a multiple of this, where there are as many; at least 1."""
+    """The outputs that a layer keeps are a multiple of this, where it has as many; at least 1."""
+    layers: Mapping[str, float] = field(default_factory=dict)
+    """Shares of single groups, by patterns on the name of their first layer."""
 
     def __post_init__(self) -> None:
         check_range("ratio", self.ratio, 0, 1, closed=False)
         check_choice("importance", self.importance, IMPORTANCES)
-        check_choice("scope", self.scope, ("layer", "global"))
+        check_choice("allocation", self.allocation, ALLOCATIONS)
         check_range("round_to", self.round_to, 1, float("inf"))
+        for pattern, ratio in self.layers.items():
+            check_range(f"layers[{pattern}]", ratio, 0, 1, closed=False)
 
     @property
     def active(self) -> bool:
         """True when any channel is to go."""
-        return self.ratio > 0
+        return self.ratio > 0 or any(self.layers.values())
 
     def __call__(self, model: nn.Module, task: Task) -> nn.Module:
         """Return a copy with fewer channels.
 
         Raises:
-            InfeasibleError: the model has recurrent layers, whose coupling cannot be traced, or
-                masked or encoded weights, or no channels that can go.
+            InfeasibleError: the model has masked or encoded weights, or no channels that can go.
         """
         if not self.active:
             return copy_model(model)
         _refuse(model)
-        example = to_device(task.example, device_of(model))
-        scores = self._weight_scores(model, task)
-        unsound: set[str] = set()
-        while True:
-            pruned = copy_model(model).requires_grad_(True)
-            failed = self._cut(pruned, example, scores, unsound)
-            if failed is None:
-                return pruned.requires_grad_(False)
-            unsound.add(failed)
-
-    def _cut(
-        self, model: nn.Module, example: Inputs, scores: Mapping[str, Tensor], unsound: set[str]
-    ) -> str | None:
-        """Cut in place; return the name of the first group that the model does not run without."""
-        found = [group for group in channel_groups(model, example) if group.name not in unsound]
-        if not found:
-            raise InfeasibleError("channel pruning: no channels between the inputs and the outputs")
-        by_module = {m: scores[name] for name, m in model.named_modules() if name in scores}
-        group_scores = [self._normalised(group.score(by_module)) for group in found]
-        counts = self._counts(group_scores)
-        if not any(counts):
+        example = _two(to_device(task.example, device_of(model)))
+        opened = copy_model(model)
+        open_attention(opened, example)
+        found = find_channel_groups(opened, example)
+        if not found.groups:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in found.left.items())
+            raise InfeasibleError(
+                f"channel pruning: no channels between the inputs and the outputs ({reasons})"
+            )
+        cuts = self._cuts(opened, task, found.groups)
+        if not cuts:
             raise InfeasibleError(
                 f"channel pruning: ratio {self.ratio:g} with round_to {self.round_to} "
                 f"leaves every channel"
             )
-        shapes = _output_shapes(model, example)
-        for group, score, count in zip(found, group_scores, counts, strict=True):
-            if count and not _survives(model, example, shapes, group, score, count):
-                return group.name
-        return None
+        cut_channels(opened, _compatible(opened, example, cuts))
+        renew_batch_norm(opened, task)
+        return opened
+
+    def uncuttable(self, model: nn.Module, task: Task) -> dict[str, str]:
+        """Return by the name of a layer why its channels stay, whatever the ratio."""
+        _refuse(model)
+        example = _two(to_device(task.example, device_of(model)))
+        opened = copy_model(model)
+        open_attention(opened, example)
+        return find_channel_groups(opened, example).left
+
+    def _cuts(self, model: nn.Module, task: Task, groups: tuple[ChannelGroup, ...]) -> list[Cut]:
+        """Return the least important channels of the groups that lose any."""
+        weight_scores = self._weight_scores(model, task)
+        scores = {group: self._normalised(group.scores(weight_scores)) for group in groups}
+        orders = {group: score.argsort(dim=1, stable=True) for group, score in scores.items()}
+        counts = self._counts(model, task, scores, orders)
+        return [(g, orders[g][:, :count]) for g, count in counts.items() if count]
 
     def _weight_scores(self, model: nn.Module, task: Task) -> dict[str, Tensor]:
-        """Return the score of each weight by the path of its module."""
-        if self.importance == "contribution":
-            named = contribution(model, task)
+        if self.importance == "taylor":
+            named = taylor(model, task)
+        elif self.importance == "wanda":
+            named = wanda(model, task)
         else:
             named = {name: p.detach().square() for name, p in model.named_parameters()}
-        suffix = ".weight"
-        return {n.removesuffix(suffix): s for n, s in named.items() if n.endswith(suffix)}
+        return {n: s for n, s in named.items() if "weight" in n.rpartition(".")[2]}
 
     def _normalised(self, score: Tensor) -> Tensor:
-        """Make groups comparable: contributions have one unit already, squared weights do not."""
-        if self.importance == "contribution":
+        """Make groups comparable: changes of the loss have one unit already."""
+        if self.importance == "taylor":
             return score
         return score / score.mean().clamp(min=torch.finfo(score.dtype).tiny)
 
-    def _counts(self, scores: list[Tensor]) -> list[int]:
-        """Return how many channels of each group go."""
-        if self.scope == "layer":
-            counts = [int(self.ratio * score.numel() + 1e-9) for score in scores]
+    def _counts(
+        self,
+        model: nn.Module,
+        task: Task,
+        scores: Mapping[ChannelGroup, Tensor],
+        orders: Mapping[ChannelGroup, Tensor],
+    ) -> dict[ChannelGroup, int]:
+        """Return how many channels of each part of each group go."""
+        check_patterns(self.layers, [group.name for group in scores])
+        shares = {group: layer_value(self.layers, group.name, -1.0) for group in scores}
+        counts = {
+            group: at_share(self.ratio if share < 0 else share, group, self.round_to)
+            for group, share in shares.items()
+        }
+        rest = [group for group, share in shares.items() if share < 0]
+        if not rest or self.ratio == 0 or self.allocation == "uniform":
+            return counts
+        if self.allocation == "global":
+            ranked = [scores[group].sort(dim=1).values.sum(0) for group in rest]
+            threshold = by_threshold(ranked, self.ratio)
+            own = [rounded(n, g, self.round_to) for g, n in zip(rest, threshold, strict=True)]
         else:
-            counts = _global_counts(scores, self.ratio)
-        return [
-            self._rounded(count, score.numel()) for count, score in zip(counts, scores, strict=True)
-        ]
+            own = by_sensitivity(
+                model,
+                task,
+                {group: orders[group] for group in rest},
+                ratio=self.ratio,
+                round_to=self.round_to,
+                importance=self.importance,
+            )
+        return counts | dict(zip(rest, own, strict=True))
 
-    def _rounded(self, count: int, size: int) -> int:
-        kept = max(1, size - count)
-        return size - min(size, math.ceil(kept / self.round_to) * self.round_to)
+
+def _two(example: Inputs) -> Inputs:
+    """Return two samples, which are enough to follow channels."""
+    if isinstance(example, Tensor):
+        return example[:2]
+    if isinstance(example, Mapping):
+        return {name: tensor[:2] for name, tensor in example.items()}
+    return tuple(tensor[:2] for tensor in example)
 
 
 def _refuse(model: nn.Module) -> None:
     for name, module in model.named_modules():
-        if isinstance(module, nn.RNNBase | nn.RNNCellBase):
-            raise InfeasibleError(
-                f"channel pruning: {name or 'the model'} is recurrent, and the coupling of its "
-                f"state across time cannot be traced"
-            )
         if is_parametrized(module):
             raise InfeasibleError(
                 f"channel pruning: {name or 'the model'} has a weight under a parametrisation "
@@ -134,41 +171,14 @@ def _refuse(model: nn.Module) -> None:
             )
 
 
-def _global_counts(scores: list[Tensor], ratio: float) -> list[int]:
-    """Return how many scores of each tensor are among the lowest share of all of them."""
-    flat = []
-    for score in scores:
-        protected = max(1, math.ceil(score.numel() * (1 - GREATEST_SHARE)))
-        raised = score.clone()
-        raised[score.argsort(stable=True)[-protected:]] = torch.inf
-        flat.append(raised)
-    merged = torch.cat(flat)
-    wanted = min(int(ratio * merged.numel() + 1e-9), int(merged.isfinite().sum()))
-    goes = torch.zeros_like(merged, dtype=torch.bool)
-    goes[merged.argsort(stable=True)[:wanted]] = True
-    return [int(part.sum()) for part in torch.split(goes, [score.numel() for score in scores])]
-
-
-def _output_shapes(model: nn.Module, example: Inputs) -> list[torch.Size]:
-    with torch.no_grad():
-        return [tensor.shape for tensor in output_tensors(run(model, example))]
-
-
-def _survives(
-    model: nn.Module,
-    example: Inputs,
-    shapes: list[torch.Size],
-    group: ChannelGroup,
-    score: Tensor,
-    count: int,
-) -> bool:
-    """Cut the lowest channels of a group; tell whether the model still gives the same shapes.
-
-    Code that has a width written into it, such as a reshape into attention heads, does not.
-    """
-    try:
-        with torch.no_grad():
-            group.cut(score.argsort(stable=True)[:count].tolist())
-        return _output_shapes(model, example) == shapes
-    except (RuntimeError, ValueError, AssertionError):
-        return False
+def _compatible(model: nn.Module, example: Inputs, cuts: list[Cut]) -> list[Cut]:
+    """Return the cuts that the model stands together: nearly always all of them."""
+    if is_sound(model, example, cuts):
+        return cuts
+    kept: list[Cut] = []
+    for cut in cuts:
+        if is_sound(model, example, [*kept, cut]):
+            kept.append(cut)
+    if not kept:
+        raise InfeasibleError("channel pruning: the model runs with none of the cuts asked for")
+    return kept

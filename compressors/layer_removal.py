@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from compressors.attention import plain_attention
 from compressors.base import InfeasibleError, Inputs, Kind, Task, check_range, run
+from compressors.batch_norm import renew_batch_norm
 from compressors.calibration import calibration_batches, device_of, to_device
 from compressors.copying import copy_model
 from compressors.removable import is_torch_stack, parent_of, removable_blocks
@@ -28,7 +29,7 @@ class LayerRemoval:
     """Remove whole blocks whose input and output have the same shape.
 
     The block of least influence goes first, and influence is measured again after each removal
-    (Men et al., 2024, arXiv:2403.03853).
+    (Men et al., 2024, arXiv:2403.03853). Batch-norm statistics are measured anew at the end.
     """
 
     kind: ClassVar[Kind] = Kind.REMOVES_STRUCTURE
@@ -66,6 +67,7 @@ class LayerRemoval:
             least = free[influence.index(min(influence))]
             _remove(smaller, least)
             blocks.remove(least)
+        renew_batch_norm(smaller, task)
         return smaller
 
 

@@ -29,7 +29,7 @@ class Census:
     layers: int
     """Modules with a weight of two or more axes."""
     channels: int
-    """Output channels of convolutions, linear and recurrent layers, in all."""
+    """Output channels of convolutions, linear, attention and recurrent layers, in all."""
 
 
 def census(model: nn.Module) -> Census:
@@ -119,6 +119,8 @@ def _weights(model: nn.Module) -> Iterator[tuple[nn.Module, Tensor]]:
 def _channels(module: nn.Module) -> int:
     if isinstance(module, nn.RNNBase):
         return module.hidden_size * module.num_layers * (1 + module.bidirectional)
+    if isinstance(module, nn.MultiheadAttention):
+        return 3 * int(module.embed_dim)  # its output layer is counted by itself
     if isinstance(module, nn.Linear):
         return module.out_features
     if isinstance(module, nn.modules.conv._ConvNd):

@@ -1,4 +1,4 @@
-"""A trial in a few words, for tables, pictures and run names."""
+"""Trials and layers in a few words, for tables, pictures, run names and messages."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,8 @@ from search.record import TrialRecord
 
 TELLING_FIELDS = ("ratio", "clusters", "bits", "epochs")
 """The field that stands for a step in a few words, the first of these that the step has."""
+SHOWN = 8
+"""The most layers that are named where there are many."""
 
 
 def describe(record: TrialRecord) -> str:
@@ -50,3 +52,15 @@ def _short(value: float) -> str:
     if abs(value) < 1:
         return f"{value:.2f}".replace("0.", ".", 1)
     return f"{value:.3g}"
+
+
+def by_reason(layers: Mapping[str, str]) -> dict[str, str]:
+    """Return for each reason the names of the layers that have it, the first of many."""
+    found: dict[str, list[str]] = {}
+    for layer, reason in layers.items():
+        found.setdefault(reason, []).append(layer)
+    return {
+        reason: ", ".join(names[:SHOWN])
+        + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        for reason, names in found.items()
+    }

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from search.config import StudyConfig
-from search.description import last_line
+from search.description import by_reason, last_line
 from search.display import Display
 from search.errors import ConfigError, StudyError
 from search.executors.base import Executor, Job, Outcome
@@ -88,6 +88,9 @@ class Driver:
             self.display.say(f"step '{name}' is left out: {reason}")
         for name, reason in outcome.result["failing"].items():
             self.display.say(f"step '{name}' fails on this model: {reason}")
+        for name, layers in outcome.result["uncuttable"].items():
+            for reason, names in by_reason(layers).items():
+                self.display.say(f"step '{name}' leaves {names}: {reason}")
         self.space = self.config.space.without(left_out)
         if not self.space.steps:
             raise ConfigError("no step of the recipe can act on this model")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from compressors.base import InfeasibleError, Inputs
+from compressors.base import InfeasibleError, Inputs, Selective
 from search.artefact import Artefact, predictor, write_artefact
 from search.counts import Census, MeasurementError, achieved, census, count_macs
 from search.errors import ConfigError
@@ -211,16 +211,20 @@ def _figures(
 def prepare_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
     """Measure the baseline and try each step on it; the first job of a study.
 
-    Returns the baseline's figures and direction, and by step why it cannot act on this model. A
+    Returns the baseline's figures and direction, and by step why it cannot act on this model, or
+    on which layers of it. A
     study that was begun already keeps its baseline, which is only checked.
     """
     task = _task(payload)
     folder = Path(payload["baseline"])
     baseline = (check_baseline if payload["begun"] else measure_baseline)(task, folder)
     infeasible, failing = {}, {}
+    uncuttable: dict[str, dict[str, str]] = {}
     for name, recipe in payload["anchors"].items():
         try:
-            compress(recipe_from_data(recipe), task)
+            alone = recipe_from_data(recipe)
+            compress(alone, task)
+            uncuttable[name] = _uncuttable(alone, task)
         except InfeasibleError as reason:
             infeasible[name] = str(reason)
         except Exception as error:  # noqa: BLE001 - its own trials will fail, one by one
@@ -231,7 +235,18 @@ def prepare_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[s
         "maximize": baseline.maximize,
         "infeasible": infeasible,
         "failing": failing,
+        "uncuttable": uncuttable,
     }
+
+
+def _uncuttable(recipe: Recipe, task: EvaluatedTask) -> dict[str, str]:
+    """Return by layer of the baseline why the steps of a recipe leave it."""
+    left: dict[str, str] = {}
+    for step in recipe.steps:
+        compressor = step.compressor()
+        if isinstance(compressor, Selective):
+            left |= compressor.uncuttable(task.baseline, task)
+    return left
 
 
 def trial_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
@@ -258,4 +273,4 @@ def score_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str
 
 def _task(payload: Mapping[str, Any]) -> EvaluatedTask:
     torch.set_num_threads(payload["torch_threads"])
-    return load_task(payload["task"], cache=Path(payload["baseline"]))
+    return load_task(payload["task"])

@@ -1,14 +1,26 @@
 """Small networks of every kind that a compressor must take, and data they can learn."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from compressors.base import run
+from compressors.base import Inputs, run
+from compressors.calibration import batch_size
+from tests.architectures import (
+    CLASSES,
+    TOKENS,
+    AudioNet,
+    SharedNet,
+    StackedGRU,
+    StackedLSTM,
+    TextNet,
+    TwoInputNet,
+    VisionTransformer,
+)
 
-CLASSES = 4
 SAMPLES = 256
 BATCH = 64
 
@@ -124,46 +136,92 @@ NETS: dict[str, Callable[[], nn.Module]] = {
 }
 """Each builds one network, always with the same weights, untrained, in eval mode and frozen."""
 
-_SHAPES = {"residual": (1, 8, 8), "depthwise": (1, 8, 8), "recurrent": (8, 8), "mlp": (16,)}
+ARCHITECTURES: dict[str, Callable[[], nn.Module]] = NETS | {
+    "vision": _seeded(VisionTransformer),
+    "text": _seeded(TextNet),
+    "gru": _seeded(StackedGRU),
+    "lstm": _seeded(StackedLSTM),
+    "audio": _seeded(AudioNet),
+    "shared": _seeded(SharedNet),
+    "positional": _seeded(TwoInputNet),
+    "named": _seeded(TwoInputNet),
+}
+"""Every architecture that a compressor must take."""
+
+_IMAGE, _SEQUENCE, _VECTOR, _SIGNAL = (1, 8, 8), (8, 8), (16,), (1, 32)
+_SHAPES = {
+    "residual": _IMAGE,
+    "depthwise": _IMAGE,
+    "vision": _IMAGE,
+    "recurrent": _SEQUENCE,
+    "gru": _SEQUENCE,
+    "audio": _SIGNAL,
+}
+
+
+def take(inputs: Inputs, chosen: Tensor | slice) -> Inputs:
+    """Return the chosen samples of a batch of any form."""
+    if isinstance(inputs, Tensor):
+        return inputs[chosen]
+    if isinstance(inputs, Mapping):
+        return {name: tensor[chosen] for name, tensor in inputs.items()}
+    return tuple(tensor[chosen] for tensor in inputs)
 
 
 class ToyTask:
     """Samples around one prototype a class, which a network learns in a few epochs."""
 
-    def __init__(self, baseline: nn.Module, inputs: Tensor, targets: Tensor) -> None:
+    def __init__(self, baseline: nn.Module, inputs: Inputs, targets: Tensor) -> None:
         self.baseline = baseline
         self.inputs = inputs
         self.targets = targets
-        self.example = inputs[:4]
+        self.example = take(inputs, slice(4))
         with torch.no_grad():
             self.logits: Tensor = run(baseline, inputs)
 
-    def train_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def train_batches(self, epoch: int) -> Iterator[tuple[Inputs, Tensor]]:
         for chosen in self._order(epoch):
-            yield self.inputs[chosen], self.targets[chosen]
+            yield take(self.inputs, chosen), self.targets[chosen]
 
-    def teacher_batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def teacher_batches(self, epoch: int) -> Iterator[tuple[Inputs, Tensor, Tensor]]:
         for chosen in self._order(epoch):
-            yield self.inputs[chosen], self.targets[chosen], self.logits[chosen]
+            yield take(self.inputs, chosen), self.targets[chosen], self.logits[chosen]
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         return F.cross_entropy(outputs, targets)
 
+    def measured(
+        self, key: str, measure: Callable[[], dict[str, np.ndarray]]
+    ) -> dict[str, np.ndarray]:
+        return measure()
+
     def _order(self, epoch: int) -> tuple[Tensor, ...]:
         generator = torch.Generator().manual_seed(epoch)
-        return torch.randperm(len(self.inputs), generator=generator).split(BATCH)
+        return torch.randperm(batch_size(self.inputs), generator=generator).split(BATCH)
 
 
 def toy_task(net_name: str) -> ToyTask:
     """Return the data that fits a network of the zoo, with this network as the baseline."""
     generator = torch.Generator().manual_seed(1)
     targets = torch.arange(SAMPLES) % CLASSES
-    if net_name == "transformer":
-        noise = torch.randint(0, 20, (SAMPLES, 12), generator=generator)
-        marked = torch.rand(SAMPLES, 12, generator=generator) < 0.5
-        inputs = torch.where(marked, targets[:, None], noise)
-    else:
-        shape = _SHAPES[net_name]
-        prototypes = torch.randn(CLASSES, *shape, generator=generator)
-        inputs = prototypes[targets] + 0.5 * torch.randn(SAMPLES, *shape, generator=generator)
-    return ToyTask(NETS[net_name](), inputs, targets)
+    return ToyTask(ARCHITECTURES[net_name](), _inputs(net_name, targets, generator), targets)
+
+
+def _inputs(net_name: str, targets: Tensor, generator: torch.Generator) -> Inputs:
+    if net_name in ("transformer", "text", "lstm"):
+        return _tokens(targets, generator)
+    if net_name in ("positional", "named"):
+        both = _tokens(targets, generator), _near_prototypes(_VECTOR, targets, generator)
+        return both if net_name == "positional" else {"vector": both[1], "tokens": both[0]}
+    return _near_prototypes(_SHAPES.get(net_name, _VECTOR), targets, generator)
+
+
+def _tokens(targets: Tensor, generator: torch.Generator) -> Tensor:
+    noise = torch.randint(0, TOKENS, (SAMPLES, 12), generator=generator)
+    marked = torch.rand(SAMPLES, 12, generator=generator) < 0.5
+    return torch.where(marked, targets[:, None], noise)
+
+
+def _near_prototypes(shape: tuple[int, ...], targets: Tensor, generator: torch.Generator) -> Tensor:
+    prototypes = torch.randn(CLASSES, *shape, generator=generator)
+    return prototypes[targets] + 0.5 * torch.randn(SAMPLES, *shape, generator=generator)
