@@ -1,7 +1,7 @@
-"""How an encoded weight is stored: integers, a table of levels, and a scale for each row."""
+"""How an encoded weight is stored: integers, a table of levels, and scales."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from torch import Tensor, nn
 class CodedWeight:
     """A weight of R rows (its first axis) and N values a row, as integers into a table.
 
-    The weight is `(levels[indices] - offset[:, None]) * factor[:, None]`, computed in float32 in
-    this order, so that every decoder rebuilds it to the bit.
+    A row is cut into G groups of `group` values, the last of which may be shorter. The weight is
+    `(levels[indices] - offset) * factor`, with the offset and the factor of each value's group,
+    computed in float32 in this order, so that every decoder rebuilds it to the bit. A bias is one
+    row.
     """
 
     indices: NDArray[np.int64]
@@ -21,18 +23,30 @@ class CodedWeight:
     levels: NDArray[np.float32]
     """[K]: the centroids of a codebook, or the integers of a quantiser."""
     offset: NDArray[np.float32]
-    """[R]: the zero point of each row, 0 for a codebook."""
+    """[R, G]: the zero point of each group, 0 for a codebook."""
     factor: NDArray[np.float32]
-    """[R]: the scale of each row, 1 for a codebook."""
+    """[R, G]: the scale of each group, 1 for a codebook."""
+    group: int
+    """Values a group: column n belongs to group n // group; N for one group a row."""
     bits: int | None
     """The quantiser's bit-width; None for a codebook."""
     shape: tuple[int, ...]
-    """The shape of the weight, R first."""
+    """The shape of the weight, R first; [N] for a bias."""
+    activations: str | None = None
+    """How the activations that meet the weight are rounded in the run form: minmax, percentile
+    or mse; None where they stay floats."""
 
     def decode(self) -> NDArray[np.float32]:
-        """Return the weight `[R, ...]` in its own shape."""
-        rows = (self.levels[self.indices] - self.offset[:, None]) * self.factor[:, None]
+        """Return the weight in its own shape."""
+        columns = self.indices.shape[1]
+        offset, factor = (over_columns(v, self.group, columns) for v in (self.offset, self.factor))
+        rows: NDArray[np.float32] = (self.levels[self.indices] - offset) * factor
         return rows.astype(np.float32, copy=False).reshape(self.shape)
+
+
+def over_columns(values: NDArray[Any], group: int, columns: int) -> NDArray[Any]:
+    """Return a value a group `[R, G]` as one a column `[R, N]`, or `[R, 1]` where G is 1."""
+    return values if values.shape[1] == 1 else np.repeat(values, group, axis=1)[:, :columns]
 
 
 @runtime_checkable

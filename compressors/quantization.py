@@ -1,61 +1,24 @@
 """Quantisation: every weight becomes an integer of a few bits, with a scale and a zero point."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from compressors.base import InfeasibleError, Kind, Task, check_range
-from compressors.coding import CodedWeight
+from compressors.allocation import allocate
+from compressors.base import InfeasibleError, Kind, Task, check_choice, check_range
+from compressors.biases import round_biases
 from compressors.copying import copy_model
-from compressors.weights import compressible_weights
+from compressors.layer_values import check_patterns, layer_value
+from compressors.sensitivity import Change, sensitivity
+from compressors.uniform_quantizer import UniformQuantizer, quantizer_for
+from compressors.weights import Weight, compressible_weights
 
-SHRINK_FACTORS = torch.linspace(0.3, 1.0, 36).tolist()
-
-
-class UniformQuantizer(nn.Module):
-    """A parametrisation that rounds a weight to a grid of integers times a scale.
-
-    The gradient passes the rounding as if it were not there (Bengio et al., 2013,
-    arXiv:1308.3432), so that a quantised weight can be trained.
-    """
-
-    scale: Tensor
-    zero_point: Tensor
-
-    def __init__(self, scale: Tensor, zero_point: Tensor, *, bits: int, symmetric: bool) -> None:
-        """Keep scale and zero point, `[R]` for one a row of the weight, `[1]` for one in all."""
-        super().__init__()
-        self.bits = bits
-        self.low, self.high = integer_range(bits, symmetric=symmetric)
-        self.register_buffer("scale", scale)
-        self.register_buffer("zero_point", zero_point)
-
-    def integers(self, weight: Tensor) -> Tensor:
-        """Return the integers of a weight `[R, ...]` as floats `[R, N]`."""
-        return _integers(weight.flatten(1), self.scale, self.zero_point, self.low, self.high)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight on its grid, in its own shape."""
-        integers = self.integers(weight.detach())
-        rounded = (integers - self.zero_point[:, None]) * self.scale[:, None]
-        # The bracket is exactly zero: it only carries the gradient.
-        return rounded.view(weight.shape) + (weight - weight.detach())
-
-    def coded(self, original: Tensor) -> CodedWeight:
-        """Return the code of the weight `[R, ...]` that this quantiser makes of its input."""
-        rows = original.shape[0]
-        indices = self.integers(original.detach()).long() - self.low
-        return CodedWeight(
-            indices=indices.cpu().numpy(),
-            levels=np.arange(self.low, self.high + 1, dtype=np.float32),
-            offset=self.zero_point.expand(rows).cpu().numpy().copy(),
-            factor=self.scale.expand(rows).cpu().numpy().copy(),
-            bits=self.bits,
-            shape=tuple(original.shape),
-        )
+LADDER = range(2, 9)
+"""The bit-widths."""
+GROUP_SIZES = (16, 32, 64, 128, 256)
+ACTIVATIONS = ("float", "minmax", "percentile", "mse")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,21 +26,42 @@ class Quantization:
     """Round every weight to integers of `bits` bits; scale and zero point are recorded.
 
     Zero stays exactly zero. At 8 bits the range of a weight is kept whole; below, it is clipped
-    where the squared error of the weights is least.
+    where the squared error of the weights is least. A later recovery trains weights and scales.
     """
 
     kind: ClassVar[Kind] = Kind.ENCODES_WEIGHTS
 
-    bits: int | None = None
-    """2 to 8, or None for off."""
+    bits: float | None = None
+    """2 to 8, or None for off; a mean over the weights, and so any fraction, if by sensitivity."""
     symmetric: bool = True
     """Integers around zero, `-(2^(b-1)-1)` to `2^(b-1)-1`; else 0 to `2^b-1` with a zero point."""
-    per_channel: bool = True
-    """One scale for each row of a weight (its first axis), else one for the whole weight."""
+    granularity: Literal["tensor", "channel", "group"] = "channel"
+    """One scale for a whole weight, for each row (its first axis) or for each group of a row."""
+    group_size: int = 64
+    """Values a group: 16, 32, 64, 128 or 256."""
+    allocation: Literal["uniform", "sensitivity"] = "uniform"
+    """The same bits everywhere, or those of least measured divergence at this mean."""
+    layers: Mapping[str, int] = field(default_factory=dict)
+    """Bits of single weights by a pattern on their name; they do not count in the mean."""
+    biases: bool = True
+    """Round biases too, to 8 bits with one scale each."""
+    activations: Literal["float", "minmax", "percentile", "mse"] = "minmax"
+    """When the model runs: as floats, or in 8 bits, where a convolution's are fixed beforehand by
+    their whole range, by percentiles or by the least squared error on calibration data."""
 
     def __post_init__(self) -> None:
         if self.bits is not None:
-            check_range("bits", self.bits, 2, 8)
+            check_range("bits", self.bits, LADDER[0], LADDER[-1])
+            if self.allocation == "uniform" and self.bits != int(self.bits):
+                raise ValueError(
+                    f"bits must be a whole number where allocation is uniform, got {self.bits!r}"
+                )
+        check_choice("granularity", self.granularity, ("tensor", "channel", "group"))
+        check_choice("group_size", self.group_size, GROUP_SIZES)
+        check_choice("allocation", self.allocation, ("uniform", "sensitivity"))
+        check_choice("activations", self.activations, ACTIVATIONS)
+        for pattern, bits in self.layers.items():
+            check_choice(f"layers[{pattern!r}]", bits, LADDER)
 
     @property
     def active(self) -> bool:
@@ -88,7 +72,7 @@ class Quantization:
         """Return a copy with quantised weights.
 
         Raises:
-            InfeasibleError: the model has no weights.
+            InfeasibleError: the model has no weights, or a pattern of `layers` matches none.
         """
         quantised = copy_model(model)
         if self.bits is None:
@@ -96,57 +80,47 @@ class Quantization:
         weights = compressible_weights(quantised)
         if not weights:
             raise InfeasibleError("quantisation: the model has no weights with two or more axes")
-        for weight in weights:
-            weight.add(self._quantizer(weight.value(), self.bits))
+        check_patterns(self.layers, [weight.name for weight in weights])
+        widths = self._widths(weights, self.bits, quantised, task)
+        for weight, bits in zip(weights, widths, strict=True):
+            weight.add(self._quantizer(weight, bits))
+        if self.biases:
+            round_biases(quantised)
         return quantised
 
-    def _quantizer(self, weight: Tensor, bits: int) -> UniformQuantizer:
-        rows = weight.flatten(1) if self.per_channel else weight.reshape(1, -1)
-        scale, zero_point = fit_grid(rows, bits, symmetric=self.symmetric)
-        return UniformQuantizer(scale, zero_point, bits=bits, symmetric=self.symmetric)
+    def _quantizer(self, weight: Weight, bits: int) -> UniformQuantizer:
+        return quantizer_for(
+            weight.value(),
+            bits=bits,
+            symmetric=self.symmetric,
+            granularity=self.granularity,
+            group_size=self.group_size,
+            activations=None if self.activations == "float" else self.activations,
+        )
 
+    def _widths(
+        self, weights: Sequence[Weight], mean: float, model: nn.Module, task: Task
+    ) -> list[int]:
+        """Return the bits of each weight."""
+        if self.allocation == "uniform":
+            return [layer_value(self.layers, weight.name, int(mean)) for weight in weights]
+        given = [layer_value(self.layers, weight.name, 0) for weight in weights]
+        free = [number for number, bits in enumerate(given) if not bits]
+        if free:
+            changes = [self._change(number, bits) for number in free for bits in LADDER]
+            name = f"quantisation {self.symmetric} {self.granularity} {self.group_size} {free}"
+            found = iter(sensitivity(model, task, changes, name=name))
+            costs = [[next(found) for _ in LADDER] for _ in free]
+            counts = [weights[number].value().numel() for number in free]
+            sizes = [[bits * count for bits in LADDER] for count in counts]
+            levels = allocate(costs, sizes, mean * sum(counts))
+            for number, level in zip(free, levels, strict=True):
+                given[number] = LADDER[level]
+        return given
 
-def integer_range(bits: int, *, symmetric: bool) -> tuple[int, int]:
-    """Return the least and the greatest integer of a grid."""
-    if symmetric:
-        return 1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1
-    return 0, 2**bits - 1
+    def _change(self, number: int, bits: int) -> Change:
+        def quantise(model: nn.Module) -> None:
+            weight = compressible_weights(model)[number]
+            weight.add(self._quantizer(weight, bits))
 
-
-def fit_grid(rows: Tensor, bits: int, *, symmetric: bool) -> tuple[Tensor, Tensor]:
-    """Return scale `[R]` and zero point `[R]` for rows `[R, N]`.
-
-    Below 8 bits the range is the one, among shrunk ranges, of least squared error.
-    """
-    low, high = integer_range(bits, symmetric=symmetric)
-    best_scale, best_zero = _grid(rows, 1.0, low, high)
-    if bits == 8:
-        return best_scale, best_zero
-    best_error = _squared_error(rows, best_scale, best_zero, low, high)
-    for factor in SHRINK_FACTORS:
-        scale, zero = _grid(rows, factor, low, high)
-        error = _squared_error(rows, scale, zero, low, high)
-        better = error < best_error
-        best_error = torch.where(better, error, best_error)
-        best_scale = torch.where(better, scale, best_scale)
-        best_zero = torch.where(better, zero, best_zero)
-    return best_scale, best_zero
-
-
-def _grid(rows: Tensor, factor: float, low: int, high: int) -> tuple[Tensor, Tensor]:
-    if low < 0:
-        scale = rows.abs().amax(1) * factor / high
-        return torch.where(scale > 0, scale, 1.0), torch.zeros_like(scale)
-    bottom = rows.amin(1).clamp(max=0) * factor
-    scale = (rows.amax(1).clamp(min=0) * factor - bottom) / high
-    scale = torch.where(scale > 0, scale, 1.0)
-    return scale, (-bottom / scale).round().clamp(low, high)
-
-
-def _integers(rows: Tensor, scale: Tensor, zero_point: Tensor, low: int, high: int) -> Tensor:
-    return ((rows / scale[:, None]).round() + zero_point[:, None]).clamp(low, high)
-
-
-def _squared_error(rows: Tensor, scale: Tensor, zero: Tensor, low: int, high: int) -> Tensor:
-    integers = _integers(rows, scale, zero, low, high)
-    return ((integers - zero[:, None]) * scale[:, None] - rows).square().sum(1)
+        return quantise

@@ -15,9 +15,11 @@ from compressors.base import Inputs, Task, run
 from compressors.coding import CodedWeight, coded_weights
 from compressors.copying import copy_model
 from search.onnx_form.batch_norm_folding import fold_batch_norms
+from search.onnx_form.canonical import canonical
 from search.onnx_form.export import export_onnx, feeds, simplify
 from search.onnx_form.quantization import integer_operators, quantise_onnx
 from search.onnx_form.runtime import predictor as predictor
+from search.onnx_form.unit_order import order_units
 from search.packed_form.packing import pack
 
 RUN_FORM = "model.onnx"
@@ -67,11 +69,11 @@ def write_artefact(model: nn.Module, task: Task, folder: Path) -> Artefact:
     folder.mkdir(parents=True, exist_ok=True)
     run_path, ship_path = folder / RUN_FORM, folder / SHIP_FORM
     graph, codes = _float_graph(model, task.example)
-    run_path.write_bytes(graph.SerializeToString())
+    _write(graph, run_path)
     fidelity = _verify(run_path, model, task.example)
-    if any(code.bits == 8 for code in codes.values()):
-        graph = quantise_onnx(graph, codes.values(), _calibration(task))
-        run_path.write_bytes(graph.SerializeToString())
+    graph, notes = quantise_onnx(graph, codes.values(), _calibration(task))
+    if integer_operators(graph):
+        _write(graph, run_path)
         fidelity = fidelity_db(_outputs(model, task.example), _reloaded(run_path, task.example))
     ship_path.write_bytes(pack(run_path.read_bytes(), codes.values()))
     return Artefact(
@@ -81,8 +83,12 @@ def write_artefact(model: nn.Module, task: Task, folder: Path) -> Artefact:
         size_bytes=ship_path.stat().st_size,
         fidelity_db=fidelity,
         integer_operators=integer_operators(graph),
-        notes=tuple(_notes(codes, graph)),
+        notes=(*notes, *_notes(graph)),
     )
+
+
+def _write(graph: onnx.ModelProto, path: Path) -> None:
+    path.write_bytes(canonical(graph).SerializeToString(deterministic=True))
 
 
 def bake(model: nn.Module) -> tuple[nn.Module, dict[str, CodedWeight]]:
@@ -112,7 +118,8 @@ def _float_graph(
     except torch.onnx.OnnxExporterError as error:
         raise ArtefactError(f"the model has no ONNX form: {error}") from error
     codes = fold_batch_norms(graph, codes)
-    return simplify(graph), codes
+    graph = simplify(graph)
+    return graph, order_units(graph, codes)
 
 
 def _verify(path: Path, model: nn.Module, example: Inputs) -> float:
@@ -173,10 +180,7 @@ def _calibration(task: Task) -> Iterator[Mapping[str, NDArray[np.generic]]]:
             return
 
 
-def _notes(codes: Mapping[str, CodedWeight], graph: onnx.ModelProto) -> Iterator[str]:
-    widths = sorted({code.bits for code in codes.values() if code.bits not in (None, 8)})
-    if widths:
-        yield f"weights of {', '.join(map(str, widths))} bits are packed, but run as floats"
+def _notes(graph: onnx.ModelProto) -> Iterator[str]:
     left = sum(node.op_type == "BatchNormalization" for node in graph.graph.node)
     if left:
         yield f"{left} batch-normalisations stay, since no convolution or linear layer is before"

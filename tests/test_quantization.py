@@ -1,135 +1,125 @@
+from collections import Counter
+
 import pytest
 import torch
-from torch import Tensor
 
+from compressors.base import InfeasibleError
+from compressors.biases import biases
 from compressors.coding import coded_weights
-from compressors.quantization import Quantization, UniformQuantizer, fit_grid, integer_range
+from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weights import compressible_weights
-from tests.zoo import toy_task
+from tests.zoo import NETS, toy_task
 
-
-def random_weight(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
-
-
-def quantizer(weight: Tensor, bits: int, *, symmetric: bool, per_channel: bool) -> UniformQuantizer:
-    rows = weight.flatten(1) if per_channel else weight.reshape(1, -1)
-    scale, zero_point = fit_grid(rows, bits, symmetric=symmetric)
-    return UniformQuantizer(scale, zero_point, bits=bits, symmetric=symmetric)
-
-
-@pytest.mark.parametrize("bits", [8, 4, 2])
-@pytest.mark.parametrize("symmetric", [True, False])
-def test_per_channel_matches_torch(bits: int, symmetric: bool) -> None:
-    weight = random_weight(16, 4, 3, 3)
-    q = quantizer(weight, bits, symmetric=symmetric, per_channel=True)
-    low, high = integer_range(bits, symmetric=symmetric)
-    reference = torch.fake_quantize_per_channel_affine(
-        weight, q.scale, q.zero_point.int(), 0, low, high
-    )
-    torch.testing.assert_close(q(weight), reference, rtol=0, atol=1e-6)
+SCALES = [("tensor", 16), ("channel", 16), ("group", 16), ("group", 32)]
 
 
 @pytest.mark.parametrize("symmetric", [True, False])
-def test_per_tensor_matches_torch(symmetric: bool) -> None:
-    weight = random_weight(10, 12)
-    q = quantizer(weight, 8, symmetric=symmetric, per_channel=False)
-    low, high = integer_range(8, symmetric=symmetric)
-    reference = torch.fake_quantize_per_tensor_affine(
-        weight, float(q.scale), int(q.zero_point), low, high
-    )
-    torch.testing.assert_close(q(weight.view(1, -1)).view(10, 12), reference, rtol=0, atol=1e-6)
-
-
-def test_hand_case_symmetric() -> None:
-    weight = torch.tensor([[-3.0, 1.0, 0.0, 3.0]])
-    scale, zero_point = fit_grid(weight, 3, symmetric=True)
-    q = UniformQuantizer(scale, zero_point, bits=3, symmetric=True)
-    assert q.integers(weight).tolist() == [[-3, 1, 0, 3]]
-    assert (scale.tolist(), zero_point.tolist()) == ([1.0], [0.0])
-
-
-def test_hand_case_asymmetric() -> None:
-    weight = torch.tensor([[-1.0, 0.0, 1.0, 2.0]])
-    scale, zero_point = fit_grid(weight, 2, symmetric=False)
-    q = UniformQuantizer(scale, zero_point, bits=2, symmetric=False)
-    assert q.integers(weight).tolist() == [[0, 1, 2, 3]]
-    assert (scale.tolist(), zero_point.tolist()) == ([1.0], [1.0])
-
-
-@pytest.mark.parametrize("bits", [2, 3, 4, 8])
-@pytest.mark.parametrize("symmetric", [True, False])
-@pytest.mark.parametrize("shift", [-5.0, 0.0, 5.0])
-def test_zero_is_exact_and_integers_stay_in_range(bits: int, symmetric: bool, shift: float) -> None:
-    weight = random_weight(6, 50) + shift
-    weight[:, ::3] = 0
-    q = quantizer(weight, bits, symmetric=symmetric, per_channel=True)
-    low, high = integer_range(bits, symmetric=symmetric)
-    assert (q(weight)[:, ::3] == 0).all()
-    assert low <= q.integers(weight).min()
-    assert q.integers(weight).max() <= high
-
-
-@pytest.mark.parametrize("bits", [2, 3, 4])
-@pytest.mark.parametrize("symmetric", [True, False])
-def test_clipping_never_loses_to_the_whole_range(bits: int, symmetric: bool) -> None:
-    weight = random_weight(8, 200)
-    q = quantizer(weight, bits, symmetric=symmetric, per_channel=True)
-    low, high = integer_range(bits, symmetric=symmetric)
-    span = 2 * weight.abs().amax(1) if symmetric else weight.amax(1) - weight.amin(1)
-    scale = span / (high - low)
-    zero = torch.zeros(8) if symmetric else (-weight.amin(1) / scale).round()
-    whole = UniformQuantizer(scale, zero, bits=bits, symmetric=symmetric)
-    error = (q(weight) - weight).square().sum(1)
-    assert (error <= (whole(weight) - weight).square().sum(1) * (1 + 1e-5)).all()
-
-
-def test_a_row_of_zeros_stays_zero() -> None:
-    weight = torch.zeros(3, 4)
-    for symmetric in (True, False):
-        q = quantizer(weight, 4, symmetric=symmetric, per_channel=True)
-        assert (q(weight) == 0).all()
-
-
-def test_gradient_passes_the_rounding() -> None:
-    weight = random_weight(4, 5).requires_grad_(True)
-    q = quantizer(weight.detach(), 4, symmetric=True, per_channel=True)
-    (q(weight) * 3).sum().backward()
-    assert weight.grad is not None
-    assert (weight.grad == 3).all()
-
-
-@pytest.mark.parametrize("symmetric", [True, False])
-@pytest.mark.parametrize("per_channel", [True, False])
+@pytest.mark.parametrize(("granularity", "group_size"), SCALES)
 @pytest.mark.parametrize("bits", [2, 5, 8])
-def test_decoded_weight_is_the_weight_to_the_bit(
-    symmetric: bool, per_channel: bool, bits: int
-) -> None:
-    task = toy_task("transformer")
+@pytest.mark.parametrize("net", ["transformer", "depthwise"])
+def test_decoded_weight_is_the_weight_to_the_bit(symmetric, granularity, group_size, bits, net):
+    task = toy_task(net)
     masked = WeightPruning(ratio=0.4)(task.baseline, task)
-    step = Quantization(bits=bits, symmetric=symmetric, per_channel=per_channel)
+    step = Quantization(
+        bits=bits, symmetric=symmetric, granularity=granularity, group_size=group_size
+    )
     quantised = step(masked, task)
     codes = coded_weights(quantised)
     weights = compressible_weights(quantised)
-    assert codes.keys() == {weight.name for weight in weights}
     for weight, before in zip(weights, compressible_weights(masked), strict=True):
-        value = weight.value()
-        decoded = torch.from_numpy(codes[weight.name].decode())
+        value, code = weight.value(), codes.pop(weight.name)
+        decoded = torch.from_numpy(code.decode())
         assert torch.equal(decoded.view(torch.int32), value.view(torch.int32))
         assert (value[before.value() == 0] == 0).all()
-        assert codes[weight.name].bits == bits
+        assert code.bits == bits
+        columns = before.value()[0].numel()
+        assert code.group == (min(group_size, columns) if granularity == "group" else columns)
+        assert code.factor.shape == (len(value), -(-columns // code.group))
+    assert all(name.rpartition(".")[2].find("bias") >= 0 for name in codes)
 
 
-def test_scale_and_zero_point_are_recorded() -> None:
+@pytest.mark.parametrize("net", NETS)
+def test_biases_are_rounded_to_8_bits_unless_told_otherwise(net):
+    task = toy_task(net)
+    quantised = Quantization(bits=4)(task.baseline, task)
+    codes = coded_weights(quantised)
+    before = {bias.name: bias.value() for bias in biases(task.baseline)}
+    assert before
+    for name, value in before.items():
+        decoded = torch.from_numpy(codes[name].decode())
+        assert codes[name].indices.shape == (1, len(value))
+        assert (decoded - value).abs().max() <= value.abs().max() / 127 / 2 * 1.001
+    plain = coded_weights(Quantization(bits=4, biases=False)(task.baseline, task))
+    assert plain.keys() == codes.keys() - before.keys()
+
+
+def test_normalisation_layers_are_left_alone():
+    task = toy_task("transformer")
+    assert not any("norm" in bias.name for bias in biases(task.baseline))
+    assert not any(
+        "norm" in name for name in coded_weights(Quantization(bits=4)(task.baseline, task))
+    )
+
+
+def test_finer_scales_lose_less():
     task = toy_task("mlp")
-    names = Quantization(bits=8)(task.baseline, task).state_dict()
-    assert names["0.parametrizations.weight.0.scale"].shape == (24,)
-    one = Quantization(bits=8, per_channel=False, symmetric=False)(task.baseline, task).state_dict()
-    assert one["0.parametrizations.weight.0.zero_point"].shape == (1,)
+    before = [weight.value() for weight in compressible_weights(task.baseline)]
+
+    def error(granularity):
+        step = Quantization(bits=3, granularity=granularity, group_size=16)
+        after = compressible_weights(step(task.baseline, task))
+        return sum(
+            float((old - new.value()).square().sum())
+            for old, new in zip(before, after, strict=True)
+        )
+
+    assert error("group") < error("channel") < error("tensor")
 
 
-@pytest.mark.parametrize("bits", [1, 9])
-def test_bits_out_of_range_are_refused(bits: int) -> None:
-    with pytest.raises(ValueError, match=r"bits must be in \[2, 8\]"):
-        Quantization(bits=bits)
+@pytest.mark.parametrize(
+    ("net", "mean"), [("mlp", 2), ("mlp", 3), ("mlp", 8), ("residual", 4.5), ("transformer", 4.5)]
+)
+def test_bits_by_sensitivity_keep_to_their_mean(net, mean):
+    task = toy_task(net)
+    step = Quantization(bits=mean, allocation="sensitivity", biases=False)
+    codes = coded_weights(step(task.baseline, task)).values()
+    total = sum(code.indices.size for code in codes)
+    assert sum(code.bits * code.indices.size for code in codes) <= mean * total * (1 + 1e-6)
+    assert all(2 <= code.bits <= 8 for code in codes)
+    if mean == 4.5:
+        assert len(Counter(code.bits for code in codes)) > 1
+
+
+def test_bits_of_single_layers_are_given_by_pattern():
+    task = toy_task("mlp")
+    for allocation in ("uniform", "sensitivity"):
+        step = Quantization(bits=3, allocation=allocation, layers={"0.*": 8}, biases=False)
+        codes = coded_weights(step(task.baseline, task))
+        assert codes["0.weight"].bits == 8
+        rest = [codes[name] for name in ("2.weight", "4.weight")]
+        assert sum(c.bits * c.indices.size for c in rest) <= 3 * sum(c.indices.size for c in rest)
+
+
+def test_a_pattern_that_matches_no_weight_is_infeasible():
+    task = toy_task("mlp")
+    with pytest.raises(InfeasibleError, match="fc1"):
+        Quantization(bits=3, layers={"fc1*": 8})(task.baseline, task)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"bits": 1}, r"bits must be in \[2, 8\]"),
+        ({"bits": 9}, r"bits must be in \[2, 8\]"),
+        ({"bits": 3.5}, "bits must be a whole number"),
+        ({"granularity": "row"}, "granularity must be one of"),
+        ({"group_size": 24}, "group_size must be one of"),
+        ({"allocation": "global"}, "allocation must be one of"),
+        ({"activations": "entropy"}, "activations must be one of"),
+        ({"layers": {"a": 9}}, r"layers\['a'\] must be one of"),
+    ],
+)
+def test_values_out_of_range_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        Quantization(**values)

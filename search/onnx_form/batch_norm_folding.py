@@ -64,7 +64,7 @@ def _fold(
     bias = numpy_helper.to_array(tensors[layer.input[2]]) if len(layer.input) > 2 else 0.0
     fresh = f"{name}|{norm.output[0]}"
     if name in codes:
-        factor = (codes[name].factor * scale).astype(np.float32)
+        factor = (codes[name].factor * scale[:, None]).astype(np.float32)
         codes[fresh] = replace(codes[name], factor=factor)
         weight = codes[fresh].decode()
     else:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from search.packed_form.coded_rows import CodedTensor
+from search.onnx_form.integer_types import IntegerTypes
+from search.onnx_form.integer_weights import IntegerWeight
 
 WEIGHT_INPUTS = {"MatMul": (1,), "Gemm": (1,), "LSTM": (1, 2), "Gather": (0,)}
 """Operators that can be quantised, and which of their inputs are weights."""
@@ -20,17 +21,21 @@ ZERO_POINT_INPUTS = {"MatMulInteger": (3,), "DynamicQuantizeLSTM": (9, 11)}
 
 
 def quantise_dynamic(
-    model: onnx.ModelProto, nodes: list[onnx.NodeProto], coded: Mapping[str, CodedTensor]
+    model: onnx.ModelProto,
+    nodes: list[onnx.NodeProto],
+    weights: Mapping[str, IntegerWeight],
+    machine: IntegerTypes,
 ) -> onnx.ModelProto:
     """Return the graph with these nodes in integers.
 
-    The weights are unsigned, since a CPU without VNNI saturates sums of unsigned times signed
-    products, and activations that span all 8 bits reach that.
+    Activations span all 8 bits. Weights are signed or unsigned, as suits the machine and their
+    width: a CPU without VNNI saturates sums of unsigned times signed products.
 
-    Arguments:
-        model: the graph in floats, apart from convolutions.
-        nodes: those to quantise.
-        coded: the code of each of their weights, by the initialiser's name.
+    Args:
+        model: The graph in floats, apart from convolutions.
+        nodes: Those to quantise.
+        weights: The integers of each of their weights, by the initialiser's name.
+        machine: What was measured on it.
     """
     # The quantiser splits a Gemm into an addition and a matrix product of this name.
     names = [node.name for node in nodes] + [f"{node.name}_MatMul" for node in nodes]
@@ -46,17 +51,20 @@ def quantise_dynamic(
             nodes_to_quantize=names,
         )
         quantised = onnx.load(target)
-    _rewrite_integers(quantised, nodes, coded)
+    _rewrite_integers(quantised, nodes, weights, machine)
     return quantised
 
 
 def _rewrite_integers(
-    model: onnx.ModelProto, nodes: list[onnx.NodeProto], coded: Mapping[str, CodedTensor]
+    model: onnx.ModelProto,
+    nodes: list[onnx.NodeProto],
+    weights: Mapping[str, IntegerWeight],
+    machine: IntegerTypes,
 ) -> None:
-    """Put in the integers and scales of symmetric codes, then make all integers unsigned.
+    """Put in the integers and scales of the weights, then make them unsigned where that suits.
 
-    The quantiser scales each channel to the full range, which a weight trained further may no
-    longer fill. Moving integers and zero points up by 128 changes no value.
+    The quantiser scales each channel to the full range, which a weight may not fill. Moving
+    integers and zero points up by 128 changes no value.
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     origins = {node.name: node for node in nodes}
@@ -65,25 +73,27 @@ def _rewrite_integers(
         if origin is None or node.op_type not in ZERO_POINT_INPUTS:
             continue
         places = zip(WEIGHT_INPUTS[origin.op_type], ZERO_POINT_INPUTS[node.op_type], strict=True)
-        for weight_input, zero_input in places:
+        found = [weights[origin.input[place]] for place in WEIGHT_INPUTS[origin.op_type]]
+        # All weights of a layer have one type.
+        types = machine.product(narrow=all(weight.narrow for weight in found))
+        for (weight_input, zero_input), integers in zip(places, found, strict=True):
             weight, zero = tensors[node.input[weight_input]], tensors[node.input[zero_input]]
             scale = tensors[weight.name.removesuffix("_quantized") + "_scale"]
-            code = coded[origin.input[weight_input]]
-            # A factor a row of the code is a scale a channel of the operator.
-            if code.is_signed and code.transposed == (origin.op_type == "MatMul"):
-                _put_integers(weight, scale, code)
+            # A scale a row of the integers is a scale a channel of the operator.
+            if integers.fits_int8 and integers.transposed == (origin.op_type == "MatMul"):
+                _put_integers(weight, scale, integers)
             for tensor in (weight, zero):
-                if tensor.data_type == onnx.TensorProto.INT8:
+                if types == "U8U8" and tensor.data_type == onnx.TensorProto.INT8:
                     shifted = numpy_helper.to_array(tensor).astype(np.int16) + 128
                     _replace(tensor, shifted.astype(np.uint8))
 
 
-def _put_integers(weight: onnx.TensorProto, scale: onnx.TensorProto, code: CodedTensor) -> None:
-    """Write a weight `[..., N, R]` and its scales `[..., R]` from a code of rows `[R, N]`."""
+def _put_integers(weight: onnx.TensorProto, scale: onnx.TensorProto, held: IntegerWeight) -> None:
+    """Write a weight `[..., N, R]` and its scales `[..., R]` from integers of rows `[R, N]`."""
     channels_first = (*weight.dims[:-2], weight.dims[-1], weight.dims[-2])
-    integers = code.levels[code.indices].astype(np.int8).reshape(channels_first)
+    integers = held.signed.astype(np.int8).reshape(channels_first)
     _replace(weight, np.swapaxes(integers, -1, -2))
-    _replace(scale, code.factor.reshape(tuple(scale.dims)))
+    _replace(scale, held.scale.reshape(tuple(scale.dims)))
 
 
 def _replace(tensor: onnx.TensorProto, values: NDArray[Any]) -> None:

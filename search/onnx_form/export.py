@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -51,7 +52,7 @@ def export_onnx(model: nn.Module, example: Inputs) -> onnx.ModelProto:
     Raises:
         torch.onnx.OnnxExporterError: the model uses an operation that ONNX does not have.
     """
-    names = input_names(example)
+    names = _in_order_of_call(model, example)
     arguments = (dict(example),) if isinstance(example, Mapping) else example
     with _quiet(), without_fast_path(), TemporaryDirectory() as folder:
         path = Path(folder) / "exported.onnx"
@@ -69,6 +70,15 @@ def export_onnx(model: nn.Module, example: Inputs) -> onnx.ModelProto:
         proto = onnx.load(path)
     _drop_aliases(proto.graph)
     return proto
+
+
+def _in_order_of_call(model: nn.Module, example: Inputs) -> list[str]:
+    """Return the names of the inputs in the order in which the exporter meets them."""
+    names = input_names(example)
+    if not isinstance(example, Mapping):
+        return names
+    taken = [name for name in signature(model.forward).parameters if name in example]
+    return taken + [name for name in names if name not in taken]
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:

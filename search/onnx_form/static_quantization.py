@@ -14,17 +14,21 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
-from onnxruntime.quantization.calibrate import create_calibrator
 
-from search.packed_form.coded_rows import CodedTensor
+from search.onnx_form.activation_ranges import Feeds, Ranges, activation_ranges
+from search.onnx_form.integer_types import IntegerTypes, Types
+from search.onnx_form.integer_weights import IntegerWeight
 
 FOLLOWERS = ("Relu", "Clip", "Add", "MaxPool", "GlobalAveragePool")
 """Operators between quantised convolutions that stay in integers."""
+SAME_RANGE = ("Relu", "Clip", "MaxPool")
+"""Of these, those that share the range of their input."""
 HEADROOM = 2.0
-"""Activations use half of their 256 steps: two products of 128 and 127 fit into 16 bits, which is
-where a CPU without VNNI adds them up and would otherwise saturate."""
+"""Where a CPU without VNNI would saturate, activations use half of their 256 steps: two products
+of 128 and 127 fit into the 16 bits in which it adds them up."""
+KINDS = {"U": QuantType.QUInt8, "S": QuantType.QInt8}
 
-Feeds = Mapping[str, NDArray[np.generic]]
+Overrides = dict[str, list[dict[str, Any]]]
 
 
 class Calibration(CalibrationDataReader):  # type: ignore[misc]
@@ -42,66 +46,55 @@ class Calibration(CalibrationDataReader):  # type: ignore[misc]
 def quantise_static(
     model: onnx.ModelProto,
     convolutions: list[onnx.NodeProto],
-    coded: Mapping[str, CodedTensor],
+    weights: Mapping[str, IntegerWeight],
     calibration: Iterable[Feeds],
+    *,
+    method: str,
+    machine: IntegerTypes,
 ) -> onnx.ModelProto:
     """Return the graph with these convolutions, and what lies between them, in integers.
 
-    Activations are unsigned and weights signed, one scale a channel, which is what the fast
-    kernels take.
+    All convolutions have the types that suit the machine and the widest of their weights, with one
+    scale a channel.
 
-    Arguments:
-        model: the graph in floats.
-        convolutions: the nodes to quantise.
-        coded: the code of each of their weights, by the initialiser's name.
-        calibration: batches of inputs.
+    Args:
+        model: The graph in floats.
+        convolutions: The nodes to quantise.
+        weights: The integers of each of their weights, by the initialiser's name.
+        calibration: Batches of inputs.
+        method: How ranges are taken from them, see `activation_ranges`.
+        machine: What was measured on it.
     """
     followers = _followers(model, convolutions)
-    overrides: dict[str, list[dict[str, Any]]] = {
-        name: _channel_scales(coded[name])
+    narrow = all(weights[node.input[1]].narrow for node in convolutions)
+    types = machine.convolution(narrow=narrow)
+    scales: Overrides = {
+        name: _channel_scales(weights[name], types)
         for name in {node.input[1] for node in convolutions}
-        if coded[name].is_signed and not coded[name].transposed
+        if weights[name].fits_int8 and not weights[name].transposed
     }
+    batches = list(calibration)
+    names = {n for node in (*convolutions, *followers) for n in (node.input[0], node.output[0])}
+    wide = _inputs_of_wide(convolutions, followers, weights, types, machine)
+    ranges = activation_ranges(model, names - wide, batches, method=method)
+    ranges |= _with_headroom(activation_ranges(model, wide, batches, method=method, steps=127))
     with TemporaryDirectory() as folder:
         source, target = Path(folder) / "float.onnx", Path(folder) / "static.onnx"
         onnx.save(model, source)
-        batches = list(calibration)
-        overrides |= _ranges(source, [*convolutions, *followers], batches)
         quantize_static(
             source,
             target,
-            Calibration(batches[:1]),
+            # All ranges are given, but the quantiser wants to see some data.
+            Calibration([{name: array[:1] for name, array in batches[0].items()}]),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv", *FOLLOWERS],
             per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+            activation_type=KINDS[types[0]],
+            weight_type=KINDS[types[2]],
             nodes_to_quantize=[node.name for node in (*convolutions, *followers)],
-            extra_options={"TensorQuantOverrides": overrides},
+            extra_options={"TensorQuantOverrides": scales | _as_overrides(ranges)},
         )
         return onnx.load(target)
-
-
-def _ranges(
-    path: Path, nodes: list[onnx.NodeProto], batches: list[Feeds]
-) -> dict[str, list[dict[str, Any]]]:
-    """Return the range of each activation of the nodes, zero in it, with the headroom above."""
-    calibrator = create_calibrator(
-        path,
-        ["Conv", *FOLLOWERS],
-        augmented_model_path=str(path.with_name("augmented.onnx")),
-    )
-    calibrator.collect_data(Calibration(batches))
-    found = calibrator.compute_data()
-    wanted = {name for node in nodes for name in (node.input[0], node.output[0])}
-    ranges = {}
-    for name, data in found.items():
-        if name in wanted:
-            lowest, highest = data.range_value
-            low, high = min(float(np.min(lowest)), 0.0), max(float(np.max(highest)), 0.0)
-            top = low + HEADROOM * (high - low)
-            ranges[name] = [{"rmin": np.float32(low), "rmax": np.float32(top)}]
-    return ranges
 
 
 def _followers(model: onnx.ModelProto, convolutions: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
@@ -116,14 +109,45 @@ def _followers(model: onnx.ModelProto, convolutions: list[onnx.NodeProto]) -> li
     return followers
 
 
-def _channel_scales(coded: CodedTensor) -> list[dict[str, Any]]:
+def _inputs_of_wide(
+    convolutions: list[onnx.NodeProto],
+    followers: list[onnx.NodeProto],
+    weights: Mapping[str, IntegerWeight],
+    types: Types,
+    machine: IntegerTypes,
+) -> set[str]:
+    """Return the activations that meet weights with which they would saturate."""
+    wide = {
+        node.input[0]
+        for node in convolutions
+        if machine.needs_headroom(types, narrow=weights[node.input[1]].narrow)
+    }
+    for node in reversed(followers):
+        if node.op_type in SAME_RANGE and node.output[0] in wide:
+            wide.add(node.input[0])
+    return wide
+
+
+def _with_headroom(ranges: Ranges) -> Ranges:
+    return {name: (low, low + HEADROOM * (high - low)) for name, (low, high) in ranges.items()}
+
+
+def _as_overrides(ranges: Ranges) -> Overrides:
+    return {
+        name: [{"rmin": np.float32(low), "rmax": np.float32(high)}]
+        for name, (low, high) in ranges.items()
+    }
+
+
+def _channel_scales(weight: IntegerWeight, types: Types) -> list[dict[str, Any]]:
     """Return the scale of each output channel in the form of ONNX Runtime's quantiser.
 
     Its rounding of `integer * scale / |scale|` gives the integers back, with their signs turned
     where folding a batch-normalisation has made a scale negative.
     """
-    scale = np.where(coded.factor == 0, 1, np.abs(coded.factor)).astype(np.float32)
+    scale = np.where(weight.scale == 0, 1, np.abs(weight.scale)).astype(np.float32)[:, 0]
+    zero = np.int8(0) if types[2] == "S" else np.uint8(128)
     return [
-        {"quant_type": QuantType.QInt8, "axis": 0, "scale": value, "zero_point": np.int8(0)}
+        {"quant_type": KINDS[types[2]], "axis": 0, "scale": value, "zero_point": zero}
         for value in scale
     ]
