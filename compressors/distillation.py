@@ -1,27 +1,36 @@
 """Distillation: the compressed model learns from the baseline's outputs."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from typing import Any, ClassVar, Literal
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from compressors.base import InfeasibleError, Kind, Task, check_range
-from compressors.batch_norm import reestimate_batch_norm
-from compressors.calibration import calibration_batches, device_of
+from compressors.attention import plain_attention
+from compressors.base import InfeasibleError, Inputs, Kind, Task, check_choice, check_range, run
+from compressors.batch_norm import renew_batch_norm
+from compressors.calibration import device_of, to_device
 from compressors.copying import copy_model
-from compressors.training import train
+from compressors.feature_matching import LastFeatures, similarity_loss
+from compressors.masks import close_masks
+from compressors.training import fastest_precision, train
 
-STATISTICS_SAMPLES = 4096
-"""Training samples on which batch-norm statistics are measured anew."""
+PRECISIONS = ("float32", "bfloat16", "fastest")
+STEPS_A_MASK = 16
+"""Masks that are closing move every so many steps of training."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
     """Train the whole model on the task's loss and on the baseline's soft outputs.
 
-    Masked weights stay zero, shared weights stay shared (their centroids are trained) and
-    quantised weights stay on their grid (Hinton et al., 2015, arXiv:1503.02531).
+    Masks that are to close gradually do so, and masked weights stay zero; shared weights stay
+    shared, with trained centroids; quantised weights stay on their grid, with trained scales
+    (Hinton et al., 2015, arXiv:1503.02531).
     """
 
     kind: ClassVar[Kind] = Kind.RECOVERS
@@ -32,10 +41,16 @@ class Distillation:
     """Divides the logits of teacher and student, in (0, 100]."""
     soft_weight: float = 0.5
     """The share of the soft loss, in [0, 1]; the task's own loss has the rest."""
+    feature_weight: float = 0.0
+    """Times the difference in how teacher and student see samples as alike before their last
+    layer, added to the loss; at least 0. It needs the teacher's forward pass in every step."""
     learning_rate: float = 1e-3
     """The highest, in (0, 1]."""
     weight_decay: float = 0.0
     """Decoupled weight decay, in [0, 1]."""
+    precision: Literal["float32", "bfloat16", "fastest"] = "float32"
+    """Of the forward pass in training; fastest is what a few timed steps say, so that a result
+    may differ from machine to machine."""
     reestimate_batch_norm: bool = False
     """Measure batch-norm statistics anew at the end; also without any epoch of training."""
 
@@ -43,8 +58,10 @@ class Distillation:
         check_range("epochs", self.epochs, 0, float("inf"))
         check_range("temperature", self.temperature, 1e-3, 100)
         check_range("soft_weight", self.soft_weight, 0, 1)
+        check_range("feature_weight", self.feature_weight, 0, float("inf"))
         check_range("learning_rate", self.learning_rate, 1e-9, 1)
         check_range("weight_decay", self.weight_decay, 0, 1)
+        check_choice("precision", self.precision, PRECISIONS)
 
     @property
     def active(self) -> bool:
@@ -56,7 +73,7 @@ class Distillation:
 
         Raises:
             InfeasibleError: there is nothing to train, or soft outputs are asked for and the
-                outputs are not one tensor.
+                outputs are not one tensor, or features and there is no layer that makes them.
             FloatingPointError: the loss is not finite.
         """
         student = copy_model(model)
@@ -64,21 +81,61 @@ class Distillation:
             if not any(True for _ in student.parameters()):
                 raise InfeasibleError("distillation: the model has no parameters to train")
             student.requires_grad_(True)
+            self._train(student, task)
+            student.requires_grad_(False)
+        if self.reestimate_batch_norm:
+            renew_batch_norm(student, task)
+        return student
+
+    def _train(self, student: nn.Module, task: Task) -> None:
+        steps = itertools.count()
+
+        def move_masks(progress: float) -> None:
+            if next(steps) % STEPS_A_MASK == 0:
+                close_masks(student, progress)
+
+        batches = partial(_with_features, task) if self.feature_weight else task.teacher_batches
+        precision = self._precision(student, task)
+        with LastFeatures(student) as features:
             train(
                 student,
-                task.teacher_batches,
-                lambda outputs, targets, teacher: self._loss(task, outputs, targets, teacher),
+                batches,
+                lambda *known: self._loss(task, features, *known),
                 epochs=self.epochs,
                 learning_rate=self.learning_rate,
                 weight_decay=self.weight_decay,
+                precision=precision,
+                before_step=move_masks,
             )
-            student.requires_grad_(False)
-        if self.reestimate_batch_norm:
-            device = device_of(student)
-            reestimate_batch_norm(student, calibration_batches(task, device, STATISTICS_SAMPLES))
-        return student
+        close_masks(student, 1.0)
 
-    def _loss(self, task: Task, outputs: Any, targets: Any, teacher: Tensor) -> Tensor:
+    def _precision(self, student: nn.Module, task: Task) -> torch.dtype:
+        if self.precision != "fastest":
+            return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        inputs, targets = next(iter(task.train_batches(0)))
+        there = to_device(targets, device_of(student))
+        return fastest_precision(student, inputs, lambda outputs: task.loss(outputs, there))
+
+    def _loss(
+        self,
+        task: Task,
+        features: LastFeatures,
+        outputs: Any,
+        targets: Any,
+        teacher: Tensor,
+        teacher_features: Tensor | None = None,
+    ) -> Tensor:
+        loss = self._output_loss(task, outputs, targets, teacher)
+        if teacher_features is None:
+            return loss
+        if features.value is None:
+            raise InfeasibleError(
+                f"distillation: feature_weight {self.feature_weight:g} needs a linear or "
+                f"convolution layer in the model"
+            )
+        return loss + self.feature_weight * similarity_loss(features.value, teacher_features)
+
+    def _output_loss(self, task: Task, outputs: Any, targets: Any, teacher: Tensor) -> Tensor:
         if self.soft_weight == 0:
             return task.loss(outputs, targets)
         if not isinstance(outputs, Tensor):
@@ -90,6 +147,19 @@ class Distillation:
         if self.soft_weight == 1:
             return soft
         return (1 - self.soft_weight) * task.loss(outputs, targets) + self.soft_weight * soft
+
+
+def _with_features(task: Task, epoch: int) -> Iterator[tuple[Inputs, Any, Any, Tensor]]:
+    """Yield inputs, targets, and the baseline's outputs and last features for an epoch."""
+    device = device_of(task.baseline)
+    for inputs, targets in task.train_batches(epoch):
+        with torch.no_grad(), plain_attention(), LastFeatures(task.baseline) as features:
+            outputs = run(task.baseline, to_device(inputs, device))
+        if features.value is None:
+            raise InfeasibleError(
+                "distillation: features need a linear or convolution layer in the baseline"
+            )
+        yield inputs, targets, outputs, features.value
 
 
 def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -1,30 +1,23 @@
 """Weight pruning: the least important single weights are held at zero."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from compressors.allocation import ALLOCATIONS, allocate
 from compressors.base import InfeasibleError, Kind, Task, check_choice, check_range
 from compressors.copying import copy_model
-from compressors.importance import IMPORTANCES, contribution, magnitude
+from compressors.importance import IMPORTANCES, magnitude, taylor, wanda
+from compressors.layer_values import check_patterns, layer_value
+from compressors.masks import Mask, Schedule, keep_best, shared_masks
+from compressors.sensitivity import Change, sensitivity
 from compressors.weights import Weight, compressible_weights
 
-
-class Mask(nn.Module):
-    """A parametrisation that holds chosen entries of a weight at zero, through training too."""
-
-    mask: Tensor
-
-    def __init__(self, mask: Tensor) -> None:
-        """Keep a boolean mask in the shape of the weight, False where the weight is zero."""
-        super().__init__()
-        self.register_buffer("mask", mask)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight with its masked entries at zero."""
-        return torch.where(self.mask, weight, 0.0)
+LADDER = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.96, 0.98, 0.99, 0.995)
+"""The shares of zeros at which the sensitivity of a layer is probed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,21 +30,30 @@ class WeightPruning:
     kind: ClassVar[Kind] = Kind.MASKS_WEIGHTS
 
     ratio: float = 0.0
-    """The share of zeros, in [0, 1); of n weights, floor(ratio * n) are zero."""
-    importance: Literal["magnitude", "contribution"] = "magnitude"
-    """Absolute value, or contribution to the output on calibration data."""
-    scope: Literal["layer", "global"] = "layer"
-    """The share holds for each weight tensor, or for all together, each keeping at least one."""
+    """The share of zeros among all weights, in [0, 1)."""
+    importance: Literal["magnitude", "taylor", "wanda"] = "magnitude"
+    """Absolute value, that times the gradient, or that times the size of the input."""
+    allocation: Literal["uniform", "global", "sensitivity"] = "uniform"
+    """The share holds for each weight tensor; or for all together, by one threshold, each keeping
+    at least one; or for all together, each with a share of its own by measured sensitivity."""
+    schedule: Literal["one_shot", "cubic"] = "one_shot"
+    """With cubic, the next recovery starts without zeros and reaches the share along a cubic
+    curve, choosing anew all the time (Zhu & Gupta, 2017, arXiv:1710.01878)."""
+    layers: Mapping[str, float] = field(default_factory=dict)
+    """Shares of single weights, by patterns on their names; the others keep to `ratio`."""
 
     def __post_init__(self) -> None:
         check_range("ratio", self.ratio, 0, 1, closed=False)
         check_choice("importance", self.importance, IMPORTANCES)
-        check_choice("scope", self.scope, ("layer", "global"))
+        check_choice("allocation", self.allocation, ALLOCATIONS)
+        check_choice("schedule", self.schedule, ("one_shot", "cubic"))
+        for pattern, ratio in self.layers.items():
+            check_range(f"layers[{pattern}]", ratio, 0, 1, closed=False)
 
     @property
     def active(self) -> bool:
         """True when any weight is to be zero."""
-        return self.ratio > 0
+        return self.ratio > 0 or any(self.layers.values())
 
     def __call__(self, model: nn.Module, task: Task) -> nn.Module:
         """Return a copy whose least important weights are masked.
@@ -65,21 +67,83 @@ class WeightPruning:
         weights = compressible_weights(pruned)
         if not weights:
             raise InfeasibleError("weight pruning: the model has no weights with two or more axes")
-        scores = [_protect(w, s) for w, s in zip(weights, self._scores(pruned, task), strict=True)]
-        masks = _masks(scores, self.ratio, together=self.scope == "global")
-        if all(bool(mask.all()) for mask in masks):
+        check_patterns(self.layers, [weight.name for weight in weights])
+        scores = self._scores(pruned, weights, task)
+        ranked = [_protect(w, s) for w, s in zip(weights, scores, strict=True)]
+        groups = self._groups(pruned, weights, ranked, task)
+        if not any(zeros for _, zeros in groups):
             raise InfeasibleError(f"weight pruning: ratio {self.ratio:g} leaves every weight")
-        for weight, mask in zip(weights, masks, strict=True):
-            _apply(weight, mask)
+        for members, zeros in groups:
+            kept = shared_masks([ranked[i] for i in members], zeros)
+            masks = [
+                _mask(weights[i], mask, scores[i]) for i, mask in zip(members, kept, strict=True)
+            ]
+            if self.schedule == "cubic":
+                schedule = Schedule(zeros=zeros)
+                for mask in masks:
+                    mask.schedule = schedule
         return pruned
 
-    def _scores(self, model: nn.Module, task: Task) -> list[Tensor]:
-        weights = compressible_weights(model)
+    def _scores(self, model: nn.Module, weights: list[Weight], task: Task) -> list[Tensor]:
         if self.importance == "magnitude":
             return [magnitude(weight.value()) for weight in weights]
-        by_name = contribution(model, task)
+        by_name = taylor(model, task) if self.importance == "taylor" else wanda(model, task)
         names = {id(p): name for name, p in model.named_parameters()}
         return [by_name[names[id(_stored(weight))]] for weight in weights]
+
+    def _groups(
+        self, model: nn.Module, weights: list[Weight], ranked: list[Tensor], task: Task
+    ) -> list[tuple[list[int], int]]:
+        """Return the weights that share a number of zeros, by position, and this number."""
+        own = {
+            i: ratio
+            for i, weight in enumerate(weights)
+            if (ratio := layer_value(self.layers, weight.name, -1.0)) >= 0
+        }
+        rest = [i for i in range(len(weights)) if i not in own]
+        if self.allocation == "global":
+            together = [(rest, _zeros(self.ratio, sum(ranked[i].numel() for i in rest)))]
+        else:
+            if self.allocation == "uniform" or self.ratio == 0:
+                ratios = dict.fromkeys(rest, self.ratio)
+            else:
+                ratios = self._by_sensitivity(model, weights, ranked, rest, task)
+            together = [([i], _zeros(ratios[i], ranked[i].numel())) for i in rest]
+        single = [([i], _zeros(ratio, ranked[i].numel())) for i, ratio in own.items()]
+        return [group for group in together + single if group[0]]
+
+    def _by_sensitivity(
+        self,
+        model: nn.Module,
+        weights: list[Weight],
+        ranked: list[Tensor],
+        rest: list[int],
+        task: Task,
+    ) -> dict[int, float]:
+        ladder = sorted({*LADDER, self.ratio})
+        changes = [_zeroing(i, ranked[i], ratio) for i in rest for ratio in ladder]
+        name = f"zeros {self.importance} {ladder} {[weights[i].name for i in rest]}"
+        found = sensitivity(model, task, changes, name=name)
+        costs = [found[k * len(ladder) : (k + 1) * len(ladder)] for k in range(len(rest))]
+        sizes = [[(1 - ratio) * ranked[i].numel() for ratio in ladder] for i in rest]
+        budget = (1 - self.ratio) * sum(ranked[i].numel() for i in rest)
+        return {
+            i: ladder[level] for i, level in zip(rest, allocate(costs, sizes, budget), strict=True)
+        }
+
+
+def _zeros(ratio: float, count: int) -> int:
+    return int(ratio * count + 1e-9)
+
+
+def _zeroing(position: int, ranked: Tensor, ratio: float) -> Change:
+    """Return the change that masks a share of one weight, given by its position."""
+
+    def change(model: nn.Module) -> None:
+        mask = keep_best(ranked.flatten(), _zeros(ratio, ranked.numel())).view(ranked.shape)
+        _mask(compressible_weights(model)[position], mask, ranked)
+
+    return change
 
 
 def _stored(weight: Weight) -> Tensor:
@@ -89,44 +153,23 @@ def _stored(weight: Weight) -> Tensor:
     chain = cast(nn.ModuleDict, module.parametrizations)[attribute]
     if not isinstance(getattr(chain, "original", None), Tensor):
         raise InfeasibleError(
-            f"weight pruning: the contribution of {weight.name} is not defined, as it is made of "
+            f"weight pruning: the importance of {weight.name} is not defined, as it is made of "
             f"several stored tensors"
         )
     return cast(Tensor, chain.original)
 
 
-def _earlier_mask(weight: Weight) -> Mask | None:
-    chain = weight.chain()
-    return chain[-1] if chain and isinstance(chain[-1], Mask) else None
-
-
 def _protect(weight: Weight, scores: Tensor) -> Tensor:
-    """Rank the entries of an earlier mask below all others, so that masks nest."""
-    earlier = _earlier_mask(weight)
-    return scores if earlier is None else torch.where(earlier.mask, scores, -1.0)
+    """Rank the entries that a mask holds at zero below all others, so that masks nest."""
+    if not any(isinstance(step, Mask) for step in weight.chain()):
+        return scores
+    return torch.where(weight.value() != 0, scores, -1.0)
 
 
-def _masks(scores: list[Tensor], ratio: float, *, together: bool) -> list[Tensor]:
-    if not together:
-        return [_keep(score.flatten(), ratio).view(score.shape) for score in scores]
-    flat = [score.flatten().clone() for score in scores]
-    for score in flat:
-        score[score.argmax()] = torch.inf
-    kept = torch.split(_keep(torch.cat(flat), ratio), [score.numel() for score in flat])
-    return [mask.view(score.shape) for mask, score in zip(kept, scores, strict=True)]
-
-
-def _keep(scores: Tensor, ratio: float) -> Tensor:
-    """Return a mask over `[N]` scores, False at the floor(ratio * N) lowest, ties by position."""
-    zeros = int(ratio * scores.numel() + 1e-9)
-    keep = torch.ones_like(scores, dtype=torch.bool)
-    keep[scores.argsort(stable=True)[:zeros]] = False
-    return keep & (scores >= 0)
-
-
-def _apply(weight: Weight, mask: Tensor) -> None:
-    earlier = _earlier_mask(weight)
-    if earlier is not None:
-        earlier.mask.copy_(mask)
-    else:
-        weight.add(Mask(mask))
+def _mask(weight: Weight, mask: Tensor, scores: Tensor) -> Mask:
+    """Put a mask on top of a weight and return it."""
+    size = weight.value().abs()
+    factor = torch.where(size > 0, scores / size.clamp(min=torch.finfo(size.dtype).tiny), 1.0)
+    made = Mask(mask, factor=factor if bool((factor != 1).any()) else None)
+    weight.add(made)
+    return made

@@ -1,56 +1,81 @@
 """Weight sharing: the weights of a layer take a few values, which are stored once."""
 
+import math
 import warnings
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressors.base import InfeasibleError, Kind, Task, check_range
+from compressors.allocation import allocate
+from compressors.base import InfeasibleError, Kind, Task, check_choice, check_range
+from compressors.biases import round_biases
 from compressors.coding import CodedWeight
 from compressors.copying import copy_model
-from compressors.weights import compressible_weights
+from compressors.layer_values import check_patterns, layer_value
+from compressors.masks import Mask
+from compressors.sensitivity import Change, sensitivity
+from compressors.weights import Weight, compressible_weights
+
+LADDER = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 255)
+"""The numbers of clusters at which the sensitivity of a weight is probed."""
 
 BINS = 8192
 """Weights of more values than four times this are clustered through a histogram."""
 
 
 class Codebook(nn.Module):
-    """A parametrisation whose parameter is the centroids `[K]`: the weight is looked up in them.
+    """A parametrisation that gives every non-zero weight the nearest of K learned centroids.
 
-    With zeros, index 0 stands for an exact zero that is no centroid and is not trained.
+    In training the centroids receive the gradient of the weights they stand for (Han et al.,
+    2016, arXiv:1510.00149), and each weight receives it too, as if it were not rounded, so that
+    it can change its cluster. An exact zero stays zero, at index 0.
     """
 
-    indices: Tensor
+    def __init__(self, centroids: Tensor, *, zeros: bool) -> None:
+        """Keep the centroids `[K]` as a parameter.
 
-    def __init__(self, indices: Tensor, *, zeros: bool) -> None:
-        """Keep the indices, uint8 in the shape of the weight."""
+        Args:
+            centroids: Distinct, in any order.
+            zeros: Whether the weight has exact zeros, which then have a place in the table.
+        """
         super().__init__()
         self.zeros = zeros
-        self.register_buffer("indices", indices)
+        self.centroids = nn.Parameter(centroids, requires_grad=False)
 
-    def table(self, centroids: Tensor) -> Tensor:
-        """Return the values that the indices point to, `[K]` or, with the zero, `[K + 1]`."""
-        return torch.cat([centroids.new_zeros(1), centroids]) if self.zeros else centroids
+    def table(self) -> Tensor:
+        """Return the values of a weight, ascending after the zero, `[K]` or `[K + 1]`."""
+        ordered = self.centroids.sort().values
+        return torch.cat([ordered.new_zeros(1), ordered]) if self.zeros else ordered
 
-    def forward(self, centroids: Tensor) -> Tensor:
-        """Return the weight `[R, ...]` that centroids `[K]` make."""
-        looked_up = self.table(centroids).index_select(0, self.indices.flatten().int())
-        return looked_up.view(self.indices.shape)
+    def indices(self, weight: Tensor) -> Tensor:
+        """Return where in the table each value of a weight is, in its shape."""
+        ordered = self.table().detach()[int(self.zeros) :]
+        nearest = torch.bucketize(weight.detach().contiguous(), (ordered[1:] + ordered[:-1]) / 2)
+        return torch.where(weight != 0, nearest + 1, 0) if self.zeros else nearest
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the weight with its values replaced by centroids, in its shape."""
+        looked_up = self.table().index_select(0, self.indices(weight).flatten())
+        # The bracket is exactly zero: it only carries the gradient.
+        return looked_up.view(weight.shape) + (weight - weight.detach())
 
     def coded(self, original: Tensor) -> CodedWeight:
-        """Return the code of the weight that centroids `[K]` make."""
-        rows = self.indices.shape[0]
+        """Return the code of the weight `[R, ...]` that this codebook makes of its input."""
+        indices = self.indices(original).flatten(1).cpu().numpy().astype(np.int64)
+        rows, columns = indices.shape
         return CodedWeight(
-            indices=self.indices.flatten(1).cpu().numpy().astype(np.int64),
-            levels=self.table(original.detach()).float().cpu().numpy(),
-            offset=np.zeros(rows, dtype=np.float32),
-            factor=np.ones(rows, dtype=np.float32),
+            indices=indices,
+            levels=self.table().detach().float().cpu().numpy(),
+            offset=np.zeros((rows, 1), dtype=np.float32),
+            factor=np.ones((rows, 1), dtype=np.float32),
+            group=columns,
             bits=None,
-            shape=tuple(self.indices.shape),
+            shape=tuple(original.shape),
         )
 
 
@@ -59,17 +84,27 @@ class WeightSharing:
     """Cluster the weights of each layer by k-means and store each cluster once.
 
     Weights that are zero stay exactly zero, beside the clusters (Han et al., 2016,
-    arXiv:1510.00149). An earlier mask is taken into the code.
+    arXiv:1510.00149). A later recovery trains the centroids and the choice among them.
     """
 
     kind: ClassVar[Kind] = Kind.ENCODES_WEIGHTS
 
     clusters: int = 0
     """Distinct non-zero values of a weight tensor: 2 to 256 (255 beside zeros), or 0 for off."""
+    allocation: Literal["uniform", "sensitivity"] = "uniform"
+    """The same number for every weight; or, at the same mean of its logarithm over the non-zero
+    weights, numbers of least measured divergence."""
+    layers: Mapping[str, int] = field(default_factory=dict)
+    """Clusters of single weights, by patterns on their names; they do not count in the mean."""
+    biases: bool = True
+    """Round biases too, to 8-bit integers with one scale each."""
 
     def __post_init__(self) -> None:
         if self.clusters != 0:
             check_range("clusters", self.clusters, 2, 256)
+        check_choice("allocation", self.allocation, ("uniform", "sensitivity"))
+        for pattern, clusters in self.layers.items():
+            check_range(f"layers[{pattern}]", clusters, 2, 256)
 
     @property
     def active(self) -> bool:
@@ -85,27 +120,56 @@ class WeightSharing:
         shared = copy_model(model)
         if not self.active:
             return shared
-        acted = False
-        for weight in compressible_weights(shared):
-            value = weight.value()
-            if bool(value.any()):
-                weight.replace(*encode(value, self.clusters))
-                acted = True
-        if not acted:
+        weights = compressible_weights(shared)
+        check_patterns(self.layers, [weight.name for weight in weights])
+        filled = [i for i, weight in enumerate(weights) if bool(weight.value().any())]
+        if not filled:
             raise InfeasibleError("weight sharing: no non-zero weights with two or more axes")
+        for i, clusters in self._clusters(shared, weights, filled, task).items():
+            share(weights[i], clusters)
+        if self.biases:
+            round_biases(shared)
         return shared
 
+    def _clusters(
+        self, model: nn.Module, weights: list[Weight], filled: list[int], task: Task
+    ) -> dict[int, int]:
+        """Return the clusters of each weight that has values, by its position."""
+        chosen = {i: layer_value(self.layers, weights[i].name, 0) for i in filled}
+        rest = [i for i in filled if chosen[i] == 0]
+        if self.allocation == "uniform" or not rest:
+            return {i: clusters or self.clusters for i, clusters in chosen.items()}
+        ladder = sorted({*LADDER, self.clusters})
+        changes = [_sharing(i, clusters) for i in rest for clusters in ladder]
+        name = f"clusters {ladder} {[weights[i].name for i in rest]}"
+        found = sensitivity(model, task, changes, name=name)
+        costs = [found[k * len(ladder) : (k + 1) * len(ladder)] for k in range(len(rest))]
+        counts = [int(weights[i].value().count_nonzero()) for i in rest]
+        sizes = [[count * math.log2(clusters) for clusters in ladder] for count in counts]
+        levels = allocate(costs, sizes, sum(counts) * math.log2(self.clusters))
+        return chosen | {i: ladder[level] for i, level in zip(rest, levels, strict=True)}
 
-def encode(weight: Tensor, clusters: int) -> tuple[Tensor, Codebook]:
-    """Return the centroids `[K]`, ascending, and the codebook of a weight with a non-zero value."""
-    mask = weight != 0
-    zeros = not bool(mask.all())
-    values = weight[mask]
-    centroids = cluster(values, min(clusters, 255) if zeros else clusters)
-    nearest = torch.bucketize(values, (centroids[1:] + centroids[:-1]) / 2)
-    indices = torch.zeros_like(weight, dtype=torch.uint8)
-    indices[mask] = (nearest + int(zeros)).to(torch.uint8)
-    return centroids, Codebook(indices, zeros=zeros)
+
+def _sharing(position: int, clusters: int) -> Change:
+    """Return the change that shares one weight, given by its position."""
+    return lambda model: share(compressible_weights(model)[position], clusters)
+
+
+def share(weight: Weight, clusters: int) -> None:
+    """Put a codebook on a weight that has a non-zero value; its zeros are held by a mask."""
+    value = weight.value()
+    mask = value != 0
+    masked = any(isinstance(step, Mask) for step in weight.chain())
+    if not masked and not bool(mask.all()):
+        weight.add(Mask(mask))
+    weight.add(codebook_for(value, clusters))
+
+
+def codebook_for(value: Tensor, clusters: int) -> Codebook:
+    """Return the codebook that fits a weight which has a non-zero value."""
+    filled = value[value != 0]
+    zeros = filled.numel() < value.numel()
+    return Codebook(cluster(filled, min(clusters, 256 - zeros)), zeros=zeros)
 
 
 def cluster(values: Tensor, clusters: int) -> Tensor:

@@ -22,8 +22,9 @@ def first_trials(space: Space) -> list[FirstTrial]:
     """Return the baseline, then one anchor per step in the order of the recipe.
 
     An anchor acts with one step at its anchor values, beside what the configuration fixes of the
-    others; a method that damages the model is followed by the recipe's recovery steps at their
-    anchors, since its figures without recovery say little. The baseline has no parameter whose
+    others; a method that damages the model is followed by the recipe's next recovery step at its
+    anchor, since its figures without recovery say little. Of the recovery steps the first stands
+    for all. The baseline has no parameter whose
     range does not hold the inactive value.
     """
     inactive = {step.name: _inactive(step) for step in space.steps.values()}
@@ -37,10 +38,13 @@ def first_trials(space: Space) -> list[FirstTrial]:
     }
     trials = [FirstTrial(label="baseline", params=idle)]
     order = list(space.steps)
+    recoveries = [name for name in order if kinds[name] is Kind.RECOVERS]
     for position, name in enumerate(order):
+        if name in recoveries[1:]:
+            continue
         acting = {name}
         if kinds[name] in (Kind.REMOVES_STRUCTURE, Kind.MASKS_WEIGHTS):
-            acting |= {later for later in order[position:] if kinds[later] is Kind.RECOVERS}
+            acting |= set([later for later in recoveries if later in order[position:]][:1])
         params = _params(space, inactive, acting)
         trials.append(FirstTrial(label=f"anchor:{name}", params=params))
     return trials

@@ -42,7 +42,7 @@ def test_the_map_names_every_module(path: Path) -> None:
 
 
 def test_every_file_on_the_map_exists() -> None:
-    for name in re.findall(r"`((?:search|compressors|conf)/[\w/.]*)`", MAP):
+    for name in re.findall(r"`((?:search|compressors|conf|benchmarks)/[\w/.]*)`", MAP):
         assert (ROOT / name).exists(), name
     for name in re.findall(r"`(\w+\.py)`", MAP):
         assert list(ROOT.glob(f"search/*/{name}")), name

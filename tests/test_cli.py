@@ -67,10 +67,11 @@ def test_a_sweep_leaves_trials_front_pictures_and_tracker(swept: Path) -> None:
     frame = pd.read_parquet(folder / "trials.parquet")
     assert list(frame["number"]) == list(range(10))
     assert frame["recipe_hash"].is_unique
-    assert frame["label"][:7].tolist() == [
+    assert frame["label"][:8].tolist() == [
         "baseline",
         "anchor:remove",
         "anchor:prune",
+        "anchor:factorise",
         "anchor:sparsify",
         "anchor:distil",
         "anchor:share",

@@ -53,15 +53,19 @@ def test_every_command_composes(command: str) -> None:
     assert plain(command)["runs_dir"] == "runs"
 
 
+def test_unpacking_composes() -> None:
+    assert plain("unpack") == {"file": None, "out": None, "limit_bytes": 2**31 - 1}
+
+
+STEPS = ["remove", "prune", "factorise", "sparsify", "distil", "share", "quantize", "tune"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "steps"),
     [
-        ((), ["remove", "prune", "sparsify", "distil", "share", "quantize"]),
-        (("~compressor@steps.share",), ["remove", "prune", "sparsify", "distil", "quantize"]),
-        (
-            ("+compressor@steps.again=distillation",),
-            ["remove", "prune", "sparsify", "distil", "share", "quantize", "again"],
-        ),
+        ((), STEPS),
+        (("~compressor@steps.share",), [step for step in STEPS if step != "share"]),
+        (("+compressor@steps.again=distillation",), [*STEPS, "again"]),
     ],
 )
 def test_steps_are_dropped_and_added_from_the_command_line(

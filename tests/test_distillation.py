@@ -1,11 +1,15 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from compressors.base import InfeasibleError
+from compressors.channel_pruning import ChannelPruning
 from compressors.distillation import Distillation, soft_loss
+from compressors.feature_matching import LastFeatures, similarity_loss
+from compressors.training import fastest_precision
 from compressors.weight_pruning import WeightPruning
 from tests.zoo import NETS, toy_task
 
@@ -82,3 +86,65 @@ def test_outputs_without_logits_are_infeasible_for_the_soft_loss() -> None:
 def test_values_out_of_range_are_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{field} must be in"):
         Distillation(**{field: value})
+
+
+@pytest.mark.parametrize("width", [3, 12])
+def test_similarity_loss_against_the_definition(width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    student = torch.randn(5, width, 2, generator=generator)
+    teacher = torch.randn(5, 7, generator=generator)
+    expected = 0.0
+    for i in range(5):
+        ours = [float((student[i] * student[j]).sum()) for j in range(5)]
+        theirs = [float((teacher[i] * teacher[j]).sum()) for j in range(5)]
+        expected += sum(
+            (a / math.hypot(*ours) - b / math.hypot(*theirs)) ** 2
+            for a, b in zip(ours, theirs, strict=True)
+        )
+    assert float(similarity_loss(student, teacher)) == pytest.approx(expected / 5, rel=1e-4)
+
+
+@pytest.mark.parametrize("net", ["residual", "transformer", "recurrent", "mlp"])
+def test_features_are_what_the_last_layer_is_given(net: str) -> None:
+    task = toy_task(net)
+    with torch.no_grad(), LastFeatures(task.baseline) as features:
+        said = task.baseline(task.inputs)
+    last = [m for m in task.baseline.modules() if isinstance(m, nn.Linear)][-1]
+    assert features.value is not None
+    assert torch.allclose(last(features.value), said)
+
+
+def test_matching_features_brings_the_features_nearer() -> None:
+    task = toy_task("residual")
+    narrow = ChannelPruning(ratio=0.5)(task.baseline, task)
+
+    def apart(model: nn.Module) -> float:
+        with torch.no_grad(), LastFeatures(model) as ours, LastFeatures(task.baseline) as theirs:
+            model(task.inputs)
+            task.baseline(task.inputs)
+        assert ours.value is not None
+        assert theirs.value is not None
+        return float(similarity_loss(ours.value, theirs.value))
+
+    step = Distillation(epochs=5, learning_rate=5e-3)
+    without = step(narrow, task)
+    matched = replace(step, feature_weight=10.0)(narrow, task)
+    assert apart(matched) < apart(without)
+
+
+def test_training_in_bfloat16_is_close_to_float32_and_keeps_float32_weights() -> None:
+    task = toy_task("mlp")
+    exact = Distillation(epochs=2, learning_rate=5e-3)(task.baseline, task)
+    coarse = Distillation(epochs=2, learning_rate=5e-3, precision="bfloat16")(task.baseline, task)
+    assert {p.dtype for p in coarse.parameters()} == {torch.float32}
+    assert not torch.equal(coarse(task.inputs), exact(task.inputs))
+    near = float(soft_loss(coarse(task.inputs), exact(task.inputs), 1.0))
+    far = float(soft_loss(task.logits, exact(task.inputs), 1.0))
+    assert near < 0.05 * far
+
+
+def test_the_fastest_precision_is_one_of_the_two() -> None:
+    task = toy_task("residual")
+    found = fastest_precision(task.baseline, task.example, lambda outputs: outputs.square().mean())
+    assert found in (torch.float32, torch.bfloat16)
+    assert not any(p.requires_grad for p in task.baseline.parameters())

@@ -3,6 +3,7 @@
 import random
 import time
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,12 @@ class MadeUp:
         self.most = 0
         self.started: list[int] = []
         self.kinds: dict[int, str] = {}
-        self.prepared: dict[str, Any] = {"maximize": True, "infeasible": {}, "failing": {}}
+        self.prepared: dict[str, Any] = {
+            "maximize": True,
+            "infeasible": {},
+            "failing": {},
+            "uncuttable": {},
+        }
         self.threads = 1
         self.interrupt_at = -1
 
@@ -153,7 +159,18 @@ def test_steps_that_cannot_act_are_left_out(tmp_path: Path) -> None:
     executor.prepared["infeasible"] = {"remove": "no blocks", "share": "no weights"}
     result = run(tmp_path, executor)
     names = {name for record in result.records for name in record.recipe["steps"]}
-    assert names == {"prune", "sparsify", "distil", "quantize"}
+    assert names == {"prune", "factorise", "sparsify", "distil", "quantize", "tune"}
+
+
+def test_layers_that_a_step_leaves_are_reported_once_by_reason(tmp_path: Path) -> None:
+    executor = MadeUp()
+    many = {f"layer{i}": "they are shared" for i in range(11)}
+    executor.prepared["uncuttable"] = {"prune": {"a": "it is last", "b": "it is last", **many}}
+    console = Console(file=StringIO(), width=300)
+    run_study(config(tmp_path), executor, Display(console=console))
+    said = console.file.getvalue()
+    assert said.count("step 'prune' leaves a, b: it is last") == 1
+    assert said.count("layer6, layer7 and 3 more: they are shared") == 1
 
 
 def test_a_failed_baseline_ends_the_study_at_once(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from search.cli import COMMANDS
-from search.overrides import flags_first, rewrite
+from search.overrides import flags_first, name_file, rewrite
 from search.selection import parse
 from tests.test_cli import paredown
 from tests.test_configs import plain
@@ -35,7 +35,8 @@ def test_it_is_short_enough_to_be_read() -> None:
 def test_every_command_shown_composes(arguments: list[str]) -> None:
     command, *rest = arguments
     assert command in COMMANDS
-    overrides = [rewrite(argument) for argument in flags_first(rest)]
+    arranged = name_file(flags_first(rest)) if command == "unpack" else flags_first(rest)
+    overrides = [rewrite(argument) for argument in arranged]
     plain_ones = [
         a for a in overrides if not a.startswith("-") and a not in ("task=mine", "my_conf")
     ]

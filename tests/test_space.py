@@ -24,7 +24,7 @@ def space() -> Space:
             "_target_": PRUNE,
             "importance": {
                 "_suggest_": "categorical",
-                "choices": ["magnitude", "contribution"],
+                "choices": ["magnitude", "taylor"],
                 "when": "ratio",
             },
             "ratio": ratio(anchor=0.8),
@@ -68,7 +68,7 @@ def values(**changes):
         "encode": "none",
         "prune.ratio": 0.0,
         "sparsify.ratio": 0.0,
-        "sparsify.importance": "contribution",
+        "sparsify.importance": "taylor",
         "distil.epochs": 0,
         "distil.temperature": 2.0,
         "share.clusters": 16,
@@ -100,8 +100,15 @@ def test_a_recipe_drops_inactive_steps_and_has_every_value_of_the_others():
     params = space().sample(Fixed(**values(encode="quantize", **{"sparsify.ratio": 0.5})))
     recipe = space().recipe(params, seed=7)
     assert [step.name for step in recipe.steps] == ["sparsify", "quantize"]
-    assert recipe.steps[0].values == {"ratio": 0.5, "importance": "contribution", "scope": "layer"}
-    assert recipe.steps[1].values == {"bits": 8, "symmetric": True, "per_channel": True}
+    assert recipe.steps[0].values == {
+        "ratio": 0.5,
+        "importance": "taylor",
+        "allocation": "uniform",
+        "schedule": "one_shot",
+        "layers": {},
+    }
+    assert recipe.steps[1].values["bits"] == 8
+    assert recipe.steps[1].values["granularity"] == "channel"
 
 
 def test_stepped_floats_are_rounded():
@@ -192,8 +199,8 @@ def test_a_recipe_survives_its_file(tmp_path):
 
 
 def test_the_hash_of_a_recipe_depends_on_order_and_values_and_not_on_the_seed():
-    a = Step(name="a", target=PRUNE, values={"ratio": 0.5, "scope": "layer"})
-    same = Step(name="a", target=PRUNE, values={"scope": "layer", "ratio": 0.5})
+    a = Step(name="a", target=PRUNE, values={"ratio": 0.5, "allocation": "uniform"})
+    same = Step(name="a", target=PRUNE, values={"allocation": "uniform", "ratio": 0.5})
     b = Step(name="b", target=SHARE, values={"clusters": 4})
     assert Recipe(steps=(a, b), seed=0).hash == Recipe(steps=(same, b), seed=1).hash
     assert Recipe(steps=(a, b), seed=0).hash != Recipe(steps=(b, a), seed=0).hash

@@ -2,6 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+from compressors.base import InfeasibleError
+from compressors.importance import IMPORTANCES
+from compressors.sensitivity import divergence
 from compressors.weight_pruning import WeightPruning
 from compressors.weights import compressible_weights
 from tests.zoo import NETS, ToyTask, toy_task
@@ -12,14 +15,14 @@ def values(model: nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("importance", ["magnitude", "contribution"])
+@pytest.mark.parametrize("importance", IMPORTANCES)
 @pytest.mark.parametrize("ratio", [0.1, 0.5, 0.98])
 def test_zeros_are_counted_exactly(net: str, importance: str, ratio: float) -> None:
     task = toy_task(net)
     by_layer = WeightPruning(ratio=ratio, importance=importance)(task.baseline, task)
     for value in values(by_layer):
         assert (value == 0).sum() == int(ratio * value.numel() + 1e-9)
-    together = WeightPruning(ratio=ratio, importance=importance, scope="global")
+    together = WeightPruning(ratio=ratio, importance=importance, allocation="global")
     masked = values(together(task.baseline, task))
     total = sum(value.numel() for value in masked)
     assert sum(int((value == 0).sum()) for value in masked) == int(ratio * total + 1e-9)
@@ -34,28 +37,54 @@ def test_the_smallest_weights_go_and_the_others_stay() -> None:
     assert pruned[0].weight.tolist() == [[0.0, -2.0, 0.0, 4.0]]
 
 
-def test_contribution_ranks_by_the_data() -> None:
+def test_wanda_ranks_by_the_data() -> None:
     model = nn.Sequential(nn.Linear(2, 1, bias=False)).eval().requires_grad_(False)
     model[0].weight.copy_(torch.tensor([[1.0, 5.0]]))
     inputs = torch.tensor([[1.0, 0.01]]).expand(8, 2)
     task = ToyTask(model, inputs, torch.zeros(8, dtype=torch.long))
     assert WeightPruning(ratio=0.5)(model, task)[0].weight.tolist() == [[0.0, 5.0]]
-    by_data = WeightPruning(ratio=0.5, importance="contribution")(model, task)
+    by_data = WeightPruning(ratio=0.5, importance="wanda")(model, task)
     assert by_data[0].weight.tolist() == [[1.0, 0.0]]
 
 
-@pytest.mark.parametrize("net", NETS)
-@pytest.mark.parametrize("importance", ["magnitude", "contribution"])
-@pytest.mark.parametrize("scope", ["layer", "global"])
-def test_masks_nest(net: str, importance: str, scope: str) -> None:
+@pytest.mark.parametrize("net", ["residual", "transformer", "mlp"])
+def test_allocation_by_sensitivity_keeps_the_budget_and_lowers_the_divergence(net: str) -> None:
     task = toy_task(net)
-    first = WeightPruning(ratio=0.4, importance="contribution")(task.baseline, task)
-    second = WeightPruning(ratio=0.7, importance=importance, scope=scope)(first, task)
-    less = WeightPruning(ratio=0.2, importance=importance, scope=scope)(first, task)
+    uniform = WeightPruning(ratio=0.5)(task.baseline, task)
+    allocated = WeightPruning(ratio=0.5, allocation="sensitivity")(task.baseline, task)
+
+    def moved(model: nn.Module) -> float:
+        return float(divergence([task.logits], [model(task.inputs)]))
+
+    zeros = sum(int((value == 0).sum()) for value in values(allocated))
+    total = sum(value.numel() for value in values(allocated))
+    assert zeros >= 0.5 * total - len(values(allocated))
+    assert moved(allocated) < moved(uniform)
+
+
+def test_layers_have_ratios_of_their_own() -> None:
+    task = toy_task("mlp")
+    pruned = WeightPruning(ratio=0.5, layers={"0.*": 0.75, "4.*": 0.0})(task.baseline, task)
+    assert [float((value == 0).float().mean()) for value in values(pruned)] == [0.75, 0.5, 0.0]
+    only = WeightPruning(layers={"2.*": 0.5}, allocation="global")
+    assert only.active
+    shares = [float((value == 0).float().mean()) for value in values(only(task.baseline, task))]
+    assert shares == [0.0, 0.5, 0.0]
+    with pytest.raises(InfeasibleError, match=r"pattern 'fc\*' matches none of 0.weight"):
+        WeightPruning(ratio=0.5, layers={"fc*": 0.9})(task.baseline, task)
+
+
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("importance", ["magnitude", "taylor"])
+@pytest.mark.parametrize("allocation", ["uniform", "global"])
+def test_masks_nest(net: str, importance: str, allocation: str) -> None:
+    task = toy_task(net)
+    first = WeightPruning(ratio=0.4, importance="taylor")(task.baseline, task)
+    second = WeightPruning(ratio=0.7, importance=importance, allocation=allocation)(first, task)
+    less = WeightPruning(ratio=0.2, importance=importance, allocation=allocation)(first, task)
     for earlier, later, same in zip(values(first), values(second), values(less), strict=True):
         assert (later[earlier == 0] == 0).all()
         assert torch.equal(same == 0, earlier == 0)
-    assert all(len(weight.chain()) == 1 for weight in compressible_weights(second))
 
 
 def test_tied_weights_share_one_mask() -> None:

@@ -1,6 +1,6 @@
 """Data held in memory, split by seed and served in batches."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +20,8 @@ class TensorBatches:
     inputs: Tensor
     targets: Tensor
     batch_size: int
+    augment: Callable[[Tensor, torch.Generator], Tensor] | None = None
+    """Changes the inputs of each batch of an epoch at random."""
 
     def __iter__(self) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield the batches in stored order."""
@@ -28,9 +30,10 @@ class TensorBatches:
     def __call__(self, epoch: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield the batches in an order that depends on the epoch alone."""
         generator = torch.Generator().manual_seed(epoch)
-        return self._batches(torch.randperm(len(self.inputs), generator=generator))
+        for inputs, targets in self._batches(torch.randperm(len(self.inputs), generator=generator)):
+            yield self.augment(inputs, generator) if self.augment else inputs, targets
 
-    def _batches(self, order: Tensor) -> Iterator[tuple[Inputs, Tensor]]:
+    def _batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
             yield self.inputs[rows], self.targets[rows]

@@ -1,0 +1,135 @@
+"""Uniform against sensitivity-based allocation of one budget among layers, at equal size.
+
+    python -m benchmarks.allocation [--quick] [--out FILE]
+
+Each row compresses the same baseline twice, with the same budget, values and recovery; the size is
+measured on the file. Three seeds train three baselines. A divergence (KL in nats from the
+baseline's outputs, on validation data) tells more than a score where scores are near each other.
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.recipes import step
+from compressors.base import run
+from compressors.sensitivity import divergence
+from search.compose import compose_search
+from search.onnx_form.runtime import predictor
+from search.recipe import Recipe
+from search.task import EvaluatedTask, load_task
+from search.trial import LatencySettings, evaluate_recipe, measure_baseline
+
+SEEDS = (0, 1, 2)
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "90 % zeros": ("weight_pruning.WeightPruning", {"ratio": 0.9}),
+    "96 % zeros": ("weight_pruning.WeightPruning", {"ratio": 0.96}),
+    "4 clusters": ("weight_sharing.WeightSharing", {"clusters": 4}),
+    "3 bits": ("quantization.Quantization", {"bits": 3, "activations": "float"}),
+}
+RECOVERY = {"none": 0, "tuned": 2}
+TASKS = {"digits": ("task=digits",), "lenet5": ("task=mnist_lenet5", "task.epochs=3")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What one compressed model measured."""
+
+    size_bytes: float
+    score: float
+    divergence: float
+
+
+def recipe(target: str, values: Mapping[str, Any], allocation: str, epochs: int) -> Recipe:
+    """Return the recipe of one method, followed by recovery where there are epochs."""
+    steps = [step("method", target, **values, allocation=allocation)]
+    if epochs:
+        tuning = {"epochs": epochs, "temperature": 4.0, "learning_rate": 1e-3}
+        steps.append(step("tune", "distillation.Distillation", **tuning))
+    return Recipe(steps=tuple(steps), seed=0)
+
+
+def measure(recipe: Recipe, task: EvaluatedTask, folder: Path) -> Figures:
+    """Compress the task's baseline and measure the artefact on validation data."""
+    baseline = measure_baseline(task, folder / "baseline")
+    at = folder / recipe.hash
+    settings = LatencySettings(batch_size=1, threads=1, rounds=2)
+    found = evaluate_recipe(recipe, task, baseline, at, settings, nullcontext).metrics
+    predict = predictor(at / "model.onnx")
+    moved: list[Tensor] = []
+    with torch.no_grad():
+        for inputs, _ in task.validation:
+            moved.append(divergence([run(task.baseline, inputs)], [predict(inputs)]))
+    return Figures(
+        size_bytes=found["size_bytes"],
+        score=found["score"],
+        divergence=float(torch.stack(moved).mean()),
+    )
+
+
+def compare(name: str, seeds: tuple[int, ...]) -> dict[str, Any]:
+    """Print the table of one task and return its means."""
+    print(f"\n{name}, seeds {', '.join(map(str, seeds))}: mean (sd)")
+    print(f"{'method':<12}{'recovery':<10}{'allocation':<13}{'bytes':>9}{'score':>18}{'KL':>18}")
+    kept: dict[str, Any] = {}
+    tasks = {
+        seed: load_task(compose_search([*TASKS[name], f"task.seed={seed}"]).task) for seed in seeds
+    }
+    for method, (target, values) in METHODS.items():
+        for recovery, epochs in RECOVERY.items():
+            for allocation in ("uniform", "sensitivity"):
+                with tempfile.TemporaryDirectory() as scratch:
+                    found = [
+                        measure(
+                            recipe(target, values, allocation, epochs),
+                            tasks[seed],
+                            Path(scratch) / str(seed),
+                        )
+                        for seed in seeds
+                    ]
+                sizes, scores, moved = (
+                    [getattr(figures, field) for figures in found]
+                    for field in ("size_bytes", "score", "divergence")
+                )
+                print(
+                    f"{method:<12}{recovery:<10}{allocation:<13}{statistics.mean(sizes):>9.0f}"
+                    f"{shown(scores, 4):>18}{shown(moved, 4):>18}",
+                    flush=True,
+                )
+                kept[f"{method}, {recovery}, {allocation}"] = {
+                    "bytes": round(statistics.mean(sizes)),
+                    "score": round(statistics.mean(scores), 4),
+                    "divergence": round(statistics.mean(moved), 5),
+                }
+    return kept
+
+
+def shown(values: list[float], digits: int) -> str:
+    """Return the mean and, for several values, the standard deviation."""
+    spread = f" ({statistics.stdev(values):.{digits}f})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.{digits}f}{spread}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="digits alone, one seed")
+    parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
+    arguments = parser.parse_args()
+    tasks, seeds = (["digits"], SEEDS[:1]) if arguments.quick else (list(TASKS), SEEDS)
+    line = json.dumps({name: compare(name, seeds) for name in tasks})
+    print(line)
+    if arguments.out:
+        arguments.out.write_text(line + "\n")
+
+
+if __name__ == "__main__":
+    main()
