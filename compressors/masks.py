@@ -117,6 +117,13 @@ def close_masks(model: nn.Module, progress: float) -> None:
                 mask.schedule = None
 
 
+def settle_masks(model: nn.Module) -> None:
+    """Leave every mask of a model where it is: no training moves it any more."""
+    for members in open_masks(model).values():
+        for mask, _ in members:
+            mask.schedule = None
+
+
 def _score(mask: Mask, weight: Tensor) -> Tensor:
     size = weight.abs()
     return size if mask.factor is None else size * mask.factor

@@ -11,6 +11,7 @@ from compressors.base import InfeasibleError, Kind, Task, check_choice, check_ra
 from compressors.biases import round_biases
 from compressors.copying import copy_model
 from compressors.layer_values import check_patterns, layer_value
+from compressors.masks import settle_masks
 from compressors.sensitivity import Change, sensitivity
 from compressors.uniform_quantizer import UniformQuantizer, quantizer_for
 from compressors.weights import Weight, compressible_weights
@@ -80,6 +81,7 @@ class Quantization:
         weights = compressible_weights(quantised)
         if not weights:
             raise InfeasibleError("quantisation: the model has no weights with two or more axes")
+        settle_masks(quantised)
         check_patterns(self.layers, [weight.name for weight in weights])
         widths = self._widths(weights, self.bits, quantised, task)
         for weight, bits in zip(weights, widths, strict=True):

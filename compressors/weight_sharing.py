@@ -17,7 +17,7 @@ from compressors.biases import round_biases
 from compressors.coding import CodedWeight
 from compressors.copying import copy_model
 from compressors.layer_values import check_patterns, layer_value
-from compressors.masks import Mask
+from compressors.masks import Mask, settle_masks
 from compressors.sensitivity import Change, sensitivity
 from compressors.weights import Weight, compressible_weights
 
@@ -120,6 +120,7 @@ class WeightSharing:
         shared = copy_model(model)
         if not self.active:
             return shared
+        settle_masks(shared)
         weights = compressible_weights(shared)
         check_patterns(self.layers, [weight.name for weight in weights])
         filled = [i for i, weight in enumerate(weights) if bool(weight.value().any())]

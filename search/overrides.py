@@ -29,12 +29,15 @@ def rewrite(argument: str) -> str:
     """Return an argument as Hydra can read it.
 
     `constraints.METRIC<=BOUND` is no override in Hydra's grammar, a recipe's file must not be
-    taken for an option of the group `recipe`, and a selection and a path need quotes.
+    taken for an option of the group `recipe`, a selection and a path need quotes, and the patterns
+    in `steps.STEP.layers={PATTERN: VALUE}` are new keys.
     """
     bound = re.fullmatch(r"(\+*)constraints\.([\w/.]+?)\s*([<>]=)\s*(\S+)", argument)
     if bound:
         return f"++constraints.{bound[2]}='{bound[3]}{bound[4]}'"
     key, separator, value = argument.partition("=")
+    if re.fullmatch(r"steps\.\w+\.layers", key):
+        return f"++{argument}"
     if separator and (
         key in ("select", "file", "out") or (key == "recipe" and value.endswith((".yaml", ".yml")))
     ):

@@ -85,6 +85,11 @@ def test_a_range_is_fixed_or_narrowed_where_the_value_stands() -> None:
     assert steps["sparsify"].ranges["ratio"].high == 0.5
 
 
+def test_single_layers_have_values_of_their_own_by_pattern() -> None:
+    steps = composed("steps.sparsify.layers={*conv*: 0.9, fc1.weight: 0.5}").space.steps
+    assert steps["sparsify"].fixed["layers"] == {"*conv*": 0.9, "fc1.weight": 0.5}
+
+
 def test_the_study_is_named_after_task_and_seed() -> None:
     assert composed().study == "digits"
     assert composed("task=mnist_lenet5", "seed=3").study == "mnist_lenet5-seed3"

@@ -2,9 +2,12 @@ import pytest
 import torch
 from torch import nn
 
+from compressors.base import Compressor
 from compressors.distillation import Distillation
 from compressors.masks import Mask, close_masks, keep_best, open_masks, shared_masks
+from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
+from compressors.weight_sharing import WeightSharing
 from compressors.weights import compressible_weights
 from tests.zoo import ToyTask, toy_task
 
@@ -94,3 +97,17 @@ def test_earlier_zeros_stay_while_a_later_mask_closes() -> None:
 def test_a_mask_holds_zeros_whatever_the_weight_becomes() -> None:
     mask = Mask(torch.tensor([True, False]))
     assert mask(torch.tensor([2.0, torch.inf])).tolist() == [2.0, 0.0]
+
+
+@pytest.mark.parametrize("encode", [WeightSharing(clusters=4), Quantization(bits=3)])
+def test_a_weight_that_is_encoded_keeps_its_zeros_where_they_are(encode: Compressor) -> None:
+    task = toy_task("mlp")
+    pruned = WeightPruning(ratio=0.8, schedule="cubic")(task.baseline, task)
+    encoded = encode(pruned, task)
+    tuned = Distillation(epochs=1, learning_rate=0.02)(encoded, task)
+    for earlier, later in zip(
+        compressible_weights(pruned), compressible_weights(tuned), strict=True
+    ):
+        assert (later.value()[earlier.value() == 0] == 0).all()
+    assert open_masks(pruned)
+    assert not open_masks(encoded)
