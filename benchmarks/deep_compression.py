@@ -5,7 +5,8 @@
 A ratio is the dense float32 bytes of the parameters over the bytes of the file that would ship,
 graph, codebooks, biases and hash included; the papers count less. Errors are of the 10,000 test
 images, which are scored once, for the final front. The search itself sees 5,000 images that were
-set aside from the training set.
+set aside from the training set. The JSON names the smallest member of the front whose test error
+is within the limit; the table shows all members with the errors that the search saw.
 """
 
 import argparse

@@ -32,22 +32,39 @@ def allocate(
     smallest = sum(min(levels) for levels in sizes)
     if smallest > budget * (1 + 1e-9):
         raise InfeasibleError(f"the smallest levels need {smallest:g}, the budget is {budget:g}")
+    chosen = _solve(costs, sizes, budget, [max(levels) for levels in costs])
+    # The solver's tolerances are absolute. A level that alone costs more than a known solution is
+    # in no better one; without such levels the scale is that of the solution.
+    total = sum(levels[level] for levels, level in zip(costs, chosen, strict=True))
+    return _solve(costs, sizes, budget, [total] * len(costs))
+
+
+def _solve(
+    costs: Sequence[Sequence[float]],
+    sizes: Sequence[Sequence[float]],
+    budget: float,
+    limits: Sequence[float],
+) -> list[int]:
+    """Return the levels of the least total cost, each layer's at most its limit."""
     counts = [len(levels) for levels in costs]
-    flat_costs, flat_sizes = np.concatenate(costs), np.concatenate(sizes)
-    # The solver's tolerances are absolute: bring both sides to the order of one.
+    allowed = [
+        np.asarray(levels) <= limit + 1e-12 * abs(limit)
+        for levels, limit in zip(costs, limits, strict=True)
+    ]
+    open_ = np.concatenate(allowed)
+    flat_costs = np.where(open_, np.concatenate(costs), 0.0)
     scale = max(float(np.abs(flat_costs).max()), np.finfo(float).tiny)
     one_level = np.repeat(np.eye(len(counts)), counts, axis=1)
     solution = milp(
         flat_costs / scale,
         integrality=np.ones(len(flat_costs)),
-        bounds=Bounds(0, 1),
+        bounds=Bounds(0, open_.astype(float)),
         constraints=[
             LinearConstraint(one_level, 1, 1),
-            LinearConstraint(flat_sizes[None] / budget, -np.inf, 1 + 1e-9),
+            LinearConstraint(np.concatenate(sizes)[None] / budget, -np.inf, 1 + 1e-9),
         ],
         options={"mip_rel_gap": RELATIVE_GAP},
     )
     if solution.x is None:
         raise InfeasibleError(f"the integer programme has no solution: {solution.message}")
-    chosen = np.split(solution.x, np.cumsum(counts)[:-1])
-    return [int(levels.argmax()) for levels in chosen]
+    return [int(x.argmax()) for x in np.split(solution.x, np.cumsum(counts)[:-1])]

@@ -23,15 +23,16 @@ def open_attention(model: nn.Module, example: Inputs) -> None:
     them, and an integer that is the number of heads. Each replacement is compared with the module
     on the example; one that differs is not made.
     """
-    for name, module in list(model.named_modules()):
+    for module in list(model.modules()):
         calls = calls_of(model, example, module) if _may_be_attention(module) else []
         if not calls:
             continue
         joint = all(_is_self_attention(args, kwargs) for args, kwargs in calls)
         for candidate in _candidates(module, joint=joint):
             if all(_same(module, candidate, args, kwargs) for args, kwargs in calls):
-                parent, _, attribute = name.rpartition(".")
-                setattr(model.get_submodule(parent), attribute, candidate)
+                for parent in list(model.modules()):
+                    for attribute in [n for n, m in parent._modules.items() if m is module]:
+                        setattr(parent, attribute, candidate)
                 break
     for module in model.modules():
         if isinstance(module, nn.TransformerEncoder) and any(

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from itertools import accumulate
 
 import torch
@@ -11,6 +12,7 @@ from compressors.allocation import allocate
 from compressors.base import Task
 from compressors.channel_cutting import zero_channels
 from compressors.channels import ChannelGroup
+from compressors.fingerprint import content
 from compressors.sensitivity import Change, sensitivity
 
 GREATEST_SHARE = 0.9
@@ -64,7 +66,6 @@ def by_sensitivity(
     *,
     ratio: float,
     round_to: int,
-    importance: str,
 ) -> list[int]:
     """Return how many channels of each group go, for the least measured damage.
 
@@ -78,10 +79,6 @@ def by_sensitivity(
         orders: By group, its channels `[parts, size]` from the least important on.
         ratio: The share that goes, in [0, 1).
         round_to: See `rounded`.
-        importance: The name of what the orders follow.
-
-    Raises:
-        InfeasibleError: rounding keeps more than the ratio allows.
     """
     levels = [sorted({at_share(s, g, round_to) for s in (*LADDER, ratio)}) for g in orders]
     changes = [
@@ -90,7 +87,8 @@ def by_sensitivity(
         for count in counts
     ]
     probed = [(group.name, counts) for group, counts in zip(orders, levels, strict=True)]
-    name = f"channels {importance} {probed}"
+    ranks = sha256(b"".join(bytes(content(order)) for order in orders.values())).hexdigest()
+    name = f"channels {probed} {ranks}"
     flat = iter(sensitivity(model, task, changes, name=name))
     # Noise aside, cutting more of a group does not do less damage.
     costs = [list(accumulate((next(flat) for _ in counts), max)) for counts in levels]

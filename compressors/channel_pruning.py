@@ -148,7 +148,6 @@ class ChannelPruning:
                 {group: orders[group] for group in rest},
                 ratio=self.ratio,
                 round_to=self.round_to,
-                importance=self.importance,
             )
         return counts | dict(zip(rest, own, strict=True))
 

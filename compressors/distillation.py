@@ -104,6 +104,7 @@ class Distillation:
                 epochs=self.epochs,
                 learning_rate=self.learning_rate,
                 weight_decay=self.weight_decay,
+                steps_per_epoch=sum(1 for _ in task.train_batches(0)),
                 precision=precision,
                 before_step=move_masks,
             )

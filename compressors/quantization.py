@@ -61,6 +61,8 @@ class Quantization:
         check_choice("group_size", self.group_size, GROUP_SIZES)
         check_choice("allocation", self.allocation, ("uniform", "sensitivity"))
         check_choice("activations", self.activations, ACTIVATIONS)
+        if self.layers and self.bits is None:
+            raise ValueError("layers need bits, the width of the other weights, got None")
         for pattern, bits in self.layers.items():
             check_choice(f"layers[{pattern!r}]", bits, LADDER)
 
@@ -110,7 +112,8 @@ class Quantization:
         free = [number for number, bits in enumerate(given) if not bits]
         if free:
             changes = [self._change(number, bits) for number in free for bits in LADDER]
-            name = f"quantisation {self.symmetric} {self.granularity} {self.group_size} {free}"
+            grid = f"{self.symmetric} {self.granularity} {self.group_size}"
+            name = f"quantisation {grid} {[weights[i].name for i in free]} {list(LADDER)}"
             found = iter(sensitivity(model, task, changes, name=name))
             costs = [[next(found) for _ in LADDER] for _ in free]
             counts = [weights[number].value().numel() for number in free]

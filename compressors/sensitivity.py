@@ -1,7 +1,6 @@
 """How far a change of some weights moves the outputs of a model."""
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from compressors.base import Inputs, Task, run
 from compressors.calibration import calibration_batches, device_of
 from compressors.copying import copy_model
+from compressors.fingerprint import behaviour
 from compressors.importance import output_tensors
 
 Change = Callable[[nn.Module], None]
@@ -47,7 +47,8 @@ def sensitivity(
 
     if name is None:
         return list(measure()["divergence"])
-    key = f"sensitivity {name} {samples} {_fingerprint(model)}"
+    inputs = next(calibration_batches(task, device_of(model), samples))
+    key = f"sensitivity {name} {samples} {behaviour(model, inputs)}"
     return [float(value) for value in task.measured(key, measure)["divergence"]]
 
 
@@ -82,14 +83,6 @@ def divergence(before: list[Tensor], after: list[Tensor]) -> Tensor:
     moved = torch.stack([(a - b).square().sum() for a, b in zip(after, before, strict=True)]).sum()
     size = torch.stack([b.square().sum() for b in before]).sum()
     return moved / size.clamp(min=torch.finfo(size.dtype).tiny)
-
-
-def _fingerprint(model: nn.Module) -> str:
-    digest = sha256(repr(model).encode())
-    for key, tensor in model.state_dict().items():
-        digest.update(key.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:

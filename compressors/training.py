@@ -21,6 +21,7 @@ def train(
     epochs: int,
     learning_rate: float,
     weight_decay: float = 0.0,
+    steps_per_epoch: int | None = None,
     precision: torch.dtype = torch.float32,
     before_step: Callable[[float], None] | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
@@ -37,6 +38,7 @@ def train(
         epochs: Passes over the data.
         learning_rate: The highest.
         weight_decay: Decoupled from the gradient (Loshchilov & Hutter, 2019, arXiv:1711.05101).
+        steps_per_epoch: The number of batches; None to count them.
         precision: Of the forward pass, under autocast where it is not float32; parameters, loss
             and gradients of parameters stay in float32.
         before_step: Called before each step with the share of the training that is done.
@@ -47,10 +49,12 @@ def train(
     """
     device = device_of(model)
     optimizer = _optimizer(model, learning_rate, weight_decay)
-    total = epochs * _count(batches(0)) if epochs else 0
+    total = epochs * (steps_per_epoch or _count(batches(0))) if epochs else 0
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, total))
+    laid_out = _runs_channels_last(model, batches(0), device)
+    if laid_out:
+        _lay_out(model, torch.channels_last)
     model.train()
-    _lay_out(model, torch.channels_last, device)
     steps = 0
     for epoch in range(epochs):
         losses: list[Tensor] = []
@@ -74,7 +78,8 @@ def train(
         if on_epoch is not None:
             on_epoch(epoch, float(torch.stack(losses).mean()))
     model.zero_grad()
-    _lay_out(model, torch.contiguous_format, device)
+    if laid_out:
+        _lay_out(model, torch.contiguous_format)
     model.eval()
     refresh_recurrent_weights(model)
 
@@ -88,10 +93,34 @@ def _optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> t
     return torch.optim.AdamW(groups, lr=learning_rate)
 
 
-def _lay_out(model: nn.Module, layout: torch.memory_format, device: torch.device) -> None:
-    """Lay the weights of convolutions out in memory; channels last is the faster way on a CPU."""
-    if device.type == "cpu" and any(parameter.dim() == 4 for parameter in model.parameters()):
-        model.to(memory_format=layout)  # type: ignore[call-overload]
+def _lay_out(model: nn.Module, layout: torch.memory_format) -> None:
+    """Lay the weights of two-dimensional convolutions out in memory."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            module.to(memory_format=layout)  # type: ignore[call-overload]
+
+
+def _runs_channels_last(
+    model: nn.Module, batches: Iterable[tuple[Any, ...]], device: torch.device
+) -> bool:
+    """Tell whether a model trains with channels last, which is the faster way on a CPU.
+
+    A `view` of feature maps in a model's own code may not fit that layout.
+    """
+    if device.type != "cpu" or not any(
+        isinstance(module, nn.Conv2d | nn.ConvTranspose2d) for module in model.modules()
+    ):
+        return False
+    probe = copy_model(model)
+    _lay_out(probe, torch.channels_last)
+    first = next(iter(batches), None)
+    try:
+        with torch.no_grad():
+            if first is not None:
+                run(probe, first[0])
+    except RuntimeError:
+        return False
+    return True
 
 
 def fastest_precision(
@@ -107,19 +136,24 @@ def fastest_precision(
             time counts.
     """
     device = device_of(model)
-    probe = copy_model(model).train().requires_grad_(True)
+    probe = copy_model(model)
+    if _runs_channels_last(probe, [(inputs,)], device):
+        _lay_out(probe, torch.channels_last)
+    probe.train().requires_grad_(True)
     least: dict[torch.dtype, float] = {}
-    for precision in (torch.float32, torch.bfloat16):
-        times = []
-        for _ in range(repeats + 1):
-            start = time.perf_counter()
-            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                outputs = run(probe, to_device(inputs, device))
-            loss(_in_float32(outputs)).backward()  # type: ignore[no-untyped-call]
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            times.append(time.perf_counter() - start)
-        least[precision] = min(times[1:])
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):  # dropout draws nothing from the training's own
+        for precision in (torch.float32, torch.bfloat16):
+            times = []
+            for _ in range(repeats + 1):
+                start = time.perf_counter()
+                with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                    outputs = run(probe, to_device(inputs, device))
+                loss(_in_float32(outputs)).backward()  # type: ignore[no-untyped-call]
+                if device.type == "cuda":
+                    torch.cuda.synchronize(device)
+                times.append(time.perf_counter() - start)
+            least[precision] = min(times[1:])
     return min(least, key=lambda precision: least[precision])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import ClassVar, Literal, cast
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from compressors.allocation import ALLOCATIONS, allocate
 from compressors.base import InfeasibleError, Kind, Task, check_choice, check_range
 from compressors.copying import copy_model
+from compressors.fingerprint import content
 from compressors.importance import IMPORTANCES, magnitude, taylor, wanda
 from compressors.layer_values import check_patterns, layer_value
 from compressors.masks import Mask, Schedule, keep_best, shared_masks
@@ -122,7 +124,8 @@ class WeightPruning:
     ) -> dict[int, float]:
         ladder = sorted({*LADDER, self.ratio})
         changes = [_zeroing(i, ranked[i], ratio) for i in rest for ratio in ladder]
-        name = f"zeros {self.importance} {ladder} {[weights[i].name for i in rest]}"
+        orders = sha256(b"".join(bytes(content(ranked[i])) for i in rest)).hexdigest()
+        name = f"zeros {ladder} {[weights[i].name for i in rest]} {orders}"
         found = sensitivity(model, task, changes, name=name)
         costs = [found[k * len(ladder) : (k + 1) * len(ladder)] for k in range(len(rest))]
         sizes = [[(1 - ratio) * ranked[i].numel() for ratio in ladder] for i in rest]

@@ -103,6 +103,8 @@ class WeightSharing:
         if self.clusters != 0:
             check_range("clusters", self.clusters, 2, 256)
         check_choice("allocation", self.allocation, ("uniform", "sensitivity"))
+        if self.layers and self.clusters == 0:
+            raise ValueError("layers need clusters, the number for the other weights, got 0")
         for pattern, clusters in self.layers.items():
             check_range(f"layers[{pattern}]", clusters, 2, 256)
 

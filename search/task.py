@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs, run
 from compressors.calibration import batch_size, calibration_batches, device_of, to_device
+from compressors.fingerprint import behaviour, content
 from search.cache import ArrayCache, Arrays
+from search.code_version import code_version
 from search.errors import ConfigError
 from search.files import cache_folder
 from search.targets import builder
@@ -106,11 +108,10 @@ class EvaluatedTask:
         """Return what `measure` returns, remembered on disk for this baseline and data.
 
         The key names all else that the result depends on. The data are known by the batches that
-        `calibration_batches` gives; another version of torch measures anew.
+        `calibration_batches` gives; another version of torch or of this code measures anew.
         """
-        return self.cache.get(
-            f"measured {key} {self._data_digest} {self._baseline_digest}", measure
-        )
+        known = f"{code_version()} {self._data_digest} {self._baseline_digest}"
+        return self.cache.get(f"measured {key} {known}", measure)
 
     def _teacher(self, inputs: Inputs) -> Tensor:
         with torch.no_grad():
@@ -139,11 +140,9 @@ class EvaluatedTask:
 
     @cached_property
     def _baseline_digest(self) -> str:
-        digest = sha256(f"{torch.__version__} {self.baseline!r}".encode())
-        for name, tensor in self.baseline.state_dict().items():
-            digest.update(name.encode())
-            digest.update(_bytes(tensor))
-        return digest.hexdigest()
+        inputs, _ = next(self.train_batches(0))
+        there = to_device(inputs, device_of(self.baseline))
+        return f"{torch.__version__} {behaviour(self.baseline, there)}"
 
     @cached_property
     def _data_digest(self) -> str:
@@ -232,10 +231,5 @@ def _tensors(inputs: Inputs) -> list[Tensor]:
 def _fingerprint(inputs: Inputs) -> int:
     value = 0
     for tensor in _tensors(inputs):
-        value = zlib.crc32(_bytes(tensor), value)
+        value = zlib.crc32(content(tensor), value)
     return value
-
-
-def _bytes(tensor: Tensor) -> memoryview:
-    """Return the content of a tensor, without a copy where it is on the CPU and contiguous."""
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

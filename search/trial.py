@@ -1,6 +1,5 @@
 """The way of one trial: from a recipe to the figures measured on what would ship."""
 
-import hashlib
 import json
 import traceback
 from collections.abc import Callable, Mapping
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from compressors.base import InfeasibleError, Inputs, Selective
+from compressors.fingerprint import fingerprint
 from search.artefact import Artefact, predictor, write_artefact
 from search.counts import Census, MeasurementError, achieved, census, count_macs
 from search.errors import ConfigError
@@ -183,15 +183,6 @@ def check_finite(metrics: Mapping[str, float]) -> None:
         raise MeasurementError(f"not finite: {wrong}")
 
 
-def fingerprint(model: nn.Module) -> str:
-    """Return a digest of a model's weights."""
-    digest = hashlib.sha256()
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _figures(
     model: nn.Module, example: Inputs, artefact: Artefact, score: Score
 ) -> dict[str, float]:
@@ -212,8 +203,7 @@ def prepare_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[s
     """Measure the baseline and try each step on it; the first job of a study.
 
     Returns the baseline's figures and direction, and by step why it cannot act on this model, or
-    on which layers of it. A
-    study that was begun already keeps its baseline, which is only checked.
+    on which layers of it. A study that was begun already keeps its baseline, which is only checked.
     """
     task = _task(payload)
     folder = Path(payload["baseline"])

@@ -9,6 +9,7 @@ from compressors.attention import plain_attention
 from compressors.attention_heads import attention_heads, open_attention
 from compressors.channel_cutting import cut_channels, zero_channels
 from compressors.channel_groups import find_channel_groups
+from compressors.copying import copy_model
 from compressors.headed_attention import HeadedAttention, SelfAttention
 
 WIDTH, HEADS = 12, 3
@@ -234,3 +235,31 @@ def test_three_layers_that_are_no_attention_are_not_taken_for_it() -> None:
     found = find_channel_groups(model, torch.randn(3, 5, WIDTH))
     assert [group.name for group in found.groups] == ["0.gate", "0.down"]
     assert all(group.width == 1 for group in found.groups)
+
+
+class TwiceTheSame(nn.Module):
+    """Two blocks that hold one attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shared = nn.MultiheadAttention(16, 4, batch_first=True)
+        self.first = nn.ModuleDict({"attend": shared, "mix": nn.Linear(16, 16)})
+        self.second = nn.ModuleDict({"attend": shared, "mix": nn.Linear(16, 16)})
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for block in (self.first, self.second):
+            x = x + torch.relu(block["mix"](block["attend"](x, x, x, need_weights=False)[0]))
+        return self.head(x.mean(1))
+
+
+def test_attention_that_is_held_twice_stays_one() -> None:
+    torch.manual_seed(0)
+    model = TwiceTheSame().eval().requires_grad_(False)
+    inputs = torch.randn(4, 5, 16)
+    opened = copy_model(model)
+    open_attention(opened, inputs)
+    assert opened.first["attend"] is opened.second["attend"]
+    assert torch.allclose(opened(inputs), model(inputs), atol=1e-5)
+    count = sum(p.numel() for p in model.parameters())
+    assert sum(p.numel() for p in opened.parameters()) == count

@@ -117,9 +117,14 @@ def test_a_pattern_that_matches_no_weight_is_infeasible():
         ({"group_size": 24}, "group_size must be one of"),
         ({"allocation": "global"}, "allocation must be one of"),
         ({"activations": "entropy"}, "activations must be one of"),
-        ({"layers": {"a": 9}}, r"layers\['a'\] must be one of"),
+        ({"bits": 4, "layers": {"a": 9}}, r"layers\['a'\] must be one of"),
     ],
 )
 def test_values_out_of_range_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         Quantization(**values)
+
+
+def test_layers_alone_are_refused() -> None:
+    with pytest.raises(ValueError, match="layers need bits"):
+        Quantization(layers={"0.*": 4})

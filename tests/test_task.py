@@ -76,7 +76,7 @@ def test_all_studies_of_a_task_share_the_teachers_outputs(tmp_path: Path) -> Non
     first = task(tmp_path)
     ran = counted(first)
     batches = [[teacher for *_, teacher in first.teacher_batches(epoch)] for epoch in (0, 1)]
-    assert len(ran) == 10
+    assert len(ran) == 11  # one to tell the model from others
     other = make()
     other["model"].load_state_dict(first.baseline.state_dict())
     second = task(tmp_path, model=other["model"])
@@ -84,7 +84,26 @@ def test_all_studies_of_a_task_share_the_teachers_outputs(tmp_path: Path) -> Non
     for epoch in (0, 1):
         found = [teacher for *_, teacher in second.teacher_batches(epoch)]
         assert all(torch.equal(a, b) for a, b in zip(found, batches[epoch], strict=True))
-    assert not ran
+    assert len(ran) == 1
+
+
+def test_equal_weights_that_are_used_otherwise_have_outputs_of_their_own(tmp_path: Path) -> None:
+    first = task(tmp_path)
+    list(first.teacher_batches(0))
+
+    class Louder(nn.Module):
+        def __init__(self, inside: nn.Module) -> None:
+            super().__init__()
+            self.__dict__.update(inside.__dict__)
+            self.inside = [inside]
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 5 * self.inside[0](x)
+
+    louder = Louder(first.baseline)
+    found = task(tmp_path, model=louder)
+    for inputs, _, teacher in found.teacher_batches(0):
+        assert torch.equal(louder(inputs), teacher)
 
 
 @pytest.mark.parametrize("part", ["model", "train"])

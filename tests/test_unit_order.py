@@ -78,3 +78,15 @@ def test_units_with_several_users_and_dense_layers_stay():
     kept = graph.SerializeToString()
     order_units(graph, {})
     assert graph.SerializeToString() == kept
+
+
+@pytest.mark.parametrize("last", [nn.Sigmoid, nn.Tanh, nn.ReLU])
+def test_a_network_may_end_in_an_activation(last):
+    layers = (nn.Flatten(), nn.Linear(784, 30), nn.ReLU(), nn.Linear(30, 5), last())
+    task = Images(nn.Sequential(*layers).eval().requires_grad_(False))
+    plain, codes = bake(WeightPruning(ratio=0.9)(task.baseline, task))
+    before, after = (export_onnx(plain, task.example) for _ in range(2))
+    order_units(after, codes)
+    inputs = feeds(task.example)
+    assert np.allclose(run(after, inputs)[0], run(before, inputs)[0], atol=1e-6)
+    assert before != after

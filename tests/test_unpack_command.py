@@ -44,7 +44,7 @@ def test_the_onnx_file_comes_back(
         (["nowhere.packed"], "No such file"),
         (["{damaged}"], "does not match"),
         (["{file}", "out=/nowhere/model.onnx"], "No such file"),
-        (["{file}", "limit_bytes=100"], "larger than 100 bytes"),
+        (["{file}", "limit_bytes=100"], "unpacks to more than limit_bytes=100"),
         (["{file}", "another"], "another"),
         (["{file}", "ou=model.onnx"], "did you mean 'out'?"),
     ],

@@ -154,6 +154,7 @@ HOSTILE = {
     ),
     "no rows": hostile([64], numbers(CODED, 0, 0, 0, 2)),
     "one long row in context": hostile([1 << 16], numbers(MASKED, CONTEXT, 0, 1, 2, 0)),
+    "a matrix of four columns": hostile([1 << 18, 4], numbers(MASKED, CONTEXT, 0, 1 << 18, 2, 0)),
     "a stride beyond the columns": hostile([32, 32], numbers(MASKED, CONTEXT, 0, 32, HUGE, 0)),
     "a zero beyond the alphabet": hostile([32, 32], numbers(MASKED, CONTEXT, 0, 32, 2, 9)),
     "a stride of nothing": hostile([32, 32], numbers(MASKED, CONTEXT, 0, 32, 0, 0)),
@@ -192,5 +193,5 @@ def test_the_limit_is_the_callers():
     file = model([numpy_helper.from_array(np.ones((100, 100), np.float32), "a")])
     packed = pack(file.SerializeToString(), [])
     assert len(unpack(packed, 41_000)) > 40_000
-    with pytest.raises(CorruptFileError, match="larger than 40000 bytes"):
+    with pytest.raises(CorruptFileError, match="more than limit_bytes=40000"):
         unpack(packed, 40_000)

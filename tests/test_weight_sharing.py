@@ -149,3 +149,8 @@ def test_tied_weights_stay_tied() -> None:
 def test_clusters_out_of_range_are_refused(clusters: int) -> None:
     with pytest.raises(ValueError, match=r"clusters must be in \[2, 256\]"):
         WeightSharing(clusters=clusters)
+
+
+def test_layers_alone_are_refused() -> None:
+    with pytest.raises(ValueError, match="layers need clusters"):
+        WeightSharing(layers={"0.*": 4})

@@ -50,13 +50,13 @@ def _pairs(
     uses.update(value.name for value in graph.output)
     users = {name: node for node in graph.node for name in node.input}
     for first in graph.node:
-        node = first
-        while uses[node.output[0]] == 1:
-            node = users.get(node.output[0], first)
-            if node.op_type not in UNITWISE:
-                break
-        if node is not first and all(_is_linear(n, constants, uses) for n in (first, node)):
-            yield first, node
+        user = users.get(first.output[0])
+        while user is not None and user.op_type in UNITWISE and uses[user.input[0]] == 1:
+            user = users.get(user.output[0]) if uses[user.output[0]] == 1 else None
+        if user is None or uses[first.output[0]] != 1:
+            continue
+        if all(_is_linear(node, constants, uses) for node in (first, user)):
+            yield first, user
 
 
 def _is_linear(node: onnx.NodeProto, constants: set[str], uses: Counter[str]) -> bool:

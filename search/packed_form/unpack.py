@@ -34,7 +34,7 @@ Array = NDArray[np.int64]
 MAGIC = b"PDN\x02"
 """Three letters and the version of the format."""
 DIGEST_SIZE = 16
-LIMIT_BYTES = (1 << 31) - 1
+LIMIT_BYTES = 1 << 29
 """The largest ONNX file that is unpacked unless the caller says otherwise: protobuf's own limit."""
 RAW, CONSTANT, RANGE, TABLE, MASKED, PLANES, NIBBLES, DEFLATE, CODED = range(9)
 """How an array is stored; see `Reader.array` and `Reader.tensor`."""
@@ -325,7 +325,7 @@ class Reader:
         transposed, rows = self.number(1), self.number(count)
         columns = count // max(rows, 1)
         require(rows * columns == count > 0, f"{count} symbols are not {rows} rows")
-        require(rows + columns <= count // 4 + 64, f"a matrix of {rows} rows is too narrow")
+        require(fits_context(rows, columns), f"a matrix of {rows} x {columns} is too narrow")
         stride, zero = self.number(columns), self.number(alphabet - 1)
         require(stride > 0, "the stride is 0")
         frame = Frame(rows, columns, stride, zero, alphabet, boldness)
@@ -585,7 +585,7 @@ def stored_size(tensor: bytes) -> tuple[int, int] | None:
     for number, _, content in fields(tensor):
         if number == DIMS:
             count *= read_varint(content, 0)[0]
-            require(count <= LIMIT_BYTES, "a tensor is too large")
+            require(count < 1 << 48, "a tensor is too large")
         elif number == DATA_TYPE:
             size = ITEM_SIZES.get(read_varint(content, 0)[0], 0)
         elif number != NAME:
@@ -623,6 +623,15 @@ def unpack(packed: bytes, limit_bytes: int = LIMIT_BYTES) -> bytes:
     return restored
 
 
+def fits_context(rows: int, columns: int) -> bool:
+    """Tell whether a matrix may be coded in context.
+
+    The work is one step a diagonal: a long and narrow matrix would take a step for every few
+    values.
+    """
+    return rows + columns <= 1024 + rows * columns // 64
+
+
 def digest(body: bytes, restored: bytes) -> bytes:
     """Return the first 16 bytes of the SHA-256 of what follows the digest and of what it gives."""
     return hashlib.sha256(body + restored).digest()[:DIGEST_SIZE]
@@ -643,7 +652,7 @@ def _restore(body: bytes, limit_bytes: int) -> bytes:
             return tensor
         count, item = stored
         left -= count * item
-        require(left >= 0, f"the model is larger than {limit_bytes} bytes")
+        require(left >= 0, f"it unpacks to more than limit_bytes={limit_bytes}")
         return tensor + field(RAW_DATA, reader.tensor(count, item))
 
     restored = map_initialisers(graph, with_data)

@@ -15,6 +15,7 @@ from search.packed_form.unpack import (
     Frame,
     code_adaptive,
     code_in_context,
+    fits_context,
     varint,
 )
 
@@ -135,7 +136,7 @@ def _frame(matrix: NDArray[Any], alphabet: int) -> tuple[Frame, bool] | None:
     zero = int(counts.argmax())
     kept = matrix.size - int(counts[zero])
     limit = DENSE_CONTEXT_SYMBOLS if kept > (1 - MIN_ZEROS) * matrix.size else MAX_CONTEXT_SYMBOLS
-    if kept == 0 or matrix.size > limit or rows + columns > matrix.size // 4 + 64:
+    if kept == 0 or matrix.size > limit or not fits_context(rows, columns):
         return None
     mask = matrix != zero
     strides = [_stride(mask), _stride(mask.T)]
