@@ -4,9 +4,9 @@
 
 Each pair of rows compresses the same baseline with the same budget (zeros, bits, or bits of an
 index), values and recovery, so that the weights take as many bits before entropy coding; the bytes
-are those of the file. Three seeds train three baselines; those of LeNet-5 for 3 epochs. A divergence
-(KL in nats from the baseline's outputs, on validation data) tells more than a score where scores are
-near each other.
+are those of the file. Three seeds train three baselines; those of LeNet-5 for 3 epochs. A
+divergence (KL in nats from the baseline, on validation data) tells more than a score where
+scores are near each other.
 """
 
 import argparse

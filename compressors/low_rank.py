@@ -31,24 +31,24 @@ class LowRank:
 
     kind: ClassVar[Kind] = Kind.REMOVES_STRUCTURE
 
-    energy: float = 1.0
-    """The share of squared singular values that is kept, in (0, 1]; 1 leaves every layer."""
+    lost_energy: float = 0.0
+    """The share of squared singular values that may go, in [0, 1); 0 leaves every layer."""
     allocation: Literal["uniform", "sensitivity"] = "uniform"
-    """The same energy in each layer; or ranks of the least measured divergence of the outputs
-    with at most as many weights, in all, as the same energy in each layer would leave."""
+    """The same share in each layer; or ranks of the least measured divergence of the outputs
+    with at most as many weights, in all, as the same share in each layer would leave."""
     layers: Mapping[str, float] = field(default_factory=dict)
-    """The energy of layers whose name matches a pattern, in (0, 1], whatever `energy` says."""
+    """The lost energy of layers whose name matches a pattern, whatever `lost_energy` says."""
 
     def __post_init__(self) -> None:
-        _check_energy("energy", self.energy)
+        check_range("lost_energy", self.lost_energy, 0, 1, closed=False)
         check_choice("allocation", self.allocation, ("uniform", "sensitivity"))
-        for pattern, energy in self.layers.items():
-            _check_energy(f"layers[{pattern!r}]", energy)
+        for pattern, lost in self.layers.items():
+            check_range(f"layers[{pattern!r}]", lost, 0, 1, closed=False)
 
     @property
     def active(self) -> bool:
         """True when any layer may be replaced."""
-        return self.energy < 1 or any(energy < 1 for energy in self.layers.values())
+        return self.lost_energy > 0 or any(lost > 0 for lost in self.layers.values())
 
     def __call__(self, model: nn.Module, task: Task) -> nn.Module:
         """Return a copy in which layers are pairs of layers.
@@ -70,8 +70,8 @@ class LowRank:
         ranks = {n: r for n, r in self._ranks(smaller, task, factors).items() if r is not None}
         if not ranks:
             raise InfeasibleError(
-                f"low rank: energy {self.energy:g} needs a rank in every layer at which two "
-                f"layers have no fewer weights than one"
+                f"low rank: with lost_energy {self.lost_energy:g} every layer needs a rank at "
+                f"which two layers have no fewer weights than one"
             )
         for name, rank in ranks.items():
             replace_layer(smaller, found[name], factorised(found[name], factors[name], rank))
@@ -84,11 +84,11 @@ class LowRank:
     ) -> dict[str, int | None]:
         """Return the rank of each layer, None for one that stays as it is."""
         uniform = {
-            name: saving_rank(found, layer_value(self.layers, name, self.energy))
+            name: saving_rank(found, 1 - layer_value(self.layers, name, self.lost_energy))
             for name, found in factors.items()
         }
         rest = {n: f for n, f in factors.items() if layer_value(self.layers, n, -1.0) < 0}
-        if self.allocation == "uniform" or self.energy == 1 or not rest:
+        if self.allocation == "uniform" or self.lost_energy == 0 or not rest:
             return uniform
         budget = sum(_size(found, uniform[name]) for name, found in rest.items())
         return uniform | ranks_by_sensitivity(model, task, rest, budget)
@@ -122,12 +122,6 @@ def ranks_by_sensitivity(
     sizes = [[float(_size(factors[n], rank)) for rank in ranks] for n, ranks in levels.items()]
     chosen = allocate(costs, sizes, budget)
     return {n: ranks[i] for (n, ranks), i in zip(levels.items(), chosen, strict=True)}
-
-
-def _check_energy(name: str, energy: float) -> None:
-    check_range(name, energy, 0, 1)
-    if energy == 0:
-        raise ValueError(f"{name} must be in (0, 1], got {energy!r}")
 
 
 def _levels(factors: Factors) -> list[int | None]:

@@ -88,10 +88,10 @@ def test_there_are_fewer_weights_and_the_outputs_stay_near(net: str, allocation)
     task = toy_task(net)
     decaying(task.baseline)
     wanted = task.baseline(task.inputs)
-    model = LowRank(energy=0.9, allocation=allocation)(task.baseline, task)
+    model = LowRank(lost_energy=0.1, allocation=allocation)(task.baseline, task)
     assert parameters(model) < parameters(task.baseline)
     if not any(isinstance(m, nn.BatchNorm2d) for m in model.modules()):  # measured anew
-        close = LowRank(energy=0.98)(task.baseline, task)
+        close = LowRank(lost_energy=0.02)(task.baseline, task)
         error = (close(task.inputs) - wanted).norm() / wanted.norm()
         assert error < 0.25
 
@@ -101,7 +101,7 @@ def test_a_layer_that_would_not_get_smaller_is_left() -> None:
     rank_one = task.baseline[2].weight
     with torch.no_grad():
         rank_one.copy_(torch.outer(normal(24), normal(24)))
-    model = LowRank(energy=0.99)(task.baseline, task)
+    model = LowRank(lost_energy=0.01)(task.baseline, task)
     assert isinstance(model[2], nn.Sequential)
     assert torch.equal(model[0].weight, task.baseline[0].weight)
     assert torch.equal(model[4].weight, task.baseline[4].weight)
@@ -110,13 +110,13 @@ def test_a_layer_that_would_not_get_smaller_is_left() -> None:
 
 def test_full_energy_in_all_layers_is_infeasible() -> None:
     task = toy_task("mlp")
-    with pytest.raises(InfeasibleError, match=r"low rank: energy 1 needs a rank in every layer"):
-        LowRank(layers={"0": 0.9999})(task.baseline, task)
+    with pytest.raises(InfeasibleError, match=r"low rank: with lost_energy 0 every layer needs"):
+        LowRank(layers={"0": 0.0001})(task.baseline, task)
 
 
 def test_patterns_override_the_energy() -> None:
     task = toy_task("mlp")
-    model = LowRank(energy=0.5, layers={"0": 1.0, "[24]": 0.1})(task.baseline, task)
+    model = LowRank(lost_energy=0.5, layers={"0": 0.0, "[24]": 0.9})(task.baseline, task)
     assert isinstance(model[0], nn.Linear)
     assert [model[i][0].out_features for i in (2, 4)] == [1, 1]
     with pytest.raises(InfeasibleError, match="'fc' matches none of 0, 2, 4"):
@@ -130,7 +130,7 @@ def test_an_encoder_runs_without_its_fused_kernels(mask: bool) -> None:
     inputs = normal(4, 6, 16)
     padding = torch.arange(6) >= torch.tensor([6, 4, 5, 3])[:, None] if mask else None
     task = ToyTask(decaying(encoder), inputs, torch.zeros(4).long())
-    model = LowRank(energy=0.9)(encoder, task)
+    model = LowRank(lost_energy=0.1)(encoder, task)
     assert type(model.layers[0].linear1) is nn.Sequential
     assert type(model.layers[0].self_attn.out_proj) is not nn.Sequential
     with torch.no_grad():
@@ -167,7 +167,7 @@ def test_layers_that_other_code_needs_are_left() -> None:
     names = list(model.state_dict())
     assert list(factorisable_layers(model, inputs)) == ["second", "called_twice"]
     assert list(model.state_dict()) == names
-    smaller = LowRank(energy=0.99)(model, ToyTask(model, inputs, torch.zeros(8).long()))
+    smaller = LowRank(lost_energy=0.01)(model, ToyTask(model, inputs, torch.zeros(8).long()))
     assert smaller.again is smaller.called_twice
     assert type(smaller.again) is nn.Sequential
     assert smaller(inputs).isfinite().all()
@@ -176,7 +176,7 @@ def test_layers_that_other_code_needs_are_left() -> None:
 def test_a_model_without_such_layers_is_infeasible() -> None:
     task = ToyTask(nn.Flatten(), normal(8, CLASSES), torch.zeros(8).long())
     with pytest.raises(InfeasibleError, match="no plain linear or ungrouped convolution"):
-        LowRank(energy=0.5)(task.baseline, task)
+        LowRank(lost_energy=0.5)(task.baseline, task)
 
 
 @pytest.mark.parametrize("net", ["residual", "mlp"])
@@ -213,9 +213,9 @@ def test_ranks_by_sensitivity_keep_the_budget_and_are_best_of_all(net: str) -> N
 
 
 def test_bad_values_are_named() -> None:
-    with pytest.raises(ValueError, match=r"energy must be in \(0, 1\], got 0"):
-        LowRank(energy=0)
-    with pytest.raises(ValueError, match=r"layers\['fc'\] must be in \[0, 1\], got 2"):
+    with pytest.raises(ValueError, match=r"lost_energy must be in \[0, 1\), got 1"):
+        LowRank(lost_energy=1)
+    with pytest.raises(ValueError, match=r"layers\['fc'\] must be in \[0, 1\), got 2"):
         LowRank(layers={"fc": 2})
     with pytest.raises(ValueError, match="allocation must be one of"):
         LowRank(allocation="global")
@@ -223,6 +223,6 @@ def test_bad_values_are_named() -> None:
 
 def test_a_pair_is_trained_and_copied_like_any_layers() -> None:
     task = toy_task("mlp")
-    model = deepcopy(LowRank(energy=0.6)(task.baseline, task)).requires_grad_(True)
+    model = deepcopy(LowRank(lost_energy=0.4)(task.baseline, task)).requires_grad_(True)
     task.loss(model(task.inputs), task.targets).backward()
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())
