@@ -38,6 +38,15 @@ def batch_size(inputs: Inputs) -> int:
     return first.shape[0]
 
 
+def first_samples(inputs: Inputs, count: int) -> Inputs:
+    """Return the first `count` examples of a batch."""
+    if isinstance(inputs, Tensor):
+        return inputs[:count]
+    if isinstance(inputs, Mapping):
+        return {name: tensor[:count] for name, tensor in inputs.items()}
+    return tuple(tensor[:count] for tensor in inputs)
+
+
 def calibration_batches(task: Task, device: torch.device, samples: int = 256) -> Iterator[Inputs]:
     """Yield the inputs of the first training batches, until `samples` samples were given.
 

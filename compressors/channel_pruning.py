@@ -12,7 +12,7 @@ from compressors.allocation import ALLOCATIONS
 from compressors.attention_heads import open_attention
 from compressors.base import InfeasibleError, Inputs, Kind, Task, check_choice, check_range
 from compressors.batch_norm import renew_batch_norm
-from compressors.calibration import device_of, to_device
+from compressors.calibration import device_of, first_samples, to_device
 from compressors.channel_counts import at_share, by_sensitivity, by_threshold, rounded
 from compressors.channel_cutting import Cut, cut_channels, is_sound
 from compressors.channel_groups import find_channel_groups
@@ -20,6 +20,9 @@ from compressors.channels import ChannelGroup
 from compressors.copying import copy_model
 from compressors.importance import IMPORTANCES, taylor, wanda
 from compressors.layer_values import check_patterns, layer_value
+
+TRACED = 2
+"""Samples, of the task's example, that suffice to follow channels through a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +73,7 @@ class ChannelPruning:
         if not self.active:
             return copy_model(model)
         _refuse(model)
-        example = _two(to_device(task.example, device_of(model)))
+        example = first_samples(to_device(task.example, device_of(model)), TRACED)
         opened = copy_model(model)
         open_attention(opened, example)
         found = find_channel_groups(opened, example)
@@ -92,7 +95,7 @@ class ChannelPruning:
     def uncuttable(self, model: nn.Module, task: Task) -> dict[str, str]:
         """Return by the name of a layer why its channels stay, whatever the ratio."""
         _refuse(model)
-        example = _two(to_device(task.example, device_of(model)))
+        example = first_samples(to_device(task.example, device_of(model)), TRACED)
         opened = copy_model(model)
         open_attention(opened, example)
         return find_channel_groups(opened, example).left
@@ -150,15 +153,6 @@ class ChannelPruning:
                 round_to=self.round_to,
             )
         return counts | dict(zip(rest, own, strict=True))
-
-
-def _two(example: Inputs) -> Inputs:
-    """Return two samples, which are enough to follow channels."""
-    if isinstance(example, Tensor):
-        return example[:2]
-    if isinstance(example, Mapping):
-        return {name: tensor[:2] for name, tensor in example.items()}
-    return tuple(tensor[:2] for tensor in example)
 
 
 def _refuse(model: nn.Module) -> None:

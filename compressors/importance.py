@@ -1,7 +1,5 @@
 """How much a weight matters: by its size, by the task's loss, or by what it is multiplied with."""
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +8,7 @@ from compressors.base import Task, run
 from compressors.calibration import batch_size, calibration_batches, device_of, labelled_batches
 from compressors.copying import copy_model
 from compressors.features import InputSquares
-from compressors.weights import Weight, compressible_weights
+from compressors.weights import compressible_weights
 
 IMPORTANCES = ("magnitude", "taylor", "wanda")
 
@@ -96,7 +94,7 @@ def wanda(model: nn.Module, task: Task, samples: int = 256) -> dict[str, Tensor]
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     scores = {}
     for weight in compressible_weights(model):
-        name = names.get(id(_stored(weight)))
+        name = names.get(id(weight.stored()))
         if name is not None:
             scores[name] = magnitude(weight.value()) * squares.of(weight, unseen=seen).sqrt()
     return {name: _finite(name, score) for name, score in scores.items()}
@@ -111,15 +109,6 @@ def output_tensors(outputs: object) -> list[Tensor]:
     if isinstance(outputs, tuple | list):
         return [tensor for item in outputs for tensor in output_tensors(item)]
     return []
-
-
-def _stored(weight: Weight) -> Tensor | None:
-    """Return the parameter that a weight is made of, None if it is made of several."""
-    module, attribute = weight.places[0]
-    if weight.chain():
-        chain = cast(nn.ModuleDict, module.parametrizations)[attribute]
-        return cast(Tensor | None, getattr(chain, "original", None))
-    return cast(Tensor, getattr(module, attribute))
 
 
 def _finite(name: str, score: Tensor) -> Tensor:

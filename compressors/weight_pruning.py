@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +91,14 @@ class WeightPruning:
             return [magnitude(weight.value()) for weight in weights]
         by_name = taylor(model, task) if self.importance == "taylor" else wanda(model, task)
         names = {id(p): name for name, p in model.named_parameters()}
-        return [by_name[names[id(_stored(weight))]] for weight in weights]
+        found = [by_name.get(names.get(id(weight.stored()), "")) for weight in weights]
+        for weight, score in zip(weights, found, strict=True):
+            if score is None:
+                raise InfeasibleError(
+                    f"weight pruning: the importance of {weight.name} is not defined, as it is "
+                    f"made of several stored tensors"
+                )
+        return [score for score in found if score is not None]
 
     def _groups(
         self, model: nn.Module, weights: list[Weight], ranked: list[Tensor], task: Task
@@ -147,19 +154,6 @@ def _zeroing(position: int, ranked: Tensor, ratio: float) -> Change:
         _mask(compressible_weights(model)[position], mask, ranked)
 
     return change
-
-
-def _stored(weight: Weight) -> Tensor:
-    module, attribute = weight.places[0]
-    if not weight.chain():
-        return cast(Tensor, getattr(module, attribute))
-    chain = cast(nn.ModuleDict, module.parametrizations)[attribute]
-    if not isinstance(getattr(chain, "original", None), Tensor):
-        raise InfeasibleError(
-            f"weight pruning: the importance of {weight.name} is not defined, as it is made of "
-            f"several stored tensors"
-        )
-    return cast(Tensor, chain.original)
 
 
 def _protect(weight: Weight, scores: Tensor) -> Tensor:

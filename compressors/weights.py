@@ -31,6 +31,13 @@ class Weight:
         with torch.no_grad():
             return cast(Tensor, getattr(module, attribute)).detach()
 
+    def stored(self) -> Tensor | None:
+        """Return the parameter that the weight is made of, None if it is made of several."""
+        module, attribute = self.places[0]
+        if not is_parametrized(module, attribute):
+            return cast(Tensor, getattr(module, attribute))
+        return cast(Tensor | None, getattr(_chain(module, attribute), "original", None))
+
     def chain(self) -> tuple[nn.Module, ...]:
         """Return its parametrisations, the innermost first."""
         module, attribute = self.places[0]

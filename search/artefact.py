@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import remove_parametrizations
 
 from compressors.base import Inputs, Task, run
+from compressors.calibration import first_samples
 from compressors.coding import CodedWeight, coded_weights
 from compressors.copying import copy_model
 from search.onnx_form.batch_norm_folding import fold_batch_norms
@@ -159,15 +160,6 @@ def fidelity_db(signal: NDArray[np.float64], approximation: NDArray[np.float64])
     tiny = np.finfo(np.float64).tiny
     ratio = 10 * np.log10((power + tiny) / (noise + tiny))
     return float(np.clip(ratio, -MAX_FIDELITY_DB, MAX_FIDELITY_DB))
-
-
-def first_samples(inputs: Inputs, count: int) -> Inputs:
-    """Return the first `count` examples of a batch."""
-    if isinstance(inputs, Tensor):
-        return inputs[:count]
-    if isinstance(inputs, Mapping):
-        return {name: tensor[:count] for name, tensor in inputs.items()}
-    return tuple(tensor[:count] for tensor in inputs)
 
 
 def _calibration(task: Task) -> Iterator[Mapping[str, NDArray[np.generic]]]:

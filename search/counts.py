@@ -11,9 +11,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.flop_counter import FlopCounterMode
 
+from compressors.attention import plain_attention
 from compressors.base import Inputs, run
 from compressors.copying import copy_model
-from search.onnx_form.export import feeds, without_fast_path
+from search.onnx_form.export import feeds
 
 
 class MeasurementError(RuntimeError):
@@ -77,7 +78,7 @@ def count_macs(model: nn.Module, example: Inputs) -> int:
     # Fused kernels count as nothing.
     counted = copy_model(model).cpu().requires_grad_(True)
     counter = FlopCounterMode(display=False)
-    countable = (torch.enable_grad(), without_fast_path(), sdpa_kernel(SDPBackend.MATH))
+    countable = (torch.enable_grad(), plain_attention(), sdpa_kernel(SDPBackend.MATH))
     with ExitStack() as stack:
         for context in (*countable, _without_onednn(), counter):
             stack.enter_context(context)

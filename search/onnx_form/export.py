@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
+from compressors.attention import plain_attention
 from compressors.base import Inputs
 
 OPSET = 17
@@ -54,7 +55,7 @@ def export_onnx(model: nn.Module, example: Inputs) -> onnx.ModelProto:
     """
     names = _in_order_of_call(model, example)
     arguments = (dict(example),) if isinstance(example, Mapping) else example
-    with _quiet(), without_fast_path(), TemporaryDirectory() as folder:
+    with _quiet(), plain_attention(), TemporaryDirectory() as folder:
         path = Path(folder) / "exported.onnx"
         torch.onnx.export(
             model,
@@ -119,17 +120,6 @@ def _quiet() -> Iterator[None]:
         ):
             warnings.filterwarnings("ignore", message, UserWarning)
         yield
-
-
-@contextmanager
-def without_fast_path() -> Iterator[None]:
-    """Keep attention in operations that the exporter knows."""
-    enabled = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def _drop_aliases(graph: onnx.GraphProto) -> None:
