@@ -96,7 +96,7 @@ class Compressor(Protocol):
 class Selective(Protocol):
     """A compressor that acts on some parts of a model and can say which it leaves, and why."""
 
-    def uncuttable(self, model: nn.Module, task: Task) -> dict[str, str]:
+    def left_as_they_are(self, model: nn.Module, task: Task) -> dict[str, str]:
         """Return by the name of a layer why it stays as it is, whatever the values."""
         ...
 

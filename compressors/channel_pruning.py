@@ -92,7 +92,7 @@ class ChannelPruning:
         renew_batch_norm(opened, task)
         return opened
 
-    def uncuttable(self, model: nn.Module, task: Task) -> dict[str, str]:
+    def left_as_they_are(self, model: nn.Module, task: Task) -> dict[str, str]:
         """Return by the name of a layer why its channels stay, whatever the ratio."""
         _refuse(model)
         example = first_samples(to_device(task.example, device_of(model)), TRACED)

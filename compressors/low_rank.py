@@ -6,6 +6,7 @@ from typing import ClassVar, Literal, cast
 
 import torch
 from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from compressors.allocation import allocate
 from compressors.base import InfeasibleError, Kind, Task, check_choice, check_range
@@ -78,6 +79,18 @@ class LowRank:
         _leave_fused_kernels(smaller)
         renew_batch_norm(smaller, task)
         return smaller
+
+    def left_as_they_are(self, model: nn.Module, task: Task) -> dict[str, str]:
+        """Return by the name of a layer why it has no pair, whatever the values."""
+        found = factorisable_layers(model, to_device(task.example, device_of(model)))
+        layers = (nn.Linear, _ConvNd, nn.RNNBase, nn.MultiheadAttention)
+        return {
+            name
+            or "the model": "it is no plain linear or ungrouped convolution layer with a weight "
+            "of its own"
+            for name, module in model.named_modules()
+            if isinstance(module, layers) and name not in found
+        }
 
     def _ranks(
         self, model: nn.Module, task: Task, factors: Mapping[str, Factors]

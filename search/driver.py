@@ -88,7 +88,7 @@ class Driver:
             self.display.say(f"step '{name}' is left out: {reason}")
         for name, reason in outcome.result["failing"].items():
             self.display.say(f"step '{name}' fails on this model: {reason}")
-        for name, layers in outcome.result["uncuttable"].items():
+        for name, layers in outcome.result["left_as_they_are"].items():
             for reason, names in by_reason(layers).items():
                 self.display.say(f"step '{name}' leaves {names}: {reason}")
         self.space = self.config.space.without(left_out)

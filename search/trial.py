@@ -209,12 +209,12 @@ def prepare_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[s
     folder = Path(payload["baseline"])
     baseline = (check_baseline if payload["begun"] else measure_baseline)(task, folder)
     infeasible, failing = {}, {}
-    uncuttable: dict[str, dict[str, str]] = {}
+    left_as_they_are: dict[str, dict[str, str]] = {}
     for name, recipe in payload["anchors"].items():
         try:
             alone = recipe_from_data(recipe)
             compress(alone, task)
-            uncuttable[name] = _uncuttable(alone, task)
+            left_as_they_are[name] = _left_as_they_are(alone, task)
         except InfeasibleError as reason:
             infeasible[name] = str(reason)
         except Exception as error:  # noqa: BLE001 - its own trials will fail, one by one
@@ -225,17 +225,17 @@ def prepare_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[s
         "maximize": baseline.maximize,
         "infeasible": infeasible,
         "failing": failing,
-        "uncuttable": uncuttable,
+        "left_as_they_are": left_as_they_are,
     }
 
 
-def _uncuttable(recipe: Recipe, task: EvaluatedTask) -> dict[str, str]:
+def _left_as_they_are(recipe: Recipe, task: EvaluatedTask) -> dict[str, str]:
     """Return by layer of the baseline why the steps of a recipe leave it."""
     left: dict[str, str] = {}
     for step in recipe.steps:
         compressor = step.compressor()
         if isinstance(compressor, Selective):
-            left |= compressor.uncuttable(task.baseline, task)
+            left |= compressor.left_as_they_are(task.baseline, task)
     return left
 
 

@@ -85,7 +85,7 @@ def test_what_is_left_is_only_what_must_be(net: str) -> None:
     task = toy_task(net)
     step = ChannelPruning(ratio=0.5)
     assert isinstance(step, Selective)
-    left = step.uncuttable(task.baseline, task)
+    left = step.left_as_they_are(task.baseline, task)
     shared = {"first", "second", "block.2"} if net == "shared" else set()
     outputs = {"depthwise": "head.2", "mlp": "4"}.get(net, "head")
     assert set(left) == {outputs} | shared
@@ -221,7 +221,7 @@ def test_what_a_model_has_written_into_its_code_is_left() -> None:
     task = task_for(model, 6, 8)
     pruned = ChannelPruning(ratio=0.5)(model, task)
     assert pruned.qkv.out_features == 24
-    assert "written into" in ChannelPruning().uncuttable(model, task)["qkv"]
+    assert "written into" in ChannelPruning().left_as_they_are(model, task)["qkv"]
     assert pruned.up.out_features == pruned.down.in_features == 16
     assert pruned(task.inputs).shape == (32, CLASSES)
 

@@ -36,7 +36,7 @@ class MadeUp:
             "maximize": True,
             "infeasible": {},
             "failing": {},
-            "uncuttable": {},
+            "left_as_they_are": {},
         }
         self.threads = 1
         self.interrupt_at = -1
@@ -165,7 +165,9 @@ def test_steps_that_cannot_act_are_left_out(tmp_path: Path) -> None:
 def test_layers_that_a_step_leaves_are_reported_once_by_reason(tmp_path: Path) -> None:
     executor = MadeUp()
     many = {f"layer{i}": "they are shared" for i in range(11)}
-    executor.prepared["uncuttable"] = {"prune": {"a": "it is last", "b": "it is last", **many}}
+    executor.prepared["left_as_they_are"] = {
+        "prune": {"a": "it is last", "b": "it is last", **many}
+    }
     console = Console(file=StringIO(), width=300)
     run_study(config(tmp_path), executor, Display(console=console))
     said = console.file.getvalue()

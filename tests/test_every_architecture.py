@@ -1,5 +1,6 @@
 """A full recipe on every architecture ends in two files that compute what the model computes."""
 
+import itertools
 from pathlib import Path
 
 import onnx
@@ -19,21 +20,31 @@ from tests.zoo import ARCHITECTURES, ToyTask, run, take, toy_task
 FLAT = {"recurrent", "gru", "lstm"}
 """Networks without a block to remove."""
 
+ENCODINGS = ("quantization", "weight_sharing")
 
-def recipe(net: str) -> list[Compressor]:
-    steps = [acting("channel_pruning"), acting("weight_pruning")]
-    steps += [acting("distillation", epochs=1), acting("quantization")]
+
+def recipe(net: str, encode: str) -> list[Compressor]:
+    tune = acting("distillation", epochs=1, learning_rate=1e-3)
+    steps = [
+        acting("channel_pruning"),
+        acting("low_rank", lost_energy=0.5),
+        acting("weight_pruning"),
+        acting("distillation", epochs=1),
+        acting(encode),
+        tune,
+    ]
     return steps if net in FLAT else [acting("layer_removal"), *steps]
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=itertools.product(ARCHITECTURES, ENCODINGS), ids="-".join)
 def compressed(request: pytest.FixtureRequest) -> tuple[str, nn.Module, ToyTask]:
-    task = toy_task(request.param)
+    net, encode = request.param
+    task = toy_task(net)
     model = task.baseline
     torch.manual_seed(0)
-    for step in recipe(request.param):
+    for step in recipe(net, encode):
         model = step(model, task)
-    return request.param, model, task
+    return net, model, task
 
 
 def test_both_files_of_a_full_recipe_hold_the_model(compressed, tmp_path: Path) -> None:

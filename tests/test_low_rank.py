@@ -226,3 +226,12 @@ def test_a_pair_is_trained_and_copied_like_any_layers() -> None:
     model = deepcopy(LowRank(lost_energy=0.4)(task.baseline, task)).requires_grad_(True)
     task.loss(model(task.inputs), task.targets).backward()
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())
+
+
+def test_layers_without_a_pair_are_named() -> None:
+    task = toy_task("depthwise")
+    left = LowRank().left_as_they_are(task.baseline, task)
+    grouped = {n for n, m in task.baseline.named_modules() if getattr(m, "groups", 1) > 1}
+    assert set(left) == grouped
+    task = toy_task("recurrent")
+    assert "lstm" in LowRank().left_as_they_are(task.baseline, task)
