@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--runs-dir", type=Path, help="keep the studies here, and go on with them")
     arguments = parser.parse_args()
     names = ["lenet300"] if arguments.quick else list(NETS)
-    overrides = ["timeout=420", "task.recovery_epochs=15"] if arguments.quick else []
+    overrides = ["timeout=330", "task.recovery_epochs=15"] if arguments.quick else []
     with tempfile.TemporaryDirectory() as scratch:
         runs_dir = arguments.runs_dir or Path(scratch)
         figures = {name: measure(name, runs_dir, *overrides) for name in names}
