@@ -38,8 +38,9 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "4 clusters": ("weight_sharing.WeightSharing", {"clusters": 4}),
     "3 bits": ("quantization.Quantization", {"bits": 3, "activations": "float"}),
 }
-RECOVERY = {"none": 0, "tuned": 2}
 TASKS = {"digits": ("task=digits",), "lenet5": ("task=mnist_lenet5", "task.epochs=3")}
+EPOCHS = {"digits": 4, "lenet5": 1}
+"""Of recovery, where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ def compare(name: str, seeds: tuple[int, ...]) -> dict[str, Any]:
         seed: load_task(compose_search([*TASKS[name], f"task.seed={seed}"]).task) for seed in seeds
     }
     for method, (target, values) in METHODS.items():
-        for recovery, epochs in RECOVERY.items():
+        for recovery, epochs in {"none": 0, "tuned": EPOCHS[name]}.items():
             for allocation in ("uniform", "sensitivity"):
                 with tempfile.TemporaryDirectory() as scratch:
                     found = [

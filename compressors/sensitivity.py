@@ -24,7 +24,7 @@ def sensitivity(
     changes: Sequence[Change],
     *,
     name: str | None = None,
-    samples: int = 256,
+    samples: int = 128,
 ) -> list[float]:
     """Return for each change the mean divergence it causes, on calibration data without targets.
 

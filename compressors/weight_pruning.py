@@ -18,8 +18,8 @@ from compressors.masks import Mask, Schedule, keep_best, shared_masks
 from compressors.sensitivity import Change, sensitivity
 from compressors.weights import Weight, compressible_weights
 
-LADDER = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.94, 0.96, 0.98, 0.99, 0.995)
-"""The shares of zeros at which the sensitivity of a layer is probed."""
+LADDER = (0.2, 0.4, 0.6, 0.75, 0.85, 0.92, 0.96, 0.98, 0.99, 0.995)
+"""The shares of zeros at which the sensitivity of a layer is probed, beside none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +133,9 @@ class WeightPruning:
         changes = [_zeroing(i, ranked[i], ratio) for i in rest for ratio in ladder]
         orders = sha256(b"".join(bytes(content(ranked[i])) for i in rest)).hexdigest()
         name = f"zeros {ladder} {[weights[i].name for i in rest]} {orders}"
-        found = sensitivity(model, task, changes, name=name)
-        costs = [found[k * len(ladder) : (k + 1) * len(ladder)] for k in range(len(rest))]
+        found = iter(sensitivity(model, task, changes, name=name))
+        ladder = [0.0, *ladder]
+        costs = [[0.0, *(next(found) for _ in ladder[1:])] for _ in rest]
         sizes = [[(1 - ratio) * ranked[i].numel() for ratio in ladder] for i in rest]
         budget = (1 - self.ratio) * sum(ranked[i].numel() for i in rest)
         return {

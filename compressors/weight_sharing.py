@@ -21,7 +21,7 @@ from compressors.masks import Mask, settle_masks
 from compressors.sensitivity import Change, sensitivity
 from compressors.weights import Weight, compressible_weights
 
-LADDER = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 128, 255)
+LADDER = (2, 3, 4, 6, 8, 16, 32, 64, 255)
 """The numbers of clusters at which the sensitivity of a weight is probed."""
 
 BINS = 8192
