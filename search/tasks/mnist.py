@@ -81,11 +81,12 @@ def read_idx(path: Path) -> Tensor:
 class LeNet300(nn.Module):
     """LeNet-300-100 (LeCun et al., 1998): `[B, 1, 28, 28]` to logits `[B, 10]`, 266,610 weights."""
 
-    def __init__(self) -> None:
+    def __init__(self, widths: tuple[int, int] = (300, 100)) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(784, 300)
-        self.fc2 = nn.Linear(300, 100)
-        self.fc3 = nn.Linear(100, 10)
+        first, second = widths
+        self.fc1 = nn.Linear(784, first)
+        self.fc2 = nn.Linear(first, second)
+        self.fc3 = nn.Linear(second, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
@@ -97,13 +98,14 @@ class LeNet300(nn.Module):
 class LeNet5(nn.Module):
     """LeNet-5 as in Caffe (20-50-500-10): `[B, 1, 28, 28]` to logits `[B, 10]`, 431,080 weights."""
 
-    def __init__(self) -> None:
+    def __init__(self, widths: tuple[int, int, int] = (20, 50, 500)) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(1, 20, 5)
-        self.conv2 = nn.Conv2d(20, 50, 5)
+        first, second, third = widths
+        self.conv1 = nn.Conv2d(1, first, 5)
+        self.conv2 = nn.Conv2d(first, second, 5)
         self.pool = nn.MaxPool2d(2)
-        self.fc1 = nn.Linear(800, 500)
-        self.fc2 = nn.Linear(500, 10)
+        self.fc1 = nn.Linear(16 * second, third)
+        self.fc2 = nn.Linear(third, 10)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
