@@ -113,7 +113,7 @@ class WeightPruning:
         if self.allocation == "global":
             together = [(rest, _zeros(self.ratio, sum(ranked[i].numel() for i in rest)))]
         else:
-            if self.allocation == "uniform" or self.ratio == 0:
+            if self.allocation == "uniform" or self.ratio == 0 or not rest:
                 ratios = dict.fromkeys(rest, self.ratio)
             else:
                 ratios = self._by_sensitivity(model, weights, ranked, rest, task)

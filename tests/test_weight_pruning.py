@@ -62,6 +62,15 @@ def test_allocation_by_sensitivity_keeps_the_budget_and_lowers_the_divergence(ne
     assert moved(allocated) < moved(uniform)
 
 
+@pytest.mark.parametrize("allocation", ["uniform", "global", "sensitivity"])
+def test_all_layers_may_have_ratios_of_their_own(allocation: str) -> None:
+    task = toy_task("mlp")
+    step = WeightPruning(ratio=0.5, allocation=allocation, layers={"*": 0.75})
+    assert [float((value == 0).float().mean()) for value in values(step(task.baseline, task))] == [
+        0.75
+    ] * 3
+
+
 def test_layers_have_ratios_of_their_own() -> None:
     task = toy_task("mlp")
     pruned = WeightPruning(ratio=0.5, layers={"0.*": 0.75, "4.*": 0.0})(task.baseline, task)
