@@ -1,6 +1,6 @@
 """Write the files one would ship and verify them: model.onnx to run, model.packed to send."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrize import remove_parametrizations
 
 from compressors.base import Inputs, Task, run
@@ -22,6 +22,9 @@ from search.onnx_form.quantization import integer_operators, quantise_onnx
 from search.onnx_form.runtime import predictor as predictor
 from search.onnx_form.unit_order import order_units
 from search.packed_form.packing import pack
+
+Expected = tuple[Inputs, NDArray[np.float64]]
+"""A batch of inputs and the outputs of the model in memory."""
 
 RUN_FORM = "model.onnx"
 SHIP_FORM = "model.packed"
@@ -69,13 +72,14 @@ def write_artefact(model: nn.Module, task: Task, folder: Path) -> Artefact:
     """
     folder.mkdir(parents=True, exist_ok=True)
     run_path, ship_path = folder / RUN_FORM, folder / SHIP_FORM
+    expected = _outputs(model, (task.example, first_samples(task.example, 1)))
     graph, codes = _float_graph(model, task.example)
     _write(graph, run_path)
-    fidelity = _verify(run_path, model, task.example)
+    fidelity = _verify(run_path, expected)
     graph, notes = quantise_onnx(graph, codes.values(), _calibration(task))
     if integer_operators(graph):
         _write(graph, run_path)
-        fidelity = fidelity_db(_outputs(model, task.example), _reloaded(run_path, task.example))
+        fidelity = _fidelity(run_path, expected[:1])
     ship_path.write_bytes(pack(run_path.read_bytes(), codes.values()))
     return Artefact(
         run_path=run_path,
@@ -123,11 +127,15 @@ def _float_graph(
     return graph, order_units(graph, codes)
 
 
-def _verify(path: Path, model: nn.Module, example: Inputs) -> float:
-    """Return the fidelity on the example, the least over two batch sizes."""
-    fidelity = MAX_FIDELITY_DB
-    for inputs in (example, first_samples(example, 1)):
-        fidelity = min(fidelity, fidelity_db(_outputs(model, inputs), _reloaded(path, inputs)))
+def _outputs(model: nn.Module, batches: Iterable[Inputs]) -> list[Expected]:
+    copy = copy_model(model).cpu()
+    with torch.no_grad():
+        return [(inputs, run(copy, inputs).cpu().double().numpy()) for inputs in batches]
+
+
+def _verify(path: Path, expected: Iterable[Expected]) -> float:
+    """Return the fidelity of a file in floats, whose least is checked."""
+    fidelity = _fidelity(path, expected)
     if fidelity < MIN_FIDELITY_DB:
         raise ArtefactError(
             f"the ONNX file reaches {fidelity:.1f} dB against the model, less than "
@@ -136,14 +144,12 @@ def _verify(path: Path, model: nn.Module, example: Inputs) -> float:
     return fidelity
 
 
-def _outputs(model: nn.Module, inputs: Inputs) -> NDArray[np.float64]:
-    with torch.no_grad():
-        outputs: Tensor = run(copy_model(model).cpu(), inputs)
-    return outputs.cpu().double().numpy()
-
-
-def _reloaded(path: Path, inputs: Inputs) -> NDArray[np.float64]:
-    return predictor(path)(inputs).double().numpy()
+def _fidelity(path: Path, expected: Iterable[Expected]) -> float:
+    """Return the fidelity of a file, reloaded: the least over some batches."""
+    predict = predictor(path)
+    return min(
+        fidelity_db(outputs, predict(inputs).double().numpy()) for inputs, outputs in expected
+    )
 
 
 def fidelity_db(signal: NDArray[np.float64], approximation: NDArray[np.float64]) -> float:
@@ -158,7 +164,7 @@ def fidelity_db(signal: NDArray[np.float64], approximation: NDArray[np.float64])
         raise ArtefactError("the outputs of the model or of its ONNX file are not finite")
     power, noise = float(np.square(signal).sum()), float(np.square(signal - approximation).sum())
     tiny = np.finfo(np.float64).tiny
-    ratio = 10 * np.log10((power + tiny) / (noise + tiny))
+    ratio = 10 * (np.log10(power + tiny) - np.log10(noise + tiny))
     return float(np.clip(ratio, -MAX_FIDELITY_DB, MAX_FIDELITY_DB))
 
 

@@ -84,7 +84,7 @@ def test_symbols_are_read_as_written(name):
     matrix = matrix.astype(np.int64)
     writer = Writer()
     writer.symbols(matrix, alphabet)
-    reader = Reader(bytes(writer.program), RangeDecoder(writer.coder.words()))
+    reader = Reader(bytes(writer.program), RangeDecoder(writer.words()))
     assert np.array_equal(reader.symbols(matrix.size, alphabet), matrix.reshape(-1))
     reader.end()
 
@@ -93,9 +93,9 @@ def test_symbols_take_their_entropy():
     symbols = np.random.default_rng(0).choice(9, 20_000, p=np.arange(9) / 36)
     writer = Writer()
     writer.symbols(symbols, 9)
-    words = writer.coder.words()
+    words = writer.words()
     assert len(words) < 1.005 * entropy_bytes(symbols) + 8
-    assert abs(len(words) - writer.coder.information / 8) < 8
+    assert abs(len(words) - writer.information / 8) < 8
 
 
 def test_neighbours_in_an_image_tell_of_each_other():

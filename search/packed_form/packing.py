@@ -69,7 +69,7 @@ def pack(onnx_bytes: bytes, codes: Iterable[CodedWeight]) -> bytes:
 
     graph = map_initialisers(onnx_bytes, without_data)
     body = varint(len(writer.program)) + writer.program
-    body += _deflated(graph, DICTIONARY) + writer.coder.words()
+    body += _deflated(graph, DICTIONARY) + writer.words()
     packed = MAGIC + digest(body, onnx_bytes) + body
     if unpack(packed) != onnx_bytes:
         raise AssertionError("the packed model does not unpack to the file it was made of")
@@ -177,7 +177,7 @@ def _array(
         ways.append(lambda fork: _nibbles(fork, values, shape))
     if _may_repeat(values, table):
         ways.append(lambda fork: _deflate(fork, values))
-    writer.smallest(ways) if len(ways) > 1 else ways[0](writer)
+    writer.smallest(ways)
 
 
 def _raw(writer: Writer, values: NDArray[Any]) -> None:

@@ -7,9 +7,8 @@ packed model. A packed file is
 
 The graph is the ONNX file without the data of its initialisers, deflated. The program says of each
 of these, in order, how it is stored; every symbol it speaks of is in the words, which one range
-coder reads from front to back. Probabilities are functions of integer counts, computed in integers
-alone, so that every machine decodes the same. The code that models symbols serves the writer too:
-it is given the symbols, and a coder that encodes them.
+coder reads from front to back. Probabilities are functions of integer counts, computed exactly, so
+that every machine decodes the same.
 
 Nothing in a file is trusted: a size is checked against what is left of `limit_bytes` before memory
 is taken, all work is linear in that limit, and whatever is wrong raises `CorruptFileError`.
@@ -21,7 +20,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import constriction
 import numpy as np
@@ -39,7 +38,7 @@ LIMIT_BYTES = 1 << 29
 RAW, CONSTANT, RANGE, TABLE, MASKED, PLANES, NIBBLES, DEFLATE, CODED = range(9)
 """How an array is stored; see `Reader.array` and `Reader.tensor`."""
 ADAPTIVE, CONTEXT = 0, 8
-"""How symbols are coded, plus a boldness from 0 to 7; see `code_adaptive`, `code_in_context`."""
+"""How symbols are coded, plus a boldness from 0 to 7; see `read_adaptive`, `read_in_context`."""
 MAX_ALPHABET = 1 << 12
 MAX_NESTING = 3
 """Arrays within arrays: the values of a mask within the factors of a code, say."""
@@ -69,24 +68,12 @@ SQUASH: Array = np.array(
 STRETCH: Array = (
     np.minimum(np.searchsorted(SQUASH, np.arange(65537)), 2 * MAX_STRETCH) - MAX_STRETCH
 )
-LEARNING_RATE = 4
+LEARNING_SHIFT = 18
 ONE = 1 << 16
 
 
-class Coder(Protocol):
-    """Codes symbols under given probabilities; the writer's takes them, the reader's finds them."""
-
-    def bits(self, probability: Array, given: Array | None) -> Array:
-        """Code 0 or 1 under probabilities `[m]` of a 1, in 1/65536; return the bits `[m]`."""
-        ...
-
-    def symbols(self, weights: Array, count: int, given: Array | None) -> Array:
-        """Code symbols in [0, K), all with probabilities in proportion to weights `[K]`."""
-        ...
-
-
 class RangeDecoder:
-    """The reader's coder: a range decoder (Martin, 1979) over little-endian 32-bit words."""
+    """A range decoder (Martin, 1979) over little-endian 32-bit words."""
 
     def __init__(self, words: bytes) -> None:
         self._decoder = constriction.stream.queue.RangeDecoder(
@@ -94,13 +81,13 @@ class RangeDecoder:
         )
         self._bernoulli = constriction.stream.model.Bernoulli(perfect=False)
 
-    def bits(self, probability: Array, given: Array | None) -> Array:
-        """Return the next bits."""
+    def bits(self, probability: Array) -> Array:
+        """Return the next bits `[m]`, under probabilities `[m]` of a 1 in 1/65536."""
         found = self._decoder.decode(self._bernoulli, probability / ONE)
         return np.asarray(found, np.int64)
 
-    def symbols(self, weights: Array, count: int, given: Array | None) -> Array:
-        """Return the next symbols."""
+    def symbols(self, weights: Array, count: int) -> Array:
+        """Return the next symbols in [0, K), all with probabilities in proportion to `[K]`."""
         model = constriction.stream.model.Categorical(weights.astype(np.float64), perfect=False)
         found = np.asarray(self._decoder.decode(model, count), np.int64)
         require(int(found.max()) < len(weights), "words fit no symbol")
@@ -119,135 +106,198 @@ class Mixture:
         self._weights: Array = np.array([round(weight * ONE) for weight in weights], np.int64)
         self._strengths: Array = np.array(strengths, np.int64)[:, None]
 
-    def code(
-        self, coder: Coder, ones: Array, seen: Array, expected: int, given: Array | None
-    ) -> Array:
-        """Code bits `[m]` given counts `[k, m]` of ones and of all, and their share in general."""
-        shares = ((ones << 16) + self._strengths * expected) // (seen + self._strengths)
+    def odds(self, ones: Array, seen: Array, expected: Array | int) -> Array:
+        """Return log-odds `[k + 1, m]`, given counts `[k, m]` of ones and of all.
+
+        The expected share, in 1/65536, is one for all decisions or `[m]`.
+        """
         odds = np.empty((len(self._weights), ones.shape[1]), np.int64)
-        odds[:-1] = STRETCH[np.minimum(shares, ONE)]
+        # For whole numbers below 2**52 the rounded quotient has the whole part of the exact one.
+        shares = ((ones << 16) + self._strengths * expected) / (seen + self._strengths)
+        odds[:-1] = STRETCH.take(shares.astype(np.int64), mode="clip")
         odds[-1] = STRETCH[expected]
-        mixed = np.minimum(np.maximum(self._weights @ odds >> 16, -MAX_STRETCH), MAX_STRETCH)
-        probability = SQUASH[mixed + MAX_STRETCH]
-        bits = coder.bits(probability, given)
-        self._weights += odds @ ((bits << 16) - probability) * LEARNING_RATE >> 20
-        return bits
+        return odds
+
+    def probability(self, odds: Array) -> Array:
+        """Return the probabilities `[m]` of a 1, in 1/65536."""
+        return SQUASH.take((self._weights @ odds >> 16) + MAX_STRETCH, mode="clip")
+
+    def learn(self, odds: Array, bits: Array, probability: Array) -> None:
+        """Take in what the bits `[m]` were."""
+        self._weights += odds @ ((bits << 16) - probability) >> LEARNING_SHIFT
 
 
-PLACE_BITS: Array = 1 << np.arange(6)
-SIGN_DIGITS: Array = 3 ** np.arange(4)
+def zero_mixture() -> Mixture:
+    """Return the decisions which entries are not zero.
+
+    They know how many entries of the column, of the row and of the columns beside are not zero,
+    and how often one was not that had the same pattern of neighbours.
+    """
+    return Mixture((0.36, 0.38, 0.16, 0.5, -0.45), (3, 3, 3, 4))
+
+
+def sign_mixture() -> Mixture:
+    """Return the decisions which entries are negative: by pattern, by column and by row."""
+    return Mixture((0.6, 0.25, 0.25, 0.0), (2, 4, 4))
+
+
+TOTAL = 1, 20
+"""Of how many entries how many were not zero before the first."""
+ZERO_DIGITS = 1, 2, 4, 8, 16, 32
+SIGN_DIGITS = 1, 3, 9, 27, 0, 0
+"""What a neighbour that is not zero, and the sign of a neighbour, add to a pattern."""
+ZERO_PATTERNS, SIGN_PATTERNS = 64, 81
+NO_SIGNS = SIGN_PATTERNS // 2
+"""The pattern of neighbours that are all zero."""
+
+
+def neighbours(stride: int) -> tuple[tuple[int, int], ...]:
+    """Return by how many rows and columns the neighbours of an entry stand before it.
+
+    Entries a stride apart are neighbours too: those of the next row of a kernel or of an image.
+    """
+    return (0, 1), (0, stride), (1, 0), (0, stride - 1), (0, 2), (0, stride + 1)
+
+
+def beside(stride: int) -> tuple[int, ...]:
+    """Return by how many columns the columns beside an entry stand behind its own."""
+    return -1, 1, -stride, stride
+
+
+# Both patterns in one integer, the signs above the six zeros: what an entry of sign -1, 0 or 1
+# adds to it in each of its neighbours.
+_TOLD = np.multiply.outer(64 * np.array(SIGN_DIGITS), [-1, 0, 1]).astype(np.int16)
+_TOLD += np.multiply.outer(ZERO_DIGITS, [1, 0, 1]).astype(np.int16)
 
 
 class SignMap:
-    """Codes the signs -1, 0, 1 of a matrix `[R, N]`, one diagonal after the other.
+    """Reads the signs -1, 0, 1 of a matrix `[R, N]`, one diagonal after the other.
 
-    The entries of a diagonal are coded at once. Each knows all that lies to its left in its row
-    and above it in its column: how many entries of the row, of the column and of neighbouring
-    columns are not zero, and the signs next to it and `stride` columns before, which in the rows of
-    a convolution or of a layer over images are neighbours too.
+    The entries of a diagonal are read at once. Each knows of all that lies to its left in its row
+    and above it in its column. `sign_decisions.py` is the writer's side.
     """
 
     def __init__(self, rows: int, columns: int, stride: int, *, signed: bool) -> None:
         self._shape = rows, columns
         self._signed = signed
-        self._pad = stride + 1
-        self._width = columns + self._pad
-        # A row of zeros above and columns of zeros to the left are the neighbours at the edges.
-        self._signs = np.zeros((rows + 1) * self._width, np.int8)
-        self._near = -np.array([1, stride, self._width, stride - 1, 2, stride + 1])[:, None]
-        self._beside = np.array([-1, 1, -stride, stride])[:, None] + self._pad
+        self._signs = np.zeros(rows * columns, np.int8)
+        # Columns to the right and a row below hear of the entries at the edges.
+        pad = stride + 1
+        self._width = columns + pad
+        self._patterns = np.full((rows + 1) * self._width, 64 * NO_SIGNS, np.int16)
+        self._hearers = [down * self._width + right for down, right in neighbours(stride)]
+        self._beside = beside(stride)
         self._row_index = np.arange(rows)
-        # Entries that are not zero, and those of them that are negative.
+        # Entries that are not zero, and those of them that are negative. The last column is first,
+        # so that the columns of a diagonal stand in the order of its rows.
+        self._last_column = columns - 1 + pad
         self._rows = np.zeros((2, rows), np.int64)
-        self._columns = np.zeros((2, columns + 2 * self._pad), np.int64)
-        # How often a pattern of neighbours had a zero and another entry, a positive and a negative.
-        self._places = np.zeros((64, 2), np.int64)
-        self._sign_places = np.zeros((81, 2), np.int64)
-        self._total = [1, 20]
-        self._zero_mixture = Mixture((0.36, 0.38, 0.16, 0.5, -0.45), (3, 3, 3, 4))
-        self._sign_mixture = Mixture((0.6, 0.25, 0.25, 0.0), (2, 4, 4))
+        self._columns = np.zeros((2, columns + 2 * pad), np.int64)
+        # How often a pattern had a zero and another entry, a positive and a negative.
+        self._zero_places = np.zeros((ZERO_PATTERNS, 2), np.int64)
+        self._sign_places = np.zeros((SIGN_PATTERNS, 2), np.int64)
+        self._ones, self._seen = TOTAL
+        self._zero_mixture = zero_mixture()
+        self._sign_mixture = sign_mixture()
 
-    def code(self, coder: Coder, given: NDArray[np.int8] | None) -> NDArray[np.int8]:
-        """Code and return the signs `[R, N]`; without a negative one where unsigned."""
+    def read(self, coder: RangeDecoder) -> NDArray[np.int8]:
+        """Return the signs `[R, N]`; without a negative one where unsigned."""
         rows, columns = self._shape
         for diagonal in range(rows + columns - 1):
-            row = self._row_index[max(0, diagonal - columns + 1) : diagonal + 1]
-            column = diagonal - row
-            known = None if given is None else given[row, column].astype(np.int64)
-            cell = (row + 1) * self._width + self._pad + column
-            self._signs[cell] = self._diagonal(coder, row, column, cell, known)
-        return self._signs.reshape(rows + 1, self._width)[1:, self._pad :]
+            first, last = max(0, diagonal - columns + 1), min(rows - 1, diagonal)
+            self._read_diagonal(coder, diagonal, first, last)
+        return self._signs.reshape(rows, columns)
 
-    def _diagonal(
-        self, coder: Coder, row: Array, column: Array, cell: Array, known: Array | None
-    ) -> Array:
-        near = self._signs[cell + self._near]
-        place = PLACE_BITS @ (near & 1)
-        of_place = self._places[place]
-        place_at = column + self._pad
-        ones, seen = np.empty((2, 4, len(row)), np.int64)
-        ones[0], seen[0] = self._columns[0, place_at], row
-        ones[1], seen[1] = self._rows[0, row], column
-        ones[2], seen[2] = self._columns[0, column + self._beside].sum(0), 4 * row
-        ones[3], seen[3] = of_place[:, 1], of_place.sum(1)
-        share = (self._total[0] << 16) // self._total[1]
-        given = None if known is None else known & 1
-        signs = self._zero_mixture.code(coder, ones, seen, share, given)
-        self._places += np.bincount(2 * place + signs, minlength=128).reshape(64, 2)
-        self._rows[0, row] += signs
-        self._columns[0, place_at] += signs
-        self._total[0] += int(signs.sum())
-        self._total[1] += len(row)
-        chosen = np.flatnonzero(signs) if self._signed else ()
-        if len(chosen):
-            given = None if known is None else (known[chosen] < 0).astype(np.int64)
-            at = row[chosen], place_at[chosen]
-            negative = self._code_signs(coder, near[:4, chosen], *at, given)
-            signs = signs.copy()
-            signs[chosen] -= 2 * negative
-        return signs
+    def _read_diagonal(self, coder: RangeDecoder, diagonal: int, first: int, last: int) -> None:
+        step = self._width - 1
+        start = diagonal + first * step
+        reach = (last - first) * step + 1
+        patterns = self._patterns[start : start + reach : step]
+        row = slice(first, last + 1)
+        before = self._last_column - diagonal
+        column = slice(before + first, before + last + 1)
+        signs = self._read_zeros(coder, diagonal, row, column, patterns & 63)
+        chosen = signs.nonzero()[0]
+        if self._signed and len(chosen):
+            at = chosen + row.start, chosen + column.start
+            signs[chosen] -= 2 * self._read_signs(coder, *at, patterns[chosen] >> 6)
+        told = _TOLD.take(signs + 1, axis=1)
+        for hearer, what in zip(self._hearers, told, strict=True):
+            self._patterns[start + hearer : start + hearer + reach : step] += what
+        step = max(1, self._shape[1] - 1)
+        start = diagonal + first * (self._shape[1] - 1)
+        self._signs[start : start + (last - first) * step + 1 : step] = signs
 
-    def _code_signs(
+    def _read_zeros(
         self,
-        coder: Coder,
-        near: NDArray[np.int8],
-        row: Array,
-        column: Array,
-        given: Array | None,
+        coder: RangeDecoder,
+        diagonal: int,
+        row: slice,
+        column: slice,
+        place: NDArray[np.int16],
     ) -> Array:
-        """Code which of some entries are negative, from the signs near them and their counts."""
-        place = SIGN_DIGITS @ (near + np.int64(1))
-        of_place = self._sign_places[place]
-        ones, seen = np.empty((2, 3, len(row)), np.int64)
-        ones[0], seen[0] = of_place[:, 1], of_place.sum(1)
-        ones[1], seen[1] = self._columns[1, column], self._columns[0, column] - 1
-        ones[2], seen[2] = self._rows[1, row], self._rows[0, row] - 1
-        negative = self._sign_mixture.code(coder, ones, seen, ONE // 2, given)
+        """Read which entries of a diagonal are not zero."""
+        of_place = self._zero_places.take(place, axis=0)
+        above = self._row_index[row]
+        in_rows, in_columns = self._rows[0, row], self._columns[0]
+        ones, seen = np.empty((2, 4, len(place)), np.int64)
+        ones[0], seen[0] = in_columns[column], above
+        ones[1], seen[1] = in_rows, diagonal - above
+        ones[2], seen[2] = 0, 4 * above
+        for right in self._beside:
+            ones[2] += in_columns[column.start - right : column.stop - right]
+        ones[3], seen[3] = of_place[:, 1], of_place[:, 0] + of_place[:, 1]
+        odds = self._zero_mixture.odds(ones, seen, (self._ones << 16) // self._seen)
+        probability = self._zero_mixture.probability(odds)
+        bits = coder.bits(probability)
+        self._zero_mixture.learn(odds, bits, probability)
+        self._zero_places += np.bincount(2 * place + bits, minlength=128).reshape(64, 2)
+        in_rows += bits
+        in_columns[column] += bits
+        self._ones += int(np.count_nonzero(bits))
+        self._seen += len(bits)
+        return bits
+
+    def _read_signs(
+        self, coder: RangeDecoder, row: Array, column: Array, place: NDArray[np.int16]
+    ) -> Array:
+        """Read which of some entries of a diagonal are negative."""
+        of_place = self._sign_places.take(place, axis=0)
+        ones, seen = np.empty((2, 3, len(place)), np.int64)
+        ones[0], seen[0] = of_place[:, 1], of_place[:, 0] + of_place[:, 1]
+        ones[1], seen[1] = self._columns[1].take(column), self._columns[0].take(column) - 1
+        ones[2], seen[2] = self._rows[1].take(row), self._rows[0].take(row) - 1
+        odds = self._sign_mixture.odds(ones, seen, ONE // 2)
+        probability = self._sign_mixture.probability(odds)
+        negative = coder.bits(probability)
+        self._sign_mixture.learn(odds, negative, probability)
         self._sign_places += np.bincount(2 * place + negative, minlength=162).reshape(81, 2)
         self._columns[1, column] += negative
         self._rows[1, row] += negative
         return negative
 
 
-def code_adaptive(
-    coder: Coder, count: int, alphabet: int, boldness: int, given: NDArray[Any] | None
-) -> NDArray[np.uint16]:
-    """Code symbols in [0, alphabet) under the counts of those that came before.
-
-    Symbols are coded in blocks that grow with what is known; a symbol not yet seen counts as
-    `2**-boldness` of a symbol.
-    """
-    out = np.empty(count, np.uint16)
-    counts = np.zeros(alphabet, np.int64)
+def blocks(count: int) -> Iterator[slice]:
+    """Yield the blocks in which symbols are coded; they grow with what is known."""
     done = 0
-    while done < count and alphabet > 1:
+    while done < count:
         block = min(max(16, done >> 4), count - done)
-        part = None if given is None else given[done : done + block]
-        found = coder.symbols((counts << boldness) + 1, block, part)
-        counts += np.bincount(found, minlength=alphabet)
-        out[done : done + block] = found
+        yield slice(done, done + block)
         done += block
-    out[done:] = 0
+
+
+def read_adaptive(
+    coder: RangeDecoder, count: int, alphabet: int, boldness: int
+) -> NDArray[np.uint16]:
+    """Read symbols in [0, alphabet) under the counts of those in the blocks before.
+
+    A symbol not yet seen counts as `2**-boldness` of a symbol.
+    """
+    out = np.zeros(count, np.uint16)
+    counts = np.zeros(alphabet, np.int64)
+    for block in blocks(count) if alphabet > 1 else ():
+        out[block] = coder.symbols((counts << boldness) + 1, block.stop - block.start)
+        counts += np.bincount(out[block], minlength=alphabet)
     return out
 
 
@@ -261,28 +311,26 @@ class Frame(NamedTuple):
     alphabet: int
     boldness: int
 
+    @property
+    def reaches(self) -> tuple[tuple[int, int], ...]:
+        """The directions -1 and 1 with the symbols that lie there from zero, where there are."""
+        both = (-1, self.zero), (1, self.alphabet - 1 - self.zero)
+        return tuple(pair for pair in both if pair[1])
 
-def code_in_context(coder: Coder, frame: Frame, given: NDArray[Any] | None) -> NDArray[np.uint16]:
-    """Code a matrix of symbols `[R, N]`: which are below and above zero, then how far.
+
+def read_in_context(coder: RangeDecoder, frame: Frame) -> NDArray[np.uint16]:
+    """Read a matrix of symbols `[R, N]`: which are below and above zero, then how far.
 
     The signs are coded in the context of their neighbours, the distances from zero under their
-    counts, those below before those above.
+    counts, those below before those above. Where all lie to one side, their signs are 1.
     """
-    zero, above = frame.zero, frame.alphabet - 1 - frame.zero
-    signed = zero > 0 and above > 0
-    side = -1 if zero and not signed else 1
-    signs = SignMap(frame.rows, frame.columns, frame.stride, signed=signed).code(
-        coder,
-        None if given is None else (side * np.sign(given.astype(np.int64) - zero)).astype(np.int8),
-    )
-    out = np.full(signs.shape, zero, np.uint16)
-    for sign, reach in ((-1, zero), (1, above)):
-        where = signs * np.int8(side) == sign
-        if reach:
-            known = None if given is None else np.abs(given[where].astype(np.int64) - zero) - 1
-            count = int(np.count_nonzero(where))
-            far = code_adaptive(coder, count, reach, frame.boldness, known)
-            out[where] = zero + sign * (far.astype(np.int64) + 1)
+    signed = len(frame.reaches) == 2
+    signs = SignMap(frame.rows, frame.columns, frame.stride, signed=signed).read(coder)
+    out = np.full(signs.shape, frame.zero, np.uint16)
+    for side, reach in frame.reaches:
+        where = signs == (side if signed else 1)
+        far = read_adaptive(coder, int(np.count_nonzero(where)), reach, frame.boldness)
+        out[where] = frame.zero + side * (far.astype(np.int64) + 1)
     return out
 
 
@@ -321,7 +369,7 @@ class Reader:
         method = self.number(CONTEXT + 7)
         boldness = method & 7
         if method < CONTEXT:
-            return code_adaptive(self._coder, count, alphabet, boldness, None)
+            return read_adaptive(self._coder, count, alphabet, boldness)
         transposed, rows = self.number(1), self.number(count)
         columns = count // max(rows, 1)
         require(rows * columns == count > 0, f"{count} symbols are not {rows} rows")
@@ -329,7 +377,7 @@ class Reader:
         stride, zero = self.number(columns), self.number(alphabet - 1)
         require(stride > 0, "the stride is 0")
         frame = Frame(rows, columns, stride, zero, alphabet, boldness)
-        found = code_in_context(self._coder, frame, None)
+        found = read_in_context(self._coder, frame)
         return np.ascontiguousarray(found.T if transposed else found).reshape(-1)
 
     def array(self, count: int, size: int, nesting: int = 0) -> NDArray[Any]:
