@@ -38,7 +38,8 @@ def study_result(config: StudyConfig, records: list[TrialRecord]) -> StudyResult
     baseline = baseline_of(records)
     history: dict[int, float] = {}
     if baseline is not None:
-        history = hypervolume_history(records, config.objectives, baseline.metrics)
+        reference = config.preferences.reference
+        history = hypervolume_history(records, config.objectives, baseline.metrics, reference)
     front = pareto_front(records, config.objectives)
     return StudyResult(folder=config.folder, records=records, front=front, history=history)
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from search.errors import StudyError
 from search.record import TrialRecord, Value
 
 JOURNAL = "journal.log"
+_TEST = "test:"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +32,25 @@ class Plan:
     recipe_hash: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Store:
-    """The open journal of one study."""
+    """The open journal of one study; what was read of it once is kept."""
 
     study: optuna.Study
     objectives: Mapping[str, str]
+    changes: list[TrialRecord] = field(init=False, default_factory=list)
+    """Every record as it was told or gained test figures, in that order; grows at its end."""
+    hashes: set[str] = field(init=False, default_factory=set)
+    """Of the recipes that were asked for."""
+    _records: dict[int, TrialRecord] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        attributes = self.study.user_attrs
+        for trial in self.trials():
+            self.hashes.add(trial.user_attrs["plan"]["recipe_hash"])
+            if trial.state.is_finished():
+                figures = attributes.get(f"{_TEST}{trial.number}", {})
+                self._keep(_with_figures(_record(trial), figures))
 
     def trials(self) -> list[FrozenTrial]:
         """Return all trials as Optuna knows them, in order of number; not to be changed."""
@@ -49,10 +63,7 @@ class Store:
 
     def records(self) -> list[TrialRecord]:
         """Return the finished trials in order of number, with test figures where measured."""
-        tests = self.study.user_attrs.get("test", {})
-        finished = [t for t in self.trials() if t.state.is_finished()]
-        records = [TrialRecord(**trial.user_attrs["record"]) for trial in finished]
-        return [replace(r, metrics={**r.metrics, **tests.get(str(r.number), {})}) for r in records]
+        return [self._records[number] for number in sorted(self._records)]
 
     def add(
         self,
@@ -70,18 +81,21 @@ class Store:
                 system_attrs=dict(system_attrs),
             )
         )
+        self.hashes.add(plan.recipe_hash)
 
     def tell(self, record: TrialRecord) -> None:
         """Write down how a trial ended."""
         trial_id = self.trials()[record.number]._trial_id
         trial = optuna.trial.Trial(self.study, trial_id)
         trial.set_user_attr("record", asdict(record))
-        if record.outcome != "ok":
-            self.study.tell(record.number, state=TrialState.FAIL)
-            return
-        for name, violation in record.violations.items():
-            trial.set_constraint(name, violation)
-        self.study.tell(record.number, [record.metrics[name] for name in self.objectives])
+        if record.outcome == "ok":
+            for name, violation in record.violations.items():
+                trial.set_constraint(name, violation)
+            self.study.tell(trial, [record.metrics[name] for name in self.objectives])
+        else:
+            weak = record.outcome == "stopped"
+            self.study.tell(trial, state=TrialState.PRUNED if weak else TrialState.FAIL)
+        self._keep(_record(self.trials()[record.number]))
 
     def begin(self, identity: Mapping[str, Any], left_out: Mapping[str, str]) -> None:
         """Write down, once, what makes trials comparable and which steps cannot act, and why."""
@@ -96,8 +110,20 @@ class Store:
 
     def keep_test(self, number: int, figures: Mapping[str, float]) -> None:
         """Write down the test figures of a finished trial."""
-        kept = self.study.user_attrs.get("test", {})
-        self.study.set_user_attr("test", {**kept, str(number): dict(figures)})
+        self.study.set_user_attr(f"{_TEST}{number}", dict(figures))
+        self._keep(_with_figures(self._records[number], figures))
+
+    def _keep(self, record: TrialRecord) -> None:
+        self._records[record.number] = record
+        self.changes.append(record)
+
+
+def _record(trial: FrozenTrial) -> TrialRecord:
+    return TrialRecord(**trial.user_attrs["record"])
+
+
+def _with_figures(record: TrialRecord, figures: Mapping[str, float]) -> TrialRecord:
+    return replace(record, metrics={**record.metrics, **figures})
 
 
 @contextmanager

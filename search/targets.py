@@ -3,12 +3,13 @@
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from search.errors import ConfigError
 
 TARGET = "_target_"
+_signature = cache(inspect.signature)
 
 
 def builder(place: str, node: Mapping[str, Any]) -> Callable[[], Any]:
@@ -31,7 +32,7 @@ def builder(place: str, node: Mapping[str, Any]) -> Callable[[], Any]:
     except (SyntaxError, NameError) as error:
         raise ConfigError(f"{place}: {node[TARGET]} has an error: {error}") from error
     try:
-        inspect.signature(target).bind(**arguments)
+        _signature(target).bind(**arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{place}: {node[TARGET]}: {error}") from error
     return partial(target, **arguments)

@@ -2,7 +2,7 @@
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,16 +14,12 @@ from search.record import TrialRecord
 class Mirror(Protocol):
     """An open study in a tracker; everything in it can be rebuilt from the records."""
 
-    def sync(
-        self,
-        records: Sequence[TrialRecord],
-        front: Sequence[int],
-        hypervolume: Mapping[int, float],
-    ) -> None:
-        """Write what is new: trials, metrics, membership of the front, the hypervolume.
+    def sync(self, records: Sequence[TrialRecord]) -> None:
+        """Write trials that are new or have new figures; what is there already is left alone."""
+        ...
 
-        `front` holds numbers of trials, `hypervolume` is the history by trial number.
-        """
+    def mark(self, front: Collection[int], hypervolume: Mapping[int, float]) -> None:
+        """Mark the trials of the front, by their numbers, and write the hypervolume's history."""
         ...
 
     def finish(self, files: Sequence[Path], *, status: str = "FINISHED") -> None:
@@ -114,12 +110,10 @@ class NoTracker:
         """Return itself."""
         return self
 
-    def sync(
-        self,
-        records: Sequence[TrialRecord],
-        front: Sequence[int],
-        hypervolume: Mapping[int, float],
-    ) -> None:
+    def sync(self, records: Sequence[TrialRecord]) -> None:
+        """Do nothing."""
+
+    def mark(self, front: Collection[int], hypervolume: Mapping[int, float]) -> None:
         """Do nothing."""
 
     def finish(self, files: Sequence[Path], *, status: str = "FINISHED") -> None:

@@ -40,6 +40,7 @@ def record(number: int, **changes) -> TrialRecord:
         "recipe_hash": f"h{number}",
         "metrics": {"score": 0.9, "size_bytes": 100.0 + number},
         "violations": {"score_drop<=0.02": -0.01},
+        "rungs": [],
         "started": 1.0,
         "finished": 2.0,
     }
@@ -78,6 +79,21 @@ def test_test_figures_join_the_metrics_of_a_finished_trial(tmp_path):
         store.keep_test(1, {"test_score": 0.8})
         store.keep_test(0, {"test_score": 0.7})
         assert [r.metrics["test_score"] for r in store.records()] == [0.7, 0.8]
+
+
+def test_what_is_kept_in_memory_is_what_a_later_driver_reads(tmp_path):
+    with opened(tmp_path / "s") as store:
+        for number in (0, 1, 2):
+            add(store, number)
+        store.tell(record(1))
+        store.tell(record(0, outcome="stopped", metrics={}, violations={}, error="weak"))
+        store.keep_test(1, {"test_score": 0.8})
+        assert [r.number for r in store.changes] == [1, 0, 1]
+        assert store.changes[-1].metrics["test_score"] == 0.8
+        kept = store.records(), store.hashes
+    with opened(tmp_path / "s") as store:
+        assert (store.records(), store.hashes) == kept
+        assert store.changes == store.records()
 
 
 def test_a_torn_last_line_and_a_stale_lock_do_not_stop_the_study(tmp_path):

@@ -71,6 +71,11 @@ def opened(runs_dir, study="digits", **changes):
     )
 
 
+def written(mirror, records, front, history):
+    mirror.sync(records)
+    mirror.mark(front, history)
+
+
 def children(mirror):
     found = mirror.client.search_runs(
         [mirror.experiment_id], f"tags.`mlflow.parentRunId` = '{mirror.run_id}'"
@@ -97,7 +102,7 @@ def artifacts(mirror, run_id):
 
 def test_every_trial_is_a_child_with_all_parameters_metrics_and_its_recipe(runs_dir):
     mirror = opened(runs_dir)
-    mirror.sync(RECORDS, [1, 3], HISTORY)
+    written(mirror, RECORDS, [1, 3], HISTORY)
     runs = children(mirror)
     assert sorted(runs) == [0, 1, 2, 3]
     for number, run in runs.items():
@@ -115,7 +120,7 @@ def test_every_trial_is_a_child_with_all_parameters_metrics_and_its_recipe(runs_
 
 def test_a_failed_trial_is_failed_and_keeps_its_traceback(runs_dir):
     mirror = opened(runs_dir)
-    mirror.sync(RECORDS, [1], HISTORY)
+    written(mirror, RECORDS, [1], HISTORY)
     run = children(mirror)[2]
     assert run.info.status == "FAILED"
     assert run.data.tags["paredown.outcome"] == "error"
@@ -129,7 +134,7 @@ def test_parent_holds_the_configuration_and_the_files_of_the_study(runs_dir):
     mirror = opened(runs_dir)
     picture = runs_dir / "front.png"
     picture.write_bytes(b"png")
-    mirror.sync(RECORDS, [1], HISTORY)
+    written(mirror, RECORDS, [1], HISTORY)
     mirror.finish([picture])
     parent = mirror.client.get_run(mirror.run_id)
     assert artifacts(mirror, mirror.run_id) == {"config.yaml", "front.png"}
@@ -141,12 +146,12 @@ def test_parent_holds_the_configuration_and_the_files_of_the_study(runs_dir):
 
 def test_syncing_again_or_after_a_restart_changes_nothing(runs_dir):
     mirror = opened(runs_dir)
-    mirror.sync(RECORDS[:2], [0], {0: 0.0, 1: 0.2})
-    mirror.sync(RECORDS[:2], [0], {0: 0.0, 1: 0.2})
+    written(mirror, RECORDS[:2], [0], {0: 0.0, 1: 0.2})
+    written(mirror, RECORDS[:2], [0], {0: 0.0, 1: 0.2})
     again = opened(runs_dir)
     assert again.run_id == mirror.run_id
-    again.sync(RECORDS, [1], HISTORY)
-    again.sync(list(reversed(RECORDS)), [1], HISTORY)
+    written(again, RECORDS, [1], HISTORY)
+    written(again, list(reversed(RECORDS)), [1], HISTORY)
     assert sorted(children(again)) == [0, 1, 2, 3]
     assert logged_steps(again) == sorted(HISTORY.items())
     parents = again.client.search_runs([again.experiment_id], "tags.`paredown.kind` = 'study'")
@@ -156,41 +161,41 @@ def test_syncing_again_or_after_a_restart_changes_nothing(runs_dir):
 def test_only_what_is_new_is_written(runs_dir, monkeypatch):
     mirror = opened(runs_dir)
     history = {0: 0.0, 1: 0.2, 2: 0.2}
-    mirror.sync(RECORDS[:3], [0, 1], history)
-    written = []
-    for name in ("create_run", "log_batch", "set_tag", "log_artifacts", "set_terminated"):
-        monkeypatch.setattr(mirror.client, name, lambda *a, name=name, **k: written.append(name))
-    mirror.sync(RECORDS[:3], [0, 1], history)
-    assert written == []
-    mirror.sync(RECORDS[:3], [0], history)
-    assert written == ["set_tag"]
+    written(mirror, RECORDS[:3], [0, 1], history)
+    calls = []
+    for name in ("create_run", "log_batch", "set_tag", "set_terminated"):
+        monkeypatch.setattr(mirror.client, name, lambda *a, name=name, **k: calls.append(name))
+    written(mirror, RECORDS[:3], [0, 1], history)
+    assert calls == []
+    written(mirror, RECORDS[:3], [0], history)
+    assert calls == ["set_tag"]
 
 
 def test_members_that_leave_the_front_lose_the_tag(runs_dir):
     mirror = opened(runs_dir)
-    mirror.sync(RECORDS[:2], [0, 1], {0: 0.0, 1: 0.2})
+    written(mirror, RECORDS[:2], [0, 1], {0: 0.0, 1: 0.2})
     assert front_in(mirror) == [0, 1]
-    mirror.sync(RECORDS, [1, 3], HISTORY)
+    written(mirror, RECORDS, [1, 3], HISTORY)
     assert front_in(mirror) == [1, 3]
-    opened(runs_dir).sync(RECORDS, [3], HISTORY)
+    written(opened(runs_dir), RECORDS, [3], HISTORY)
     assert front_in(mirror) == [3]
 
 
-@pytest.mark.parametrize("killed_in", ["log_batch", "log_artifacts", "set_terminated"])
+@pytest.mark.parametrize("killed_in", ["log_batch", "set_terminated"])
 def test_a_trial_half_written_by_a_killed_driver_is_completed_once(
     runs_dir, monkeypatch, killed_in
 ):
     mirror = opened(runs_dir)
-    mirror.sync(RECORDS[:1], [0], {0: 0.0})
+    written(mirror, RECORDS[:1], [0], {0: 0.0})
 
     def die(*arguments, **options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(mirror.client, killed_in, die)
     with pytest.raises(KeyboardInterrupt):
-        mirror.sync(RECORDS, [1], HISTORY)
+        written(mirror, RECORDS, [1], HISTORY)
     again = opened(runs_dir)
-    again.sync(RECORDS, [3], HISTORY)
+    written(again, RECORDS, [3], HISTORY)
     runs = children(again)
     assert sorted(runs) == [0, 1, 2, 3]
     assert {run.info.status for run in runs.values()} == {"FINISHED", "FAILED"}
@@ -203,28 +208,51 @@ def test_a_trial_half_written_by_a_killed_driver_is_completed_once(
 
 def test_metrics_measured_later_are_added(runs_dir):
     mirror = opened(runs_dir)
-    mirror.sync(RECORDS, [1], HISTORY)
+    written(mirror, RECORDS, [1], HISTORY)
     metrics = {**RECORDS[1].metrics, "test_score": 0.88}
     late = dataclasses.replace(RECORDS[1], metrics=metrics)
-    mirror.sync([RECORDS[0], late, *RECORDS[2:]], [1], HISTORY)
+    written(mirror, [RECORDS[0], late, *RECORDS[2:]], [1], HISTORY)
     assert children(mirror)[1].data.metrics == metrics
 
 
 def test_values_that_are_not_finite_stay_out_of_the_charts(runs_dir):
     mirror = opened(runs_dir)
     metrics = {"score": 0.9, "size_bytes": 5.0, "fidelity_db": math.inf, "nll": math.nan}
-    mirror.sync([trial(0, metrics=metrics)], [0], {0: 0.0})
+    written(mirror, [trial(0, metrics=metrics)], [0], {0: 0.0})
     assert children(mirror)[0].data.metrics == {"score": 0.9, "size_bytes": 5.0}
 
 
-def test_hypervolume_waits_for_trials_that_still_run_until_the_study_ends(runs_dir):
+def test_each_step_of_the_hypervolume_is_logged_once_at_the_end_of_its_trial(runs_dir):
     mirror = opened(runs_dir)
-    mirror.sync([RECORDS[0], RECORDS[3]], [3], {0: 0.0, 3: 0.3})
-    assert logged_steps(mirror) == [(0, 0.0)]
-    mirror.sync([RECORDS[0], RECORDS[1], RECORDS[3]], [3], {0: 0.0, 1: 0.2, 3: 0.4})
-    assert logged_steps(mirror) == [(0, 0.0), (1, 0.2)]
-    mirror.finish([])
-    assert logged_steps(mirror) == [(0, 0.0), (1, 0.2), (3, 0.4)]
+    written(mirror, RECORDS[:2], [1], {0: 0.0})
+    written(mirror, RECORDS[2:], [3], HISTORY)
+    history = mirror.client.get_metric_history(mirror.run_id, "hypervolume")
+    logged = {metric.step: metric for metric in history}
+    assert len(history) == len(logged)
+    assert {step: metric.value for step, metric in logged.items()} == HISTORY
+    assert all(logged[r.number].timestamp == r.finished * 1000 for r in RECORDS)
+
+
+def test_what_the_tracker_missed_is_written_the_next_time(runs_dir, monkeypatch):
+    mirror = opened(runs_dir)
+    written(mirror, RECORDS[:1], [0], {0: 0.0})
+
+    def fail(*arguments, **options):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(mirror.client, "log_batch", fail)
+        for record in RECORDS[1:3]:
+            with pytest.raises(TrackingError, match="no space left"):
+                mirror.sync([record])
+    written(mirror, RECORDS[3:], [1, 3], HISTORY)
+    runs = children(mirror)
+    assert {n: run.data.metrics for n, run in runs.items()} == {
+        r.number: r.metrics for r in RECORDS
+    }
+    assert {run.info.status for run in runs.values()} == {"FINISHED", "FAILED"}
+    assert front_in(mirror) == [1, 3]
+    assert logged_steps(mirror) == sorted(HISTORY.items())
 
 
 def test_studies_stay_apart_even_when_one_takes_the_name_of_another(runs_dir):
@@ -237,17 +265,17 @@ def test_studies_stay_apart_even_when_one_takes_the_name_of_another(runs_dir):
 
 
 def test_a_lost_database_is_rebuilt_from_the_records(runs_dir, database):
-    opened(runs_dir).sync(RECORDS, [1], HISTORY)
+    written(opened(runs_dir), RECORDS, [1], HISTORY)
     shutil.copy(database, runs_dir / "mlflow.db")
     mirror = opened(runs_dir)
-    mirror.sync(RECORDS, [1], HISTORY)
+    written(mirror, RECORDS, [1], HISTORY)
     assert sorted(children(mirror)) == [0, 1, 2, 3]
 
 
 def test_links_open_the_views_that_the_experiment_keeps(runs_dir):
     mirror = opened(runs_dir)
     assert "compare" not in mirror.links()
-    mirror.sync(RECORDS, [1, 3], HISTORY)
+    written(mirror, RECORDS, [1, 3], HISTORY)
     links = mirror.links("http://127.0.0.1:7777/")
     assert set(links) == {"trials", "charts", "front", "study", "compare"}
     tags = mirror.client.get_experiment(mirror.experiment_id).tags
@@ -268,7 +296,7 @@ def test_no_tracker_takes_the_same_calls_and_writes_nothing(tmp_path):
     mirror = NoTracker().open(
         "digits", tmp_path, config_yaml="", objectives=OBJECTIVES, parameters=[], tags={}
     )
-    mirror.sync(RECORDS, [1], HISTORY)
+    written(mirror, RECORDS, [1], HISTORY)
     mirror.finish([])
     assert mirror.links() == {}
     assert list(tmp_path.iterdir()) == []
@@ -338,7 +366,7 @@ def test_ui_names_the_missing_database_and_the_taken_port(runs_dir, tmp_path):
 
 @pytest.mark.slow
 def test_ui_prints_links_serves_and_ends_on_ctrl_c(runs_dir):
-    opened(runs_dir).sync(RECORDS, [1, 3], HISTORY)
+    written(opened(runs_dir), RECORDS, [1, 3], HISTORY)
     port = free_port()
     code = (
         "import pathlib, signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"

@@ -2,12 +2,10 @@
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from search.description import describe, last_line
 from search.mlflow_mirror.client import connect, one_line_errors
@@ -21,10 +19,11 @@ from search.mlflow_mirror.study import (
 )
 from search.mlflow_mirror.views import study_views
 from search.record import TrialRecord
+from search.yaml_text import yaml_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Param, RunTag
+    from mlflow.entities import Param
 
 NOT_SAMPLED = "-"
 BATCH = 1000
@@ -36,8 +35,11 @@ class Child:
     """What MLflow already holds of one trial."""
 
     run_id: str
+    artifacts: str
+    """Address of the folder for its files."""
     complete: bool
     front: bool
+    finished_ms: int
     metrics: set[str] = field(default_factory=set)
 
 
@@ -56,8 +58,8 @@ class MlflowMirror:
     children: dict[int, Child] = field(default_factory=dict)
     steps: set[int] = field(default_factory=set)
     """Trial numbers whose hypervolume is logged."""
-    history: dict[int, tuple[int, float]] = field(default_factory=dict)
-    """By trial number, the time in ms and the hypervolume, as of the last sync."""
+    pending: dict[int, TrialRecord] = field(default_factory=dict)
+    """Trials that are not written yet, because MLflow failed."""
 
     @classmethod
     def open(
@@ -102,31 +104,38 @@ class MlflowMirror:
         for run in all_runs(self.client, self.experiment_id, parent):
             self.children[int(run.data.tags["paredown.trial"])] = Child(
                 run_id=run.info.run_id,
+                artifacts=run.info.artifact_uri,
                 complete=run.info.status in ("FINISHED", "FAILED"),
                 front=run.data.tags.get("paredown.front") == "true",
+                finished_ms=run.info.end_time or 0,
                 metrics=set(run.data.metrics),
             )
         logged = self.client.get_metric_history(self.run_id, "hypervolume")
         self.steps = {metric.step for metric in logged}
 
-    def sync(
-        self,
-        records: Sequence[TrialRecord],
-        front: Sequence[int],
-        hypervolume: Mapping[int, float],
-    ) -> None:
-        """Write the new trials, late metrics, changed membership of the front, and hypervolume.
+    def sync(self, records: Sequence[TrialRecord]) -> None:
+        """Write the trials and the metrics that MLflow lacks.
 
         Raises: TrackingError if MLflow fails; the next call writes what is then missing.
         """
-        members = set(front)
-        finished = {record.number: round(record.finished * 1000) for record in records}
+        self.pending |= {record.number: record for record in records}
         with one_line_errors(self.uri):
-            for record in sorted(records, key=lambda record: record.number):
-                self._sync_trial(record, record.number in members)
-            self.history = {n: (finished[n], value) for n, value in hypervolume.items()}
-            numbers = sorted(self.history)
-            self._log_hypervolume([n for place, n in enumerate(numbers) if n == place])
+            for number in sorted(self.pending):
+                self._sync_trial(self.pending[number])
+                del self.pending[number]
+
+    def mark(self, front: Collection[int], hypervolume: Mapping[int, float]) -> None:
+        """Write the changed membership of the front, and the steps of the hypervolume that lack.
+
+        Raises: TrackingError if MLflow fails; the next call writes what is then missing.
+        """
+        marked = {number for number, child in self.children.items() if child.front}
+        with one_line_errors(self.uri):
+            for number in sorted(marked ^ set(front)):
+                child = self.children[number]
+                self.client.set_tag(child.run_id, "paredown.front", _flag(not child.front))
+                child.front = not child.front
+            self._log_hypervolume({n: v for n, v in hypervolume.items() if n not in self.steps})
 
     def finish(self, files: Sequence[Path], *, status: str = "FINISHED") -> None:
         """Store pictures and tables with the parent run and close it.
@@ -134,7 +143,6 @@ class MlflowMirror:
         Raises: TrackingError if MLflow fails.
         """
         with one_line_errors(self.uri):
-            self._log_hypervolume(sorted(self.history))
             for path in files:
                 self.client.log_artifact(self.run_id, str(path))
             self.client.set_terminated(self.run_id, status)
@@ -154,47 +162,48 @@ class MlflowMirror:
             front=front,
         )
 
-    def _sync_trial(self, record: TrialRecord, on_front: bool) -> None:
+    def _sync_trial(self, record: TrialRecord) -> None:
         child = self.children.get(record.number)
         if child is None or not child.complete:
-            self._write_trial(record, on_front, child)
-            return
-        self._log_metrics(record, child)
-        if child.front != on_front:
-            self.client.set_tag(child.run_id, "paredown.front", _flag(on_front))
-            child.front = on_front
+            self._write_trial(record, child)
+        else:
+            self._log_metrics(record, child)
 
-    def _write_trial(self, record: TrialRecord, on_front: bool, child: Child | None) -> None:
+    def _write_trial(self, record: TrialRecord, child: Child | None) -> None:
         """Create the run of a trial, or complete the one that a killed driver left open."""
-        from mlflow.entities import Param, RunTag
+        from mlflow.entities import Param
 
-        tags = self._trial_tags(record, on_front)
+        finished_ms = round(record.finished * 1000)
         if child is None:
             run = self.client.create_run(
-                self.experiment_id, start_time=round(record.started * 1000), tags=tags
+                self.experiment_id,
+                start_time=round(record.started * 1000),
+                tags=self._trial_tags(record),
             )
-            child = Child(run_id=run.info.run_id, complete=False, front=on_front)
+            child = Child(
+                run_id=run.info.run_id,
+                artifacts=run.info.artifact_uri,
+                complete=False,
+                front=False,
+                finished_ms=finished_ms,
+            )
             self.children[record.number] = child
         params = [
             Param(name, str(record.params.get(name, NOT_SAMPLED))) for name in self.parameters
         ]
-        late = [RunTag("paredown.front", _flag(on_front))] if child.front != on_front else []
-        self._log_metrics(record, child, params=params, tags=late)
-        with tempfile.TemporaryDirectory() as folder:
-            _write_evidence(record, Path(folder))
-            self.client.log_artifacts(child.run_id, folder)
+        self._log_metrics(record, child, params=params)
+        self._write_evidence(record, child)
         status = "FINISHED" if record.outcome == "ok" else "FAILED"
-        self.client.set_terminated(child.run_id, status, end_time=round(record.finished * 1000))
-        child.complete, child.front = True, on_front
+        self.client.set_terminated(child.run_id, status, end_time=finished_ms)
+        child.complete, child.finished_ms = True, finished_ms
 
     def _log_metrics(
         self,
         record: TrialRecord,
         child: Child,
         params: Sequence["Param"] = (),
-        tags: Sequence["RunTag"] = (),
     ) -> None:
-        """Log the finite metrics that the run lacks, with parameters and tags if given."""
+        """Log the finite metrics that the run lacks, with parameters if given."""
         from mlflow.entities import Metric
 
         at = round(record.finished * 1000)
@@ -203,12 +212,12 @@ class MlflowMirror:
             for name, value in record.metrics.items()
             if name not in child.metrics and math.isfinite(value)
         }
-        if new or params or tags:
+        if new or params:
             metrics = [Metric(name, value, at, 0) for name, value in new.items()]
-            self.client.log_batch(child.run_id, metrics=metrics, params=params, tags=tags)
+            self.client.log_batch(child.run_id, metrics=metrics, params=params)
             child.metrics |= set(new)
 
-    def _trial_tags(self, record: TrialRecord, on_front: bool) -> dict[str, str]:
+    def _trial_tags(self, record: TrialRecord) -> dict[str, str]:
         return {
             **self.shared_tags,
             "mlflow.parentRunId": self.run_id,
@@ -219,32 +228,36 @@ class MlflowMirror:
             "paredown.verdict": record.verdict or NOT_SAMPLED,
             **({"paredown.notes": record.notes} if record.notes else {}),
             "paredown.feasible": _flag(record.feasible),
-            "paredown.front": _flag(on_front),
+            "paredown.front": _flag(False),
             "paredown.recipe_hash": record.recipe_hash,
             **({"paredown.error": last_line(record.error)[:500]} if record.error else {}),
         }
 
-    def _log_hypervolume(self, numbers: Sequence[int]) -> None:
-        """Log the given steps, each once; a gap waits for the trial that is still running."""
+    def _log_hypervolume(self, steps: Mapping[int, float]) -> None:
+        """Log steps of the hypervolume at the time when their trials ended."""
         from mlflow.entities import Metric
 
-        new = [number for number in numbers if number not in self.steps]
-        for start in range(0, len(new), BATCH):
-            chunk = new[start : start + BATCH]
-            metrics = []
-            for number in chunk:
-                at, value = self.history[number]
-                metrics.append(Metric("hypervolume", value, at, number))
-            self.client.log_batch(self.run_id, metrics=metrics)
-            self.steps |= set(chunk)
+        metrics = [
+            Metric("hypervolume", value, self.children[number].finished_ms, number)
+            for number, value in sorted(steps.items())
+        ]
+        for start in range(0, len(metrics), BATCH):
+            chunk = metrics[start : start + BATCH]
+            self.client.log_batch(self.run_id, metrics=chunk)
+            self.steps |= {metric.step for metric in chunk}
 
+    def _write_evidence(self, record: TrialRecord, child: Child) -> None:
+        """Write what the run shows as files: the recipe, and the traceback of a failure."""
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
-def _write_evidence(record: TrialRecord, folder: Path) -> None:
-    """Write what the run shows as files: the recipe, and the traceback of a failure."""
-    recipe = yaml.safe_dump(dict(record.recipe), sort_keys=False)
-    (folder / "recipe.yaml").write_text(recipe)
-    if record.outcome != "ok":
-        (folder / "traceback.txt").write_text(record.error)
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "recipe.yaml").write_text(yaml_text(record.recipe))
+            if record.outcome != "ok":
+                (folder / "traceback.txt").write_text(record.error)
+            # The client would read the whole run again to learn where its files are.
+            files: Any = get_artifact_repository(child.artifacts, self.uri)
+            files.log_artifacts(name)
 
 
 def _flag(value: bool) -> str:

@@ -1,0 +1,350 @@
+"""What the driver costs beside a bare Optuna loop, in CPU time of one trial at a given history.
+
+The driver is the real one, with its journal, MLflow on SQLite, front and tables; only the trials
+are made up and end at once. The bare loop asks, draws from the same space and tells, in memory,
+with the same sampler and the same history. The history is drawn at random and written at once, not
+grown: into the journal trial by trial, into MLflow as the first hundred runs and copies of them.
+"""
+
+import argparse
+import json
+import random
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import mean
+from tempfile import TemporaryDirectory
+from typing import Any, cast
+
+import optuna
+from optuna.trial import FrozenTrial, create_trial
+from rich.console import Console
+from rich.table import Table
+
+from search.compose import compose_search
+from search.config import StudyConfig
+from search.display import Display
+from search.executors.base import Job, Outcome
+from search.mlflow_mirror.mirror import MlflowMirror
+from search.proposal import build_sampler
+from search.recipe import Recipe
+from search.record import TrialRecord, Value
+from search.result import study_result
+from search.rungs import Rungs
+from search.store import Plan, open_store
+from search.study import run_study
+
+SAMPLED = ("warm_start=false", "vary=false")
+"""So that each of the measured trials is one that the sampler proposes."""
+MEASURED = 30
+"""Trials that a figure is the mean of."""
+WARM_UP = 3
+SYNCED = 100
+"""Trials of the history that MLflow is really given; its other runs are copies of these."""
+FIGURES = {"score": 0.97, "score_standard_error": 0.008, "nll": 0.11, "size_bytes": 4e5}
+BASELINE = FIGURES | {"run_bytes": 5e5, "macs": 1e7, "parameters": 1e5, "nonzeros": 1e5}
+STEPS = ("remove", "prune", "factorise", "sparsify", "distil", "share", "quantize", "tune")
+
+
+@dataclass(kw_only=True)
+class Instant:
+    """An executor whose jobs end at once with made-up figures.
+
+    Between two trials of the driver it makes one of the bare loop, so that what else the machine
+    does slows both alike.
+    """
+
+    bare: "BareLoop"
+    threads: int = 1
+    ordered: bool = True
+    slots: int = 1
+    waiting: list[Job] = field(default_factory=list)
+    began: float = 0.0
+    """CPU seconds of the process when the driver went on."""
+    driver: list[float] = field(default_factory=list)
+    """CPU seconds of the driver until each trial was submitted."""
+    loop: list[float] = field(default_factory=list)
+    """CPU seconds of each trial of the bare loop."""
+
+    def prepare(self) -> None:
+        """Do nothing."""
+
+    def submit(self, job: Job) -> None:
+        """Take a job."""
+        self.waiting.append(job)
+        if job.function.endswith(":trial_job"):
+            self.driver.append(time.process_time() - self.began)
+            self.loop.append(self.bare.trial())
+            self.began = time.process_time()
+
+    def wait(self, seconds: float) -> list[tuple[Job, Outcome]]:
+        """Return the job's end."""
+        now = time.time()
+        ended = [
+            (job, Outcome(kind="ok", result=result_of(job), started=now - 1, finished=now))
+            for job in self.waiting
+        ]
+        self.waiting.clear()
+        return ended
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def result_of(job: Job) -> Mapping[str, Any]:
+    """Return what a job's function would, made up."""
+    if job.function.endswith(":trial_job"):
+        metrics = made_up(job.payload["recipe"]["steps"])
+        return {"metrics": metrics, "verdict": "size gain"} | extras(metrics)
+    if job.function.endswith(":score_job"):
+        return {name: FIGURES[name] for name in ("score", "score_standard_error", "nll")}
+    return {
+        "figures": BASELINE,
+        "maximize": True,
+        "infeasible": {},
+        "failing": {},
+        "left_as_they_are": {},
+    }
+
+
+def made_up(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
+    """Return plausible figures: what is cut makes the file smaller, faster and worse."""
+    noise = random.Random(json.dumps(steps))
+    ratios = {name: float(values.get("ratio", 0.0)) for name, values in steps.items()}
+    strain = sum(ratio**3 for ratio in ratios.values()) + 0.2 * ("share" in steps)
+    bits = steps.get("quantize", {}).get("bits", 6 if "share" in steps else 32)
+    kept = (1 - ratios.get("prune", 0.0)) * (1 - 0.5 * ratios.get("sparsify", 0.0)) * bits / 32
+    score = FIGURES["score"] * (1 - 0.06 * strain * noise.uniform(0.5, 1.5)) if steps else 0.97
+    drop = FIGURES["score"] - score
+    removed = {f"achieved/{name}/parameters_removed": ratios.get(name, 0.0) for name in STEPS}
+    return {
+        "score": score,
+        "score_standard_error": 0.008,
+        "nll": 0.1 + 2 * drop,
+        "score_drop": drop,
+        "relative_drop": drop / FIGURES["score"],
+        "size_bytes": FIGURES["size_bytes"] * kept * noise.uniform(0.8, 1.0),
+        "run_bytes": BASELINE["run_bytes"] * kept,
+        "size_ratio": kept,
+        "latency_ms": 0.2 * kept,
+        "latency_ratio": noise.uniform(0.5, 1.0) * (1 - 0.5 * ratios.get("prune", 0.0)),
+        "latency_spread": 0.02,
+        "fidelity_db": 90.0,
+        "integer_operators": float("quantize" in steps),
+        "macs": BASELINE["macs"] * kept,
+        "parameters": BASELINE["parameters"] * kept,
+        "nonzeros": BASELINE["nonzeros"] * kept,
+        **removed,
+    }
+
+
+def extras(metrics: Mapping[str, float]) -> dict[str, Any]:
+    """Return what a trial tells beside its metrics: its figures at the rungs, and a digest."""
+    figures = {name: metrics[name] for name in ("nll", "macs", "parameters", "nonzeros")}
+    figures["estimated_bytes"] = metrics["size_bytes"]
+    shares = Rungs(count=4, factor=3).shares[:-1]
+    return {
+        "notes": "",
+        "recipe": None,
+        "stopped": "",
+        "rungs": [{"share": share, **figures} for share in shares],
+        "digest": str(metrics["size_bytes"]),
+    }
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="stop at 1,000 trials")
+    parser.add_argument("--out", type=Path, help="file that the JSON line is written to as well")
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    rows = {
+        count: measure(count) for count in ((100, 1000) if options.quick else (100, 1000, 10000))
+    }
+    Console(width=110).print(as_table(rows))
+    line = json.dumps(
+        {
+            "ms_per_trial": {str(count): round(row["driver"], 1) for count, row in rows.items()},
+            "optuna_ms": {str(count): round(row["optuna"], 1) for count, row in rows.items()},
+        }
+    )
+    if options.out is not None:
+        options.out.write_text(line + "\n")
+    print(line)
+
+
+def measure(count: int) -> dict[str, float]:
+    """Return CPU ms of a trial after `count` others, CPU seconds of going on and of ending."""
+    with TemporaryDirectory() as folder:
+        given = [f"runs_dir={folder}", f"trials={count + WARM_UP + MEASURED}", "tracking=mlflow"]
+        config = compose_search(["task=digits", "objectives=score_size_latency", *SAMPLED, *given])
+        trials = random_history(config, count)
+        fill(config, trials)
+        executor = Instant(bare=BareLoop.over(config, trials), began=time.process_time())
+        run_study(config, executor, Display(console=Console(quiet=True)))
+        closing = time.process_time() - executor.began
+    return {
+        "driver": 1e3 * mean(executor.driver[WARM_UP:]),
+        "optuna": 1e3 * mean(executor.loop[WARM_UP:]),
+        "opening": executor.driver[0],
+        "closing": closing,
+    }
+
+
+def random_history(config: StudyConfig, count: int) -> list[FrozenTrial]:
+    """Return finished trials of recipes drawn at random, the first of them the baseline."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    source = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=count))
+    trials = [finished(config, 0, {}, {})]
+    while len(trials) < count:
+        drawn = source.ask()
+        params = config.space.sample(drawn)
+        trials.append(finished(config, len(trials), params, drawn.distributions))
+    return trials
+
+
+def finished(
+    config: StudyConfig, number: int, params: Mapping[str, Value], distributions: Mapping[str, Any]
+) -> FrozenTrial:
+    """Return a trial as the journal holds it when it was told."""
+    recipe = config.space.recipe(params, 0) if number else Recipe(steps=(), seed=0)
+    data = recipe.to_data()
+    plan = Plan(
+        number=number,
+        label="sampled" if number else "baseline",
+        seed=recipe.seed,
+        params=params,
+        recipe=data,
+        recipe_hash=recipe.hash,
+    )
+    metrics = made_up(data["steps"])
+    violations = {str(bound): bound.violation(metrics) for bound in config.constraints}
+    now, told = time.time(), extras(metrics)
+    record = TrialRecord(
+        **asdict(plan),
+        outcome="ok",
+        metrics=metrics,
+        verdict="size gain",
+        violations=violations,
+        rungs=told["rungs"],
+        digest=told["digest"],
+        started=now,
+        finished=now + 1,
+    )
+    return create_trial(
+        params=dict(params),
+        distributions=dict(distributions),
+        values=[metrics[name] for name in config.objectives],
+        user_attrs={"plan": asdict(plan), "record": asdict(record)},
+        constraints=violations,
+    )
+
+
+def fill(config: StudyConfig, trials: Sequence[FrozenTrial]) -> None:
+    """Write the history where a driver that goes on will find it."""
+    identity = config.identity()
+    with open_store(config.folder, objectives=config.objectives, identity=identity) as store:
+        store.begin(identity, {})
+        store.study.add_trials(trials)
+    records = [TrialRecord(**trial.user_attrs["record"]) for trial in trials[:SYNCED]]
+    result = study_result(config, records)
+    mirror = opened_mirror(config)
+    mirror.sync(records)
+    mirror.mark([record.number for record in result.front], result.history)
+    copy_runs(config.runs_dir / "mlflow.db", len(trials))
+
+
+def opened_mirror(config: StudyConfig) -> MlflowMirror:
+    mirror = config.tracker().open(
+        config.study,
+        config.runs_dir,
+        config_yaml=config.to_yaml(),
+        objectives=config.objectives,
+        parameters=config.space.names,
+        tags=config.tags(),
+    )
+    return cast(MlflowMirror, mirror)
+
+
+def copy_runs(database: Path, count: int) -> None:
+    """Copy the runs of the first trials in MLflow's tables until there is one for each trial."""
+    with closing(sqlite3.connect(database)) as connection, connection:
+        children = (
+            "run_uuid IN (SELECT run_uuid FROM tags WHERE key = 'paredown.trial' "
+            f"AND CAST(value AS INTEGER) < {SYNCED})"
+        )
+        for copy in range(1, count // SYNCED):
+            for table in ("runs", "metrics", "latest_metrics", "params", "tags"):
+                names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+                number = f"CAST(CAST(value AS INTEGER) + {copy * SYNCED} AS TEXT)"
+                renamed = {
+                    "run_uuid": f"'{copy:04x}' || substr(run_uuid, 5)",
+                    "value": f"CASE key WHEN 'paredown.trial' THEN {number} "
+                    "WHEN 'paredown.front' THEN 'false' ELSE value END",
+                }
+                if table != "tags":
+                    del renamed["value"]
+                columns = ", ".join(renamed.get(name, name) for name in names)
+                connection.execute(
+                    f"INSERT INTO {table} SELECT {columns} FROM {table} WHERE {children}"
+                )
+
+
+@dataclass(frozen=True, kw_only=True)
+class BareLoop:
+    """A loop that asks, draws and tells, and does nothing else."""
+
+    config: StudyConfig
+    study: optuna.Study
+
+    @classmethod
+    def over(cls, config: StudyConfig, trials: Sequence[FrozenTrial]) -> "BareLoop":
+        """Return the loop after some trials."""
+        directions = cast(Any, list(config.objectives.values()))
+        sampler = build_sampler(config.sampler, config.seed)
+        study = optuna.create_study(directions=directions, sampler=sampler)
+        study.add_trials(trials)
+        return cls(config=config, study=study)
+
+    def trial(self) -> float:
+        """Make a trial; return its CPU seconds without those of making the figures up."""
+        start = time.process_time()
+        trial = self.study.ask()
+        params = self.config.space.sample(trial)
+        asked = time.process_time() - start
+        metrics = made_up(self.config.space.recipe(params, 0).to_data()["steps"])
+        violations = {str(c): c.violation(metrics) for c in self.config.constraints}
+        start = time.process_time()
+        for name, violation in violations.items():
+            trial.set_constraint(name, violation)
+        self.study.tell(trial, [metrics[name] for name in self.config.objectives])
+        return asked + time.process_time() - start
+
+
+def as_table(rows: Mapping[int, Mapping[str, float]]) -> Table:
+    table = Table(
+        "trials before",
+        "driver, ms",
+        "bare Optuna, ms",
+        "difference, ms",
+        "going on, s",
+        "ending, s",
+        title=f"CPU time of a trial, mean of {MEASURED}; of opening and of ending a study",
+        title_justify="left",
+    )
+    for count, row in rows.items():
+        table.add_row(
+            f"{count:,}",
+            f"{row['driver']:.1f}",
+            f"{row['optuna']:.1f}",
+            f"{row['driver'] - row['optuna']:+.1f}",
+            f"{row['opening']:.1f}",
+            f"{row['closing']:.1f}",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""What follows from each finished trial: the front, the tracker, the tables, models to drop."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from search.cadence import Cadence
+from search.config import StudyConfig
+from search.display import Display
+from search.mlflow_mirror.client import TrackingError
+from search.report import write_tables
+from search.result import StudyResult, draw, study_result
+from search.standing import Standing
+from search.store import Store
+from search.summary import write_summary
+from search.tracking import Mirror
+
+
+@dataclass(kw_only=True)
+class Bookkeeping:
+    """Everything beside the journal, which alone is true; all of it is rebuilt from there.
+
+    A finished trial costs the same whatever came before it: the front and the tracker are brought
+    on, not made anew. What is written as a whole, which are the tables and the tracker's marks of
+    the front, is written at intervals that keep its cost small, and when the driver ends. After a
+    kill it may lag behind the journal by that much, until the study goes on.
+    """
+
+    config: StudyConfig
+    store: Store
+    mirror: Mirror
+    display: Display
+    standing: Standing = field(init=False)
+    _taken: int = 0
+    """Of the store's changes, how many were taken up."""
+    _tracked: bool = True
+    """Whether the tracker took the last figures."""
+    _cadence: Cadence = field(default_factory=Cadence)
+
+    def __post_init__(self) -> None:
+        reference = self.config.preferences.reference
+        self.standing = Standing(objectives=self.config.objectives, reference=reference)
+
+    def update(self) -> None:
+        """Take up what was told since the last time."""
+        changes = self.store.changes[self._taken :]
+        self._taken += len(changes)
+        for record in changes:
+            for beaten in self.standing.add(record):
+                remove_model(self.config.trial_folder(beaten.number))
+        with self._tracking():
+            self.mirror.sync(changes)
+        if self._cadence.due:
+            with self._cadence.timed():
+                self._write(self._result())
+
+    def close(self, status: str) -> StudyResult:
+        """Bring everything up to date, draw the front and close the tracker with a status."""
+        self.update()
+        result = study_result(self.config, self.store.records())
+        files = [*self._write(result), *draw(self.config, result)]
+        files.append(write_summary(self.config, result))
+        self.mirror.finish(files, status=status)
+        return replace(result, links=self.mirror.links())
+
+    def _write(self, result: StudyResult) -> list[Path]:
+        """Write what is written as a whole; return the tables."""
+        with self._tracking():
+            self.mirror.mark([record.number for record in result.front], result.history)
+        return write_tables(result.frame, self.config.folder)
+
+    def _result(self) -> StudyResult:
+        return StudyResult(
+            folder=self.config.folder,
+            records=self.store.records(),
+            front=self.standing.front,
+            history=self.standing.history,
+        )
+
+    @contextmanager
+    def _tracking(self) -> Iterator[None]:
+        """Go on where the tracker fails, and say so once; it is given what it missed later."""
+        try:
+            yield
+            self._tracked = True
+        except TrackingError as error:
+            if self._tracked:
+                self.display.say(f"the tracker is behind: {error}")
+            self._tracked = False
+
+
+def remove_model(folder: Path) -> None:
+    """Delete a trial's model files; its recipe makes them again."""
+    for name in ("model.onnx", "model.packed"):
+        (folder / name).unlink(missing_ok=True)
