@@ -60,30 +60,37 @@ def objective_value(record: TrialRecord, name: str) -> float:
 
 
 def hypervolume(
-    records: Sequence[TrialRecord], objectives: Objectives, baseline_metrics: Mapping[str, float]
+    records: Sequence[TrialRecord],
+    objectives: Objectives,
+    baseline_metrics: Mapping[str, float],
+    reference: Mapping[str, float] | None = None,
 ) -> float:
     """Return the volume that the feasible trials dominate, in units of the baseline.
 
-    A model with the baseline's score at zero cost is worth 1. For `score` and `score_drop` the
-    reference lies 10 % of |baseline score| below the baseline, for any other metric it is the
-    baseline's own value; a trial that is not better than the reference in every objective adds
-    nothing (Zitzler and Thiele, 1999, doi:10.1109/4235.797969; computed by moocore).
+    A model with the baseline's score at zero cost is worth 1. For `score`, `score_drop` and
+    `relative_drop` the reference lies 10 % of |baseline score| below the baseline, for any other
+    metric it is the baseline's own value, unless `reference` names another for an objective; a
+    trial that is not better than the reference in every objective adds nothing (Zitzler and
+    Thiele, 1999, doi:10.1109/4235.797969; computed by moocore).
 
     Raises: ValueError if an objective cannot be normalised, or a measured trial lacks it.
     """
     feasible = _feasible(records, objectives)
-    return _volume(_gains(feasible, objectives, baseline_metrics))
+    return _volume(_gains(feasible, objectives, baseline_metrics, reference or {}))
 
 
 def hypervolume_history(
-    records: Sequence[TrialRecord], objectives: Objectives, baseline_metrics: Mapping[str, float]
+    records: Sequence[TrialRecord],
+    objectives: Objectives,
+    baseline_metrics: Mapping[str, float],
+    reference: Mapping[str, float] | None = None,
 ) -> dict[int, float]:
     """Return the hypervolume after each trial, by trial number in ascending order.
 
     Trials that failed or break a constraint leave it as it was. Raises as `hypervolume` does.
     """
     feasible = _feasible(records, objectives)
-    gains = _gains(feasible, objectives, baseline_metrics)
+    gains = _gains(feasible, objectives, baseline_metrics, reference or {})
     gain_of = {record.number: gain for record, gain in zip(feasible, gains, strict=True)}
     front = np.empty((0, len(objectives)))
     history: dict[int, float] = {}
@@ -99,26 +106,31 @@ def hypervolume_history(
 
 
 def reference_and_unit(
-    name: str, way: str, baseline_metrics: Mapping[str, float]
+    name: str,
+    way: str,
+    baseline_metrics: Mapping[str, float],
+    reference: Mapping[str, float] | None = None,
 ) -> tuple[float, float]:
     """Return the value of an objective that is worth nothing, and the gain that is worth 1.
 
-    Raises: ValueError if the baseline's value is missing, not finite or 0.
+    The unit is the way from the reference to the baseline's score, or to 0 for any other metric;
+    where that is no way at all, it is 1.
+
+    Raises: ValueError if the baseline's value is missing or not finite.
     """
-    source = "score" if name == "score_drop" else name
+    drops = name in ("score_drop", "relative_drop")
+    source = "score" if drops else name
     value = baseline_metrics.get(source)
-    if value is None or not math.isfinite(value) or value == 0:
+    if value is None or not math.isfinite(value):
         raise ValueError(
             f"objective {name} cannot be compared with the baseline, whose {source} is {value}: "
             "choose another objective"
         )
-    sign = direction_sign(name, way)
-    tolerance = SCORE_TOLERANCE * abs(value)
-    if name == "score":
-        return value + sign * tolerance, tolerance
-    if name == "score_drop":
-        return sign * tolerance, tolerance
-    return value, abs(value)
+    tolerance = SCORE_TOLERANCE * (1.0 if name == "relative_drop" else abs(value))
+    ideal = value if name == "score" else 0.0
+    default = ideal + direction_sign(name, way) * tolerance if drops or name == "score" else value
+    worthless = (reference or {}).get(name, default)
+    return worthless, abs(ideal - worthless) or 1.0
 
 
 def _feasible(records: Sequence[TrialRecord], objectives: Objectives) -> list[TrialRecord]:
@@ -133,10 +145,11 @@ def _gains(
     feasible: Sequence[TrialRecord],
     objectives: Objectives,
     baseline_metrics: Mapping[str, float],
+    reference: Mapping[str, float],
 ) -> NDArray[np.float64]:
     """Return `[trials, objectives]`: 0 at the reference, 1 one unit better."""
     signs = np.array([direction_sign(name, way) for name, way in objectives.items()])
-    scales = [reference_and_unit(*item, baseline_metrics) for item in objectives.items()]
+    scales = [reference_and_unit(*item, baseline_metrics, reference) for item in objectives.items()]
     references, units = np.array(scales, dtype=np.float64).T
     gains: NDArray[np.float64] = (signs * references - cost_matrix(feasible, objectives)) / units
     return gains

@@ -4,7 +4,7 @@ import difflib
 import math
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,17 +61,23 @@ class Goal:
     bounds: tuple[Bound, ...]
 
 
-def select(records: Sequence[TrialRecord], objectives: Objectives, expression: str) -> TrialRecord:
+def select(
+    records: Sequence[TrialRecord],
+    objectives: Objectives,
+    expression: str,
+    weights: Mapping[str, float] | None = None,
+) -> TrialRecord:
     """Return the trial that an expression names.
 
-    `knee` chooses among the front; `max|min METRIC [where ...]` among all feasible trials, ties
-    going to one that no other dominates and then to the better by the objectives. Metrics of the
-    test set cannot be asked for: a figure that chose the model no longer measures it.
+    `knee` chooses among the front by the weights, `max|min METRIC [where ...]` among all feasible
+    trials, ties going to one that no other dominates and then to the better by the objectives.
+    Metrics of the test set cannot be asked for: a figure that chose the model no longer measures
+    it.
 
     Raises: SelectionError if the expression is malformed or unanswerable.
     """
     if expression.strip() == "knee":
-        return knee(records, objectives)
+        return knee(records, objectives, weights)
     goal = parse(expression)
     candidates = [record for record in records if record.feasible]
     if not candidates:
@@ -89,13 +95,19 @@ def select(records: Sequence[TrialRecord], objectives: Objectives, expression: s
     return pareto_front(tied, objectives)[0]
 
 
-def knee(records: Sequence[TrialRecord], objectives: Objectives) -> TrialRecord:
+def knee(
+    records: Sequence[TrialRecord],
+    objectives: Objectives,
+    weights: Mapping[str, float] | None = None,
+) -> TrialRecord:
     """Return the front's member with the smallest Manhattan distance to the ideal point.
 
     Each objective is scaled to [0, 1] over the front. With two objectives this is the point
     farthest from the line through the extremes; unlike that line it needs no extremes to span a
-    plane, so it holds for any number of objectives (Chiu et al., 2016, arXiv:1705.01705). Ties
-    go to the better one by the first objective.
+    plane, so it holds for any number of objectives (Chiu et al., 2016, arXiv:1705.01705). With
+    weights w (1 where not given) the distance is the sum over objectives of w times the scaled
+    cost (compromise programming with exponent 1: Yu, 1973, doi:10.1287/mnsc.19.8.936). Ties go
+    to the better one by the first objective.
 
     Raises: SelectionError if no trial is feasible.
     """
@@ -105,7 +117,9 @@ def knee(records: Sequence[TrialRecord], objectives: Objectives) -> TrialRecord:
     costs = cost_matrix(front, objectives)
     span = np.ptp(costs, axis=0)
     scaled = (costs - costs.min(axis=0)) / np.where(span > 0, span, 1.0)
-    return front[int(np.argmin(scaled.sum(axis=1).round(12)))]
+    weighing = np.array([(weights or {}).get(name, 1.0) for name in objectives])
+    distances = scaled @ (weighing / weighing.max())
+    return front[int(np.argmin(distances.round(12)))]
 
 
 def parse(expression: str) -> Goal:

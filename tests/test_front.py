@@ -159,12 +159,50 @@ def test_trials_beyond_the_reference_or_infeasible_add_nothing():
     assert hypervolume(records, TWO, BASELINE) == 0.0
 
 
-@pytest.mark.parametrize("value", [0.0, None, math.nan])
-def test_an_objective_the_baseline_has_at_zero_is_refused(value):
+@pytest.mark.parametrize("value", [None, math.nan, math.inf])
+def test_an_objective_the_baseline_has_no_figure_of_is_refused(value):
     records = [trial(0, {"score": 0.9, "size_bytes": 1.0})]
     metrics = {"score": 0.9} if value is None else {"score": 0.9, "size_bytes": value}
     with pytest.raises(ValueError, match=r"size_bytes is .*: choose another objective"):
         hypervolume(records, TWO, metrics)
+
+
+def test_an_objective_the_baseline_has_at_zero_is_counted_in_units_of_one():
+    counted = {"score": "maximize", "integer_operators": "maximize"}
+    records = [trial(0, {"score": 0.9, "integer_operators": 3.0})]
+    baseline = BASELINE | {"integer_operators": 0.0}
+    assert hypervolume(records, counted, baseline) == pytest.approx(3.0)
+
+
+def test_a_relative_drop_is_worth_what_the_same_drop_of_score_is():
+    records = [trial(0, {"score": 0.855, "score_drop": 0.045, "relative_drop": 0.05})]
+    volumes = [
+        hypervolume(records, {name: way}, BASELINE)
+        for name, way in (
+            ("score", "maximize"),
+            ("score_drop", "minimize"),
+            ("relative_drop", "minimize"),
+        )
+    ]
+    assert volumes == pytest.approx([0.5, 0.5, 0.5])
+
+
+def test_a_reference_of_ones_own_moves_where_gains_begin_and_not_what_is_perfect():
+    perfect = trial(0, {"score": 0.9, "size_bytes": 0.0})
+    reference = {"score": 0.85, "size_bytes": 200.0}
+    assert hypervolume([perfect], TWO, BASELINE, reference) == pytest.approx(1.0)
+    middling = trial(1, {"score": 0.875, "size_bytes": 150.0})
+    assert hypervolume([middling], TWO, BASELINE, reference) == pytest.approx(0.5 * 0.25)
+    assert hypervolume([middling], TWO, BASELINE, {"size_bytes": 150.0}) == 0.0
+    assert hypervolume_history([middling], TWO, BASELINE, reference) == {
+        1: pytest.approx(0.5 * 0.25)
+    }
+
+
+def test_a_reference_at_the_baselines_score_counts_what_lies_above_it():
+    records = [trial(0, {"score": 0.95, "size_bytes": 500.0})]
+    volume = hypervolume(records, TWO, BASELINE, {"score": 0.9})
+    assert volume == pytest.approx(0.05 * 0.5)
 
 
 @pytest.mark.parametrize("seed", range(4))

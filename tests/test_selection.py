@@ -89,6 +89,24 @@ def test_knee_is_the_balanced_trial_among_specialists(names):
     assert select(records, dict.fromkeys(names, "minimize"), "knee") is records[-1]
 
 
+@pytest.mark.parametrize(
+    ("weights", "number"),
+    [({"score": 2.0, "size_bytes": 2.0}, 2), ({"score": 50.0}, 0), ({"size_bytes": 50.0}, 3)],
+)
+def test_weights_move_the_knee_towards_what_matters_more(weights, number):
+    assert select(FRONT, OBJECTIVES, "knee", weights).number == number
+
+
+def test_the_weighted_knee_is_the_least_weighted_sum_of_scaled_costs():
+    rng = np.random.default_rng(1)
+    sizes, scores = np.sort(rng.uniform(1.0, 9.0, 12)), np.sort(rng.uniform(0.5, 1.0, 12))
+    records = [trial(i, *pair) for i, pair in enumerate(zip(scores, sizes, strict=True))]
+    lost = (scores[-1] - scores) / np.ptp(scores)
+    large = (sizes - sizes[0]) / np.ptp(sizes)
+    chosen = select(records, OBJECTIVES, "knee", {"score": 3.0})
+    assert chosen.number == int(np.argmin(3 * lost + large))
+
+
 def test_knee_of_a_front_of_one_is_that_one():
     assert select([trial(7, 0.5, 5.0)], OBJECTIVES, "knee").number == 7
 

@@ -1,0 +1,53 @@
+"""What a user wants beyond the objectives: from where gains count, and which matter more."""
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from search.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preferences:
+    """A reference point and weights; an objective that is not named keeps its default.
+
+    Raises:
+        ConfigError: a reference is not finite, or a weight is not a finite number above 0.
+    """
+
+    reference: Mapping[str, float] = field(default_factory=dict)
+    """By objective, the value from which on a gain counts, in the unit of the figure."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """By objective, how much it counts at the knee; 1 where not given."""
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for name, value in self.reference.items():
+            if not math.isfinite(value):
+                raise ConfigError(f"preferences.reference.{name} must be finite, got {value}")
+        for name, weight in self.weights.items():
+            if not 0 < weight < math.inf:
+                raise ConfigError(
+                    f"preferences.weights.{name} must be a finite number above 0, got {weight:g}; "
+                    "to disregard a figure, leave it out of the objectives"
+                )
+
+    def check_names(self, objectives: Collection[str]) -> None:
+        """Check that only objectives are named.
+
+        Raises:
+            ConfigError: another figure is named.
+        """
+        for part, given in (("reference", self.reference), ("weights", self.weights)):
+            for name in given:
+                if name not in objectives:
+                    raise ConfigError(
+                        f"preferences.{part}.{name}: {name} is no objective of this study; "
+                        f"name one of {', '.join(objectives)}"
+                    )
+
+    def __str__(self) -> str:
+        """Return what differs from the defaults, in a few words; empty where nothing does."""
+        parts = [f"{name} from {value:g}" for name, value in self.reference.items()]
+        parts += [f"{name} weighs {weight:g}" for name, weight in self.weights.items()]
+        return ", ".join(parts)
