@@ -26,12 +26,13 @@ from compressors.training import train
 from search import run_study
 from search.artefact import write_artefact
 from search.compose import compose_search
+from search.latency_settings import LatencySettings
 from search.metrics import evaluate
 from search.onnx_form.runtime import predictor
 from search.recipe import Recipe
 from search.task import EvaluatedTask, load_task
 from search.tasks.mnist import LeNet5, LeNet300
-from search.trial import LatencySettings, evaluate_recipe, measure_baseline
+from search.trial import evaluate_recipe, measure_baseline
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -114,20 +114,29 @@ class LeNet5(nn.Module):
         return logits
 
 
-def lenet300(seed: int = 0, epochs: int = 30, batch_size: int = 128) -> dict[str, Any]:
+def lenet300(
+    seed: int = 0, epochs: int = 30, batch_size: int = 128, train_images: int | None = None
+) -> dict[str, Any]:
     """Return MNIST with LeNet-300-100, trained for some epochs on first use.
 
     Arguments:
         seed: of the baseline's training.
         epochs: of the baseline's training.
         batch_size: of recovery; the baseline is trained in batches of 128.
+        train_images: how many of the 55,000 training images recovery uses, the first of them; None
+            for all. The baseline is trained on all.
+
+    Raises:
+        ConfigError: `train_images` is out of range, or the files cannot be had.
     """
-    return _task("mnist-lenet300", LeNet300, seed, epochs, batch_size)
+    return _task("mnist-lenet300", LeNet300, seed, epochs, batch_size, train_images)
 
 
-def lenet5(seed: int = 0, epochs: int = 12, batch_size: int = 128) -> dict[str, Any]:
+def lenet5(
+    seed: int = 0, epochs: int = 12, batch_size: int = 128, train_images: int | None = None
+) -> dict[str, Any]:
     """Return MNIST with LeNet-5, trained for some epochs on first use; as `lenet300`."""
-    return _task("mnist-lenet5", LeNet5, seed, epochs, batch_size)
+    return _task("mnist-lenet5", LeNet5, seed, epochs, batch_size, train_images)
 
 
 def warped(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -145,7 +154,12 @@ def warped(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _task(
-    name: str, network: type[nn.Module], seed: int, epochs: int, batch_size: int
+    name: str,
+    network: type[nn.Module],
+    seed: int,
+    epochs: int,
+    batch_size: int,
+    train_images: int | None,
 ) -> dict[str, Any]:
     """The last 5,000 training images validate; the 10,000 test images stay for the final front.
 
@@ -174,7 +188,7 @@ def _task(
     test_labels = read_idx(folder / "t10k-labels-idx1-ubyte").long()
     return {
         "model": model,
-        "train": replace(batches, batch_size=batch_size),
+        "train": _first_images(batches, train_images, batch_size),
         "validation": TensorBatches(
             inputs=images[-VALIDATION:], targets=labels[-VALIDATION:], batch_size=1_000
         ),
@@ -182,6 +196,22 @@ def _task(
         "loss": cross_entropy,
         "score": correct,
     }
+
+
+def _first_images(batches: TensorBatches, count: int | None, batch_size: int) -> TensorBatches:
+    """Return the first images in batches of their own size; all of them if `count` is None."""
+    total = len(batches.inputs)
+    whole = isinstance(count, int) and not isinstance(count, bool)
+    if count is not None and not (whole and 1 <= count <= total):
+        raise ConfigError(
+            f"task.train_images must be in [1, {total}], or null for all of them, got {count!r}"
+        )
+    return replace(
+        batches,
+        inputs=batches.inputs[:count],
+        targets=batches.targets[:count],
+        batch_size=batch_size,
+    )
 
 
 def _images(folder: Path, split: str) -> Tensor:

@@ -1,0 +1,106 @@
+"""The hypervolumes of several searches side by side: tables, and the figures of the JSON line."""
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.trajectory import CLOCKS, PLANES, Trajectory, growth, time_to, value_at
+
+SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
+"""Of an arm's time, the moments of the tables."""
+
+Found = Mapping[str, Sequence[Trajectory]]
+"""By arm, the trajectories of the seeds."""
+
+
+def finals(trajectories: Sequence[Trajectory], plane: str) -> list[float]:
+    """Return the last hypervolume of each seed."""
+    return [value_at(growth(found, plane), math.inf) for found in trajectories]
+
+
+def tenths(trajectories: Sequence[Trajectory], plane: str) -> list[float]:
+    """Return the hypervolume of each seed at a tenth of its time."""
+    return [value_at(growth(found, plane), found.seconds / 10) for found in trajectories]
+
+
+def higher(ours: Iterable[Sequence[float]], theirs: Iterable[Sequence[float]]) -> int:
+    """Return in how many seeds ours are higher on every plane; both by planes, then seeds."""
+    planes = [
+        [a > b for a, b in zip(*pair, strict=True)] for pair in zip(ours, theirs, strict=True)
+    ]
+    return sum(map(all, zip(*planes, strict=True)))
+
+
+def speed_up(found: Found, plane: str, clock: str, *, whole: bool = False) -> list[float]:
+    """Return by seeds the loop's time over Paredown's to the loop's last hypervolume; 0: never.
+
+    The loop's time is when it first had that hypervolume, or its whole time. A loop that has found
+    nothing counts as 1.
+    """
+    ratios = []
+    for loop, ours in zip(found["loop"], found["paredown"], strict=True):
+        steps = growth(loop, plane, clock)
+        target = value_at(steps, math.inf)
+        theirs = loop.seconds if whole else time_to(steps, target)
+        reached = time_to(growth(ours, plane, clock), target)
+        ratios.append(theirs / reached if target > 0 else 1.0)
+    return ratios
+
+
+def shown(values: Sequence[float]) -> str:
+    """Return median and range."""
+    return f"{statistics.median(values):.3f} {min(values):.3f}-{max(values):.3f}"
+
+
+def print_growth(found: Found) -> None:
+    """Print medians and ranges of the hypervolumes at some shares of the time, by both clocks."""
+    for clock in CLOCKS:
+        for plane in PLANES:
+            print_plane(found, plane, clock)
+
+
+def print_plane(found: Found, plane: str, clock: str) -> None:
+    """Print one table."""
+    seconds = next(iter(found.values()))[0].seconds
+    print(f"\nhypervolume over error and {plane}, median and range, by {clock.replace('_', ' ')}")
+    heads = "".join(f"{share * seconds:>18.0f} s" for share in SHARES)
+    print(f"{'':<16}{'trials':>8}{heads}")
+    for name, runs in found.items():
+        grown = [growth(run, plane, clock) for run in runs]
+        cells = [shown([value_at(steps, share * seconds) for steps in grown]) for share in SHARES]
+        trials = statistics.median(len(run.points) for run in runs)
+        print(f"{name:<16}{trials:>8g}" + "".join(f"{cell:>20}" for cell in cells))
+
+
+def print_comparison(found: Found) -> None:
+    """Print how soon Paredown has what the loop and what searches without training end with."""
+    if {"loop", "paredown"} <= set(found):
+        print("\ntimes faster than the loop to the loop's last hypervolume, median and range")
+        for plane in PLANES:
+            whole = shown(speed_up(found, plane, "seconds", whole=True))
+            own, cpu = (shown(speed_up(found, plane, clock)) for clock in CLOCKS)
+            print(f"  {plane:<9}than when the loop had it {own}, in CPU time {cpu}")
+            print(f"  {'':<9}than all the time it had  {whole}")
+    if {"post-training", "paredown"} <= set(found):
+        print("\nParedown at a tenth of its time beside what needs no training, at the end")
+        for plane in PLANES:
+            early, last = tenths(found["paredown"], plane), finals(found["post-training"], plane)
+            print(f"  {plane:<9}{shown(early)} beside {shown(last)}")
+
+
+def figures(found: Found) -> dict[str, Any]:
+    """Return what the JSON line says of one task."""
+    lasts = {name: [finals(runs, plane) for plane in PLANES] for name, runs in found.items()}
+    said: dict[str, Any] = {}
+    if {"loop", "paredown"} <= set(found):
+        ratios = [statistics.median(speed_up(found, plane, "seconds")) for plane in PLANES]
+        said["time_ratio"] = round(min(ratios), 2)
+        said["wins"] = higher(lasts["paredown"], lasts["loop"])
+    if {"post-training", "paredown"} <= set(found):
+        early = [tenths(found["paredown"], plane) for plane in PLANES]
+        said["ahead_of_post_training"] = higher(early, lasts["post-training"])
+    said["seeds"] = len(next(iter(found.values())))
+    for key, place in {"hypervolume": 0, "hypervolume_latency": 1}.items():
+        said[key] = {n: round(statistics.median(last[place]), 4) for n, last in lasts.items()}
+    return said

@@ -1,0 +1,127 @@
+"""Paredown's search beside the loop that a user would write by hand, at equal time.
+
+    python -m benchmarks.search_efficiency [--quick] [--ablations] [--runs DIR] [--out FILE]
+
+Every arm is one process on one core with one worker, from an empty cache but for the trained
+baseline. All see the same task, compressors and validation data, on which they are compared;
+the test data are not touched. Seeds are interleaved over arms. A hypervolume is 1 for a model
+without an error at a hundredth of the bytes, or at no latency, and 0 where the error is 0.1 above
+the baseline's. The time ratio is the time at which the loop reached its own final hypervolume over
+the time at which Paredown reached it, by seeds, the median; the lesser of both planes.
+
+With --runs every trajectory is kept in a folder, and a benchmark that was stopped goes on there;
+use another folder for other code.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+from benchmarks.comparison import figures, finals, print_comparison, print_growth
+from benchmarks.timed_arms import ABLATIONS, ARMS, Arm, run_arm, warm_up
+from benchmarks.trajectory import PLANES, Trajectory, read_trajectory, write_trajectory
+
+TASKS: Mapping[str, tuple[str, ...]] = {
+    "digits": ("task=digits",),
+    "mnist_lenet5": (
+        "task=mnist_lenet5",
+        "task.train_images=5000",
+        "task.recovery_epochs=4",
+        "task.tuning_epochs=1",
+    ),
+}
+SECONDS = {"digits": 300.0, "mnist_lenet5": 400.0}
+QUICK_SEEDS = 3
+QUICK_SECONDS = 570.0
+"""What all arms of a quick run may take."""
+LOOP_ENDS_AFTER, SEARCH_ENDS_AFTER = 5.0, 25.0
+"""How many seconds after its time an arm has ended, about: with its last trial and its report."""
+
+
+def measure(
+    task: str, arms: Mapping[str, Arm], seeds: Iterable[int], seconds: float, jobs: int, runs: Path
+) -> dict[str, list[Trajectory]]:
+    """Run what is not there yet, each job on a core of its own; all arms of a seed come first."""
+    warm_up(TASKS[task])
+    cores: SimpleQueue[int | None] = SimpleQueue()
+    known = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    for place in range(jobs):
+        cores.put(known[place % len(known)] if known else None)
+
+    def run(name: str, seed: int) -> Trajectory:
+        path = runs / f"{task}-{name}-{seconds:g}s-seed{seed}.json"
+        if not path.exists():
+            core = cores.get()
+            try:
+                found = run_arm(arms[name], TASKS[task], seed=seed, seconds=seconds, core=core)
+            finally:
+                cores.put(core)
+            write_trajectory(found, path)
+            volumes = [f"{finals([found], plane)[0]:.3f} ({plane})" for plane in PLANES]
+            print(f"{path.stem}: {len(found.points)} trials, {', '.join(volumes)}", flush=True)
+        return read_trajectory(path)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        asked = [(name, pool.submit(run, name, seed)) for seed in seeds for name in arms]
+        try:
+            done = [(name, future.result()) for name, future in asked]
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return {name: [found for other, found in done if other == name] for name in arms}
+
+
+def quick_seconds(arms: Iterable[Arm], jobs: int) -> float:
+    """Return the time of an arm with which a quick run ends in time.
+
+    A job is idle at most while the last arm runs, so that all is over when the jobs have had their
+    shares of the other arms' time, and the longest arm's on top (Graham, 1966).
+    """
+    late = [LOOP_ENDS_AFTER if arm.sampler else SEARCH_ENDS_AFTER for arm in arms] * QUICK_SEEDS
+    left = QUICK_SECONDS * jobs - sum(late) - (jobs - 1) * max(late)
+    return left // (len(late) + jobs - 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="digits, three seeds, ten minutes")
+    parser.add_argument("--ablations", action="store_true", help="Paredown without each ingredient")
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--arms", nargs="+", choices=[*ARMS, *ABLATIONS], default=list(ARMS))
+    parser.add_argument("--seeds", type=int, default=5, help="how many")
+    parser.add_argument("--seconds", type=float, help="of every arm; the default is the task's")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="arms side by side")
+    parser.add_argument("--runs", type=Path, help="keep trajectories here, and go on with them")
+    parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
+    options = parser.parse_args()
+    names = [*options.arms, *(ABLATIONS if options.ablations else ())]
+    arms = {name: arm for name, arm in {**ARMS, **ABLATIONS}.items() if name in names}
+    if options.quick:
+        options.tasks, options.seeds = ["digits"], QUICK_SEEDS
+        options.seconds = options.seconds or quick_seconds(arms.values(), options.jobs)
+    said = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        runs = options.runs or Path(scratch)
+        runs.mkdir(parents=True, exist_ok=True)
+        for task in options.tasks:
+            seconds = options.seconds or SECONDS[task]
+            print(
+                f"\n{task}: {seconds:g} s, {options.seeds} seeds, {options.jobs} jobs", flush=True
+            )
+            found = measure(task, arms, range(options.seeds), seconds, options.jobs, runs)
+            print_growth(found)
+            print_comparison(found)
+            said[task] = figures(found)
+    line = json.dumps(said)
+    print(line)
+    if options.out:
+        options.out.write_text(line + "\n")
+
+
+if __name__ == "__main__":
+    main()
