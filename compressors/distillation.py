@@ -1,13 +1,16 @@
 """Distillation: the compressed model learns from the baseline's outputs."""
 
 import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compressors.attention import plain_attention
@@ -21,7 +24,7 @@ from compressors.training import fastest_precision, train
 
 PRECISIONS = ("float32", "bfloat16", "fastest")
 STEPS_A_MASK = 16
-"""Masks that are closing move every so many steps of training."""
+"""Masks that are closing move every so many steps of training, and in a short one as often."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +38,10 @@ class Distillation:
 
     kind: ClassVar[Kind] = Kind.RECOVERS
 
-    epochs: int = 0
-    """Passes over the training data; 0 for none."""
+    epochs: float = 0
+    """Passes over the training data, the last maybe in part; 0 for none."""
+    first_epoch: int = 0
+    """The number of the first pass: a training that goes on after another sees other batches."""
     temperature: float = 1.0
     """Divides the logits of teacher and student, in (0, 100]."""
     soft_weight: float = 0.5
@@ -56,6 +61,7 @@ class Distillation:
 
     def __post_init__(self) -> None:
         check_range("epochs", self.epochs, 0, float("inf"))
+        check_range("first_epoch", self.first_epoch, 0, float("inf"))
         check_range("temperature", self.temperature, 1e-3, 100)
         check_range("soft_weight", self.soft_weight, 0, 1)
         check_range("feature_weight", self.feature_weight, 0, float("inf"))
@@ -89,9 +95,12 @@ class Distillation:
 
     def _train(self, student: nn.Module, task: Task) -> None:
         steps = itertools.count()
+        steps_per_epoch = _steps_per_epoch(task)
+        total = math.ceil(self.epochs * steps_per_epoch)
+        interval = max(1, min(STEPS_A_MASK, total // STEPS_A_MASK))
 
         def move_masks(progress: float) -> None:
-            if next(steps) % STEPS_A_MASK == 0:
+            if next(steps) % interval == 0:
                 close_masks(student, progress)
 
         batches = partial(_with_features, task) if self.feature_weight else task.teacher_batches
@@ -99,12 +108,12 @@ class Distillation:
         with LastFeatures(student) as features:
             train(
                 student,
-                batches,
+                lambda epoch: batches(self.first_epoch + epoch),
                 lambda *known: self._loss(task, features, *known),
                 epochs=self.epochs,
                 learning_rate=self.learning_rate,
                 weight_decay=self.weight_decay,
-                steps_per_epoch=sum(1 for _ in task.train_batches(0)),
+                steps_per_epoch=steps_per_epoch,
                 precision=precision,
                 before_step=move_masks,
             )
@@ -148,6 +157,15 @@ class Distillation:
         if self.soft_weight == 1:
             return soft
         return (1 - self.soft_weight) * task.loss(outputs, targets) + self.soft_weight * soft
+
+
+def _steps_per_epoch(task: Task) -> int:
+    """Return the number of training batches; they are counted once, since that takes an epoch."""
+
+    def count() -> dict[str, NDArray[Any]]:
+        return {"steps": np.array(sum(1 for _ in task.train_batches(0)))}
+
+    return int(task.measured("steps per epoch", count)["steps"])
 
 
 def _with_features(task: Task, epoch: int) -> Iterator[tuple[Inputs, Any, Any, Tensor]]:

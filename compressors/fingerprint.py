@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs, run
 from compressors.importance import output_tensors
+from compressors.masks import Schedule
 
+PLAIN = (bool, int, float, str, Schedule)
 OUTPUTS = 64
 """How many values of each output tensor are looked at."""
 
@@ -18,6 +20,22 @@ def fingerprint(model: nn.Module) -> str:
     for name, tensor in model.state_dict().items():
         digest.update(name.encode())
         digest.update(content(tensor))
+    return digest.hexdigest()
+
+
+def anatomy(model: nn.Module) -> str:
+    """Return a digest of weights, buffers and the plain values that modules hold beside them.
+
+    It tells apart what a fingerprint does not: how a quantiser treats activations, say, or whether
+    a mask is still to close.
+    """
+    digest = sha256(fingerprint(model).encode())
+    for path, module in model.named_modules():
+        values = {n: repr(v) for n, v in vars(module).items() if isinstance(v, PLAIN)}
+        digest.update(f"{path} {type(module).__name__} {sorted(values.items())}".encode())
+        for name, buffer in module.named_buffers(recurse=False):
+            digest.update(name.encode())
+            digest.update(content(buffer))
     return digest.hexdigest()
 
 

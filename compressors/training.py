@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sized
+from itertools import islice
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ def train(
     batches: Callable[[int], Iterable[tuple[Any, ...]]],
     loss: Callable[..., Tensor],
     *,
-    epochs: int,
+    epochs: float,
     learning_rate: float,
     weight_decay: float = 0.0,
     steps_per_epoch: int | None = None,
@@ -35,7 +36,7 @@ def train(
         model: Its parameters that require a gradient are trained, on the device they are on.
         batches: For an epoch, its batches: the inputs, then whatever the loss wants to know.
         loss: From the outputs and the rest of the batch, the mean loss of the batch.
-        epochs: Passes over the data.
+        epochs: Passes over the data, the last maybe in part.
         learning_rate: The highest.
         weight_decay: Decoupled from the gradient (Loshchilov & Hutter, 2019, arXiv:1711.05101).
         steps_per_epoch: The number of batches; None to count them.
@@ -49,16 +50,16 @@ def train(
     """
     device = device_of(model)
     optimizer = _optimizer(model, learning_rate, weight_decay)
-    total = epochs * (steps_per_epoch or _count(batches(0))) if epochs else 0
+    total = math.ceil(epochs * (steps_per_epoch or _count(batches(0)))) if epochs else 0
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share(step, total))
     laid_out = _runs_channels_last(model, batches(0), device)
     if laid_out:
         _lay_out(model, torch.channels_last)
     model.train()
     steps = 0
-    for epoch in range(epochs):
+    for epoch in range(math.ceil(epochs)):
         losses: list[Tensor] = []
-        for inputs, *rest in batches(epoch):
+        for inputs, *rest in islice(batches(epoch), total - steps):
             if before_step is not None:
                 before_step(steps / total)
             steps += 1

@@ -142,7 +142,7 @@ class WeightSharing:
         rest = [i for i in filled if chosen[i] == 0]
         if self.allocation == "uniform" or not rest:
             return {i: clusters or self.clusters for i, clusters in chosen.items()}
-        ladder = sorted({*LADDER, self.clusters})
+        ladder = list(LADDER)
         changes = [_sharing(i, clusters) for i in rest for clusters in ladder]
         name = f"clusters {ladder} {[weights[i].name for i in rest]}"
         found = sensitivity(model, task, changes, name=name)

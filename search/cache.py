@@ -63,6 +63,10 @@ class ArrayCache:
         self._evict(path)
         return arrays
 
+    def find(self, key: str) -> Arrays | None:
+        """Return the arrays of a key if they are there."""
+        return _read(self._path(key))
+
     def forget(self, key: str) -> None:
         """Delete the entry of a key, if there is one."""
         self._path(key).unlink(missing_ok=True)

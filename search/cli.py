@@ -148,9 +148,9 @@ def _export(config: DictConfig) -> None:
 
 def _apply(config: DictConfig) -> None:
     arguments = _composed(config) | {"task_name": HydraConfig.get().runtime.choices["task"]}
-    from search import commands
+    from search.apply import apply
 
-    commands.apply(arguments)
+    apply(arguments)
 
 
 def _unpack(config: DictConfig) -> None:

@@ -1,7 +1,9 @@
-"""Which code ran: the package's version and, in a checkout, the git commit."""
+"""Which code ran: the package's version, in a checkout the git commit, and the methods' source."""
 
 import contextlib
 import subprocess
+from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -17,6 +19,15 @@ def code_version() -> dict[str, str]:
         known["version"] = version("paredown")
     commit = _commit(Path(__file__).resolve().parents[1])
     return known | ({"commit": commit} if commit else {})
+
+
+@cache
+def methods_digest() -> str:
+    """Return a digest of the source of all compressors: what a compressed model depends on."""
+    digest = sha256()
+    for path in sorted((Path(__file__).resolve().parents[1] / "compressors").glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _commit(root: Path) -> str:

@@ -14,12 +14,16 @@ from search.code_version import code_version
 from search.constraints import Constraint, parse_constraints
 from search.errors import ConfigError
 from search.measures import check_measure
+from search.preferences import Preferences
 from search.space import Space, parse_space
 from search.targets import build
 
 if TYPE_CHECKING:
     from search.executors.base import Executor
     from search.tracking import Tracker
+
+MOST_OBJECTIVES = 4
+"""With more, hardly any trial beats another, and the front says nothing."""
 
 
 @dataclass
@@ -29,6 +33,22 @@ class LatencySchema:
     batch_size: int = MISSING
     threads: int = MISSING
     rounds: int = MISSING
+
+
+@dataclass
+class RungsSchema:
+    """The keys and types of `rungs`."""
+
+    count: int = MISSING
+    factor: float = MISSING
+
+
+@dataclass
+class PreferencesSchema:
+    """The keys and types of `preferences`."""
+
+    reference: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass
@@ -42,6 +62,13 @@ class Schema:
     runs_dir: str = MISSING
     constraints: dict[str, Any] = field(default_factory=dict)
     latency: LatencySchema = field(default_factory=LatencySchema)
+    stagnation: int | None = None
+    preferences: PreferencesSchema = field(default_factory=PreferencesSchema)
+    warm_start: bool = MISSING
+    refuse_early: bool = MISSING
+    reuse: bool = MISSING
+    vary: bool = MISSING
+    rungs: RungsSchema = field(default_factory=RungsSchema)
     steps: dict[str, Any] = field(default_factory=dict)
     choices: dict[str, list[str]] = field(default_factory=dict)
     task: dict[str, Any] = field(default_factory=dict)
@@ -68,6 +95,14 @@ class StudyConfig:
     runs_dir: Path
     constraints: tuple[Constraint, ...]
     latency: Mapping[str, int]
+    stagnation: int | None
+    """Finished trials over which the hypervolume must grow by 1 %, else no trial is started."""
+    preferences: Preferences
+    warm_start: bool
+    refuse_early: bool
+    reuse: bool
+    vary: bool
+    rungs: Mapping[str, Any]
     space: Space
     task: Mapping[str, Any]
     sampler: Mapping[str, Any]
@@ -88,14 +123,24 @@ class StudyConfig:
         unfit = set(self.study) & set("/\\:*?\"<>|'") or self.study.startswith(".")
         if not self.study or unfit:
             raise ConfigError(f"study must be usable as a folder's name, got {self.study!r}")
-        if not self.objectives:
-            raise ConfigError("objectives is empty: name a figure and 'maximize' or 'minimize'")
+        if self.stagnation is not None and self.stagnation < 1:
+            raise ConfigError(f"stagnation must be at least 1 or null, got {self.stagnation}")
+        self._check_objectives()
+
+    def _check_objectives(self) -> None:
+        if not 1 <= len(self.objectives) <= MOST_OBJECTIVES:
+            raise ConfigError(
+                f"objectives must be 1 to {MOST_OBJECTIVES} figures, each 'maximize' or "
+                f"'minimize', got {len(self.objectives)}: {', '.join(self.objectives) or '-'}; "
+                "bound the others with constraints"
+            )
         for name, direction in self.objectives.items():
             check_measure(f"objectives.{name}", name)
             if direction not in ("maximize", "minimize"):
                 raise ConfigError(
                     f"objectives.{name} must be 'maximize' or 'minimize', got {direction!r}"
                 )
+        self.preferences.check_names(self.objectives)
 
     @property
     def folder(self) -> Path:
@@ -121,6 +166,7 @@ class StudyConfig:
             "objectives": dict(self.objectives),
             "constraints": [str(constraint) for constraint in self.constraints],
             "latency": dict(self.latency),
+            "rungs": dict(self.rungs),
             "threads": self.threads,
         }
 
@@ -171,6 +217,13 @@ def study_config(composed: Mapping[str, Any], task_name: str) -> StudyConfig:
         runs_dir=Path(checked["runs_dir"]),
         constraints=parse_constraints(checked["constraints"]),
         latency=checked["latency"],
+        stagnation=checked["stagnation"],
+        preferences=Preferences(**checked["preferences"]),
+        warm_start=checked["warm_start"],
+        refuse_early=checked["refuse_early"],
+        reuse=checked["reuse"],
+        vary=checked["vary"],
+        rungs=checked["rungs"],
         space=parse_space(checked["steps"], checked["choices"]),
         task=checked["task"],
         sampler=checked["sampler"],

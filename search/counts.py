@@ -38,9 +38,9 @@ def census(model: nn.Module) -> Census:
     with torch.no_grad():
         weights = list(_weights(model))
         return Census(
-            parameters=sum(weight.numel() for _, weight in weights),
-            nonzeros=sum(int(weight.count_nonzero()) for _, weight in weights),
-            layers=len({id(module) for module, weight in weights if weight.ndim > 1}),
+            parameters=sum(weight.numel() for _, weight, _ in weights),
+            nonzeros=sum(int(weight.count_nonzero()) for _, weight, _ in weights),
+            layers=len({id(module) for module, weight, _ in weights if weight.ndim > 1}),
             channels=sum(_channels(module) for module in model.modules()),
         )
 
@@ -99,22 +99,29 @@ def _without_onednn() -> Iterator[None]:
         torch.backends.mkldnn.set_flags(enabled)  # type: ignore[no-untyped-call]
 
 
-def _weights(model: nn.Module) -> Iterator[tuple[nn.Module, Tensor]]:
+def _weights(model: nn.Module) -> Iterator[tuple[nn.Module, Tensor, str]]:
     """Yield each module's own parameters by the value they have in use, shared ones once."""
     seen: set[int] = set()
     for path, module in model.named_modules():
         if "parametrizations" in path.split("."):
             continue
-        for weight in module.parameters(recurse=False):
+        for name, weight in module.named_parameters(recurse=False):
             if id(weight) not in seen:
                 seen.add(id(weight))
-                yield module, weight
+                yield module, weight, name
         if is_parametrized(module):
             for name, chain in cast(nn.ModuleDict, module.parametrizations).items():
                 stored = getattr(chain, "original", chain)
                 if id(stored) not in seen:
                     seen.add(id(stored))
-                    yield module, getattr(module, name)
+                    yield module, getattr(module, name), name
+
+
+def used_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield each parameter under its name in the plain model, by the value it has in use, once."""
+    names = {id(module): path for path, module in model.named_modules()}
+    for module, weight, name in _weights(model):
+        yield f"{names[id(module)]}.{name}".lstrip("."), weight
 
 
 def _channels(module: nn.Module) -> int:

@@ -17,10 +17,23 @@ def describe(record: TrialRecord) -> str:
     Steps that do nothing are left out; a recipe of such steps alone is `baseline` for trial 0
     and `unchanged` for any other.
     """
-    steps: Mapping[str, Any] = record.recipe.get("steps", {})
+    steps = _joined(record.recipe.get("steps", {}))
     words = [_step_words(name, values) for name, values in steps.items()]
     told = " · ".join(word for word in words if word)
     return told or ("baseline" if record.label == "baseline" else "unchanged")
+
+
+def _joined(steps: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the steps of a recipe with the parts of a recovery as one of all their epochs."""
+    joined: dict[str, Any] = {}
+    for name, values in steps.items():
+        whole, _, part = name.rpartition(".")
+        if part.isdigit() and whole in joined:
+            epochs = round(joined[whole]["epochs"] + values["epochs"], 2)
+            joined[whole] = {**joined[whole], "epochs": epochs}
+        else:
+            joined[name] = values
+    return joined
 
 
 def last_line(error: str) -> str:
@@ -47,8 +60,8 @@ def _step_words(name: str, values: Mapping[str, Any]) -> str:
 
 def _short(value: float) -> str:
     """Return a count as it is and a ratio as `.40`."""
-    if isinstance(value, int):
-        return str(value)
+    if isinstance(value, int) or value == int(value):
+        return str(int(value))
     if abs(value) < 1:
         return f"{value:.2f}".replace("0.", ".", 1)
     return f"{value:.3g}"

@@ -1,13 +1,13 @@
 """The loop of a study: ask for recipes, have them evaluated, tell what was measured."""
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
+from optuna.trial import FrozenTrial
 
+from search.bookkeeping import Bookkeeping
 from search.config import StudyConfig
 from search.description import by_reason, last_line
 from search.display import Display
@@ -16,19 +16,37 @@ from search.executors.base import Executor, Job, Outcome
 from search.executors.local import read_outcome
 from search.files import write_atomically
 from search.front import pareto_front
-from search.mlflow_mirror.client import TrackingError
-from search.proposal import Proposer, uncompressed
+from search.proposal import Proposal, Proposer, uncompressed
+from search.recipe import recipe_from_data
 from search.record import TrialRecord
-from search.report import write_tables
-from search.result import StudyResult, draw, study_result
+from search.result import StudyResult
+from search.rungs import Rungs, rung_costs
+from search.seeds import derived_seed
 from search.space import Space
+from search.stagnation import stagnated
 from search.store import Plan, Store
 from search.tracking import Mirror
-from search.warmstart import anchors, first_trials
+from search.variation import exchanged, variations
+from search.warmstart import Opening, anchors, is_first
 from search.worker import LOG, OUTCOME
+from search.yaml_text import yaml_text
 
 _PREPARE = -1
 _REFRESH_SECONDS = 0.5
+LATEST = 300
+"""So many of the latest trials are what a new one is compared with before it is measured."""
+CYCLE = 3
+"""Of so many trials one gives a member of the front another end, and one exchanges a step."""
+NOTHING: Mapping[str, Any] = {
+    "metrics": {},
+    "verdict": "",
+    "notes": "",
+    "recipe": None,
+    "stopped": "",
+    "rungs": [],
+    "digest": "",
+}
+"""The result of a trial that gave none."""
 
 
 @dataclass(kw_only=True)
@@ -43,14 +61,22 @@ class Driver:
     space: Space
     """The configuration's space, without the steps that cannot act on the task's model."""
     baseline: Mapping[str, float] = field(default_factory=dict)
+    maximize: bool = True
+    """Whether a higher score of the task is better."""
     open: dict[int, Plan] = field(default_factory=dict)
     """By number, the trials that were asked for and not told."""
     exhausted: bool = False
-    """Whether the sampler found no new recipe any more."""
-    mirrored: bool = True
-    """Whether the tracker took the last figures."""
+    """Whether no new recipe was found any more, or the last ones gained nothing."""
+    books: Bookkeeping = field(init=False)
+    opening: Opening = field(init=False)
+    """What is tried before the sampler has its say."""
     ended: dict[int, Outcome] = field(default_factory=dict)
     """By number, how open trials ended that wait to be told."""
+
+    def __post_init__(self) -> None:
+        self.books = Bookkeeping(
+            config=self.config, store=self.store, mirror=self.mirror, display=self.display
+        )
 
     def run(self) -> StudyResult:
         """Measure the baseline, run the missing trials, score the front on the test set."""
@@ -81,6 +107,7 @@ class Driver:
             raise StudyError(f"the task cannot be built; {reason}; see {job.folder / LOG}")
         check_direction(self.config.objectives, maximize=outcome.result["maximize"])
         self.baseline = outcome.result["figures"]
+        self.maximize = outcome.result["maximize"]
         if self.baseline["score"] == 0:
             raise ConfigError("the baseline scores 0, so that no drop from it can be judged")
         left_out = outcome.result["infeasible"] if known is None else known
@@ -94,6 +121,12 @@ class Driver:
         self.space = self.config.space.without(left_out)
         if not self.space.steps:
             raise ConfigError("no step of the recipe can act on this model")
+        self.opening = Opening(
+            space=self.space,
+            objectives=self.config.objectives,
+            constraints=self.config.constraints,
+            warm=self.config.warm_start,
+        )
         self.store.begin(self.config.identity(), left_out)
 
     def _run_trials(self) -> None:
@@ -104,7 +137,7 @@ class Driver:
         """
         began = time.monotonic()
         waiting = self.store.unfinished()
-        self._mirror()
+        self.books.update()
         with self.display.progress(total=self.config.trials, done=len(self.store.records())):
             while True:
                 while len(self.open) < self.executor.slots:
@@ -130,25 +163,9 @@ class Driver:
         limit = self.config.timeout
         if number >= self.config.trials or (limit is not None and seconds > limit):
             return None
-        if self.exhausted:
+        if self.exhausted or self._stagnates():
             return None
-        first = first_trials(self.space)
-        proposer = Proposer(
-            space=self.space,
-            objectives=self.config.objectives,
-            sampler=self.config.sampler,
-            seed=self.config.seed,
-        )
-        seen = {trial.user_attrs["plan"]["recipe_hash"] for trial in trials}
-        label, proposal = "sampled", None
-        if number < len(first):
-            label = first[number].label
-            proposal = proposer.fixed(number, trials, first[number].params)
-            if label == "baseline":
-                # Whatever the configuration fixes, trial 0 is the uncompressed model.
-                proposal = uncompressed(proposal, first[number].params)
-        if proposal is None or proposal.recipe.hash in seen:
-            label, proposal = "sampled", proposer.propose(number, trials, seen)
+        label, proposal = self._proposal(number, trials, self.store.hashes)
         if proposal is None:
             self.exhausted = True
             self.display.say(f"{number} trials: no recipe that was not tried turned up any more")
@@ -164,22 +181,101 @@ class Driver:
         self.store.add(plan, proposal.distributions, proposal.system_attrs)
         return plan
 
+    def _stagnates(self) -> bool:
+        """Tell, and say, whether the last trials added too little to go on."""
+        last = self.config.stagnation
+        if last is None or not stagnated(self.books.standing.history, last):
+            return False
+        self.exhausted = True
+        self.display.say(f"the last {last} trials added less than 1 % to the hypervolume: enough")
+        return True
+
+    def _proposal(
+        self, number: int, trials: list[FrozenTrial], seen: Collection[str]
+    ) -> tuple[str, Proposal | None]:
+        """Return why a recipe is tried and the recipe: the first source that has a new one."""
+        proposer = Proposer(
+            space=self.space,
+            objectives=self.config.objectives,
+            sampler=self.config.sampler,
+            seed=self.config.seed,
+            rungs=Rungs(**self.config.rungs),
+            front=[member.number for member in self.books.standing.front],
+        )
+        front, seed = self.books.standing.front, derived_seed(self.config.seed, number, 2)
+        if self.config.vary and number % CYCLE == 1:
+            for params in variations(self.space, front, seed):
+                if proposer.hash(params) not in seen:
+                    return "variation", proposer.fixed(number, trials, params)
+        ended = not any(is_first(plan.label) for plan in self.open.values())
+        for first in self.opening.take(self.store.records(), ended=ended):
+            if first.label != "baseline" and proposer.hash(first.params) in seen:
+                continue
+            proposal = proposer.fixed(number, trials, first.params)
+            if first.label == "baseline":
+                # Whatever the configuration fixes, trial 0 is the uncompressed model.
+                proposal = uncompressed(proposal, first.params)
+            if proposal.recipe.hash not in seen:
+                return first.label, proposal
+        sampled = proposer.propose(number, trials, seen)
+        if self.config.vary and number % CYCLE == 2 and sampled is not None:
+            near = exchanged(self.space, front, sampled.params, seed)
+            if near is not None and proposer.hash(near) not in seen:
+                return "variation", proposer.fixed(number, trials, near)
+        return "sampled", sampled
+
     def _start(self, plan: Plan) -> None:
         """Start a trial, unless its worker outlived an earlier driver and left its outcome."""
         self.open[plan.number] = plan
         with write_atomically(self.config.trial_folder(plan.number) / "recipe.yaml") as file:
-            file.write(yaml.safe_dump(dict(plan.recipe), sort_keys=False).encode())
+            file.write(yaml_text(plan.recipe).encode())
         job = Job(
             key=plan.number,
             function="search.trial:trial_job",
             payload=self._payload()
-            | {"recipe": plan.recipe, "folder": str(self.config.trial_folder(plan.number))},
+            | {"recipe": plan.recipe, "folder": str(self.config.trial_folder(plan.number))}
+            | {"prefixes": str(self.config.folder / "prefixes") if self.config.reuse else None}
+            | {"screen": self._screen(plan.label)},
             folder=self.config.trial_folder(plan.number),
         )
         if (job.folder / OUTCOME).exists():
             self.ended[plan.number] = read_outcome(job)
         else:
             self.executor.submit(job)
+
+    def _screen(self, label: str) -> dict[str, Any]:
+        """Return what earlier trials have shown, for the screening of the next, as plain data.
+
+        The first trials are measured whatever they are worth, but no model twice.
+        """
+        always = is_first(label)
+        latest = self.store.records()[-LATEST:]
+        shares = Rungs(**self.config.rungs).shares[:-1]
+        costs: list[list[list[float]]] = [[] for _ in shares]
+        for record in latest:
+            for figures in record.rungs:
+                if figures["share"] in shares:
+                    known = costs[shares.index(figures["share"])]
+                    known.append(rung_costs(figures, list(self.config.objectives)))
+        compared = {*self.config.objectives, "macs"}
+        return {
+            "rungs": {**self.config.rungs, "count": 1} if always else dict(self.config.rungs),
+            "objectives": dict(self.config.objectives),
+            "constraints": {
+                c.metric: str(c).removeprefix(c.metric) for c in self.config.constraints
+            },
+            "baseline": dict(self.baseline),
+            "maximize": self.maximize,
+            "refuse_early": self.config.refuse_early and not always,
+            "peers": costs,
+            "front": [
+                {name: member.metrics[name] for name in compared} | {"trial": member.number}
+                for member in self.books.standing.front
+            ],
+            "seen": {r.digest: r.number for r in latest if r.digest}
+            if self.config.refuse_early
+            else {},
+        }
 
     def _tell_ended(self) -> bool:
         """Tell what ended; if the executor is ordered, one trial at a time and none too early.
@@ -197,28 +293,31 @@ class Driver:
             if plan.label == "baseline" and record.outcome != "ok":
                 raise StudyError(f"the baseline's own trial failed: {last_line(record.error)}")
         if ready:
-            self._mirror()
+            self.books.update()
         return bool(ready)
 
     def _record(self, plan: Plan, outcome: Outcome) -> TrialRecord:
         """Join what was asked for and what came of it."""
-        result: Mapping[str, Any] = outcome.result or {"metrics": {}, "verdict": "", "notes": ""}
+        result: Mapping[str, Any] = outcome.result or NOTHING
+        recipe = result["recipe"] or plan.recipe
         seconds = {"seconds": outcome.finished - outcome.started} if result["metrics"] else {}
         metrics = {**result["metrics"], **seconds}
         violations = {str(c): c.violation(metrics) for c in self.config.constraints if metrics}
         return TrialRecord(
             number=plan.number,
-            outcome=outcome.kind,
+            outcome="stopped" if result["stopped"] else outcome.kind,
             label=plan.label,
             seed=plan.seed,
             params=plan.params,
-            recipe=plan.recipe,
-            recipe_hash=plan.recipe_hash,
+            recipe=recipe,
+            recipe_hash=recipe_from_data(recipe).hash,
             metrics=metrics,
             verdict=result["verdict"],
             notes=result["notes"],
             violations=violations,
-            error=outcome.error,
+            rungs=result["rungs"],
+            digest=result["digest"],
+            error=result["stopped"] or outcome.error,
             started=outcome.started,
             finished=outcome.finished,
         )
@@ -262,30 +361,9 @@ class Driver:
             "torch_threads": self.executor.threads,
         }
 
-    def _mirror(self) -> StudyResult:
-        """Bring tables and tracker up to date and drop model files that left the front."""
-        result = study_result(self.config, self.store.records())
-        numbers = [record.number for record in result.front]
-        for record in result.records:
-            if record.number not in numbers:
-                remove_model(self.config.trial_folder(record.number))
-        write_tables(result.frame, self.config.folder)
-        try:
-            self.mirror.sync(result.records, numbers, result.history)
-            self.mirrored = True
-        except TrackingError as error:
-            # A mirror: what it missed is written the next time.
-            if self.mirrored:
-                self.display.say(f"the tracker is behind: {error}")
-            self.mirrored = False
-        return result
-
     def report(self, status: str) -> StudyResult:
-        """Write tables and pictures and close the mirror, as far as there is something to show."""
-        result = self._mirror()
-        files = [*write_tables(result.frame, self.config.folder), *draw(self.config, result)]
-        self.mirror.finish(files, status=status)
-        return replace(result, links=self.mirror.links())
+        """Write tables and pictures and close the tracker, as far as there is something to show."""
+        return self.books.close(status)
 
 
 def check_direction(objectives: Mapping[str, str], *, maximize: bool) -> None:
@@ -300,9 +378,3 @@ def check_direction(objectives: Mapping[str, str], *, maximize: bool) -> None:
             f"objectives.score is '{objectives['score']}', but the task's score is better when "
             f"{'higher' if maximize else 'lower'}; set objectives.score={wanted}"
         )
-
-
-def remove_model(folder: Path) -> None:
-    """Delete a trial's model files; its recipe makes them again."""
-    for name in ("model.onnx", "model.packed"):
-        (folder / name).unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from search.code_version import code_version
 from search.config import StudyConfig, read_config
 from search.errors import StudyError
 from search.front import pareto_front
+from search.latency_settings import LatencySettings
 from search.metrics import Score, evaluate
 from search.model_card import model_card
 from search.packed_form import unpack
@@ -27,7 +28,7 @@ from search.record import TrialRecord
 from search.selection import select
 from search.store import read_store
 from search.task import EvaluatedTask, load_task
-from search.trial import Baseline, LatencySettings, check_baseline, evaluate_recipe
+from search.trial import Baseline, check_baseline, evaluate_recipe
 
 REBUILT_MEASURES = ("score", "nll", "size_bytes", "run_bytes")
 """Figures that a trial's artefact must give again, whenever and wherever it is measured."""
@@ -69,7 +70,7 @@ def export_trial(folder: Path, expression: str, output: Path | None = None) -> E
     """
     config = read_config(folder)
     records = read_store(folder, config.objectives).records()
-    record = select(records, config.objectives, expression)
+    record = select(records, config.objectives, expression, config.preferences.weights)
     target = output or folder / "export" / f"trial-{record.number:04d}"
     target.mkdir(parents=True, exist_ok=True)
     task = load_task(config.task)

@@ -3,14 +3,19 @@
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 from numpy.typing import NDArray
 
 from compressors.base import Inputs
+from search.cache import ArrayCache
 from search.onnx_form.export import OUTPUT, feeds
+from search.onnx_form.integer_types import cpu_name
 from search.onnx_form.runtime import open_session
 
 READING_SECONDS = 0.003
@@ -37,11 +42,36 @@ class Latency:
     """Standard error of the ratio, `0.93 IQR / sqrt(rounds)`, as of a median of normal values."""
 
 
+def remembered_latency(
+    cache: ArrayCache,
+    candidate: Path,
+    baseline: Path,
+    measure: Callable[[], Latency],
+    settings: Mapping[str, object],
+) -> Latency:
+    """Return what was measured of the same two files on this machine before, or is measured now.
+
+    Noise would otherwise make a search with a known seed propose other recipes each time.
+
+    Arguments:
+        cache: where latencies are kept.
+        candidate: an ONNX file.
+        baseline: the uncompressed model's ONNX file.
+        measure: does it.
+        settings: all that it depends on beside the files and the machine.
+    """
+    digests = [sha256(path.read_bytes()).hexdigest() for path in (candidate, baseline)]
+    key = f"latency {digests} {dict(settings)} {cpu_name()} {onnxruntime.__version__}"
+    kept = cache.get(key, lambda: {n: np.array(v) for n, v in asdict(measure()).items()})
+    return Latency(**{name: float(value) for name, value in kept.items()})
+
+
 def measure_latency(
     candidate: Path,
     baseline: Path,
     example: Inputs,
     *,
+    hold_machine: Callable[[], AbstractContextManager[None]] = nullcontext,
     batch_size: int = 1,
     threads: int = 1,
     rounds: int = 30,
@@ -55,6 +85,7 @@ def measure_latency(
         candidate: an ONNX file.
         baseline: the uncompressed model's ONNX file.
         example: a batch of inputs; it is cut or repeated to `batch_size`.
+        hold_machine: entered for the rounds alone; files are loaded and warmed up before.
         batch_size: examples a call.
         threads: threads within an operator.
         rounds: readings of each file.
@@ -63,9 +94,10 @@ def measure_latency(
     clock = time.thread_time if threads == 1 else time.process_time
     readers = [_reader(path, inputs, threads, clock) for path in (candidate, baseline)]
     seconds = np.empty((rounds, 2))
-    for number in range(rounds):
-        for place in (0, 1) if number % 2 == 0 else (1, 0):
-            seconds[number, place] = readers[place]()
+    with hold_machine():
+        for number in range(rounds):
+            for place in (0, 1) if number % 2 == 0 else (1, 0):
+                seconds[number, place] = readers[place]()
     ratios = seconds[:, 0] / seconds[:, 1]
     low, high = np.percentile(ratios, [25, 75])
     medians = 1e3 * np.median(seconds, axis=0)

@@ -30,13 +30,14 @@ def rewrite(argument: str) -> str:
 
     `constraints.METRIC<=BOUND` is no override in Hydra's grammar, a recipe's file must not be
     taken for an option of the group `recipe`, a selection and a path need quotes, and the patterns
-    in `steps.STEP.layers={PATTERN: VALUE}` are new keys.
+    in `steps.STEP.layers={PATTERN: VALUE}` and the figures in `objectives` and `preferences` may
+    be new keys.
     """
     bound = re.fullmatch(r"(\+*)constraints\.([\w/.]+?)\s*([<>]=)\s*(\S+)", argument)
     if bound:
         return f"++constraints.{bound[2]}='{bound[3]}{bound[4]}'"
     key, separator, value = argument.partition("=")
-    if re.fullmatch(r"steps\.\w+\.layers", key):
+    if re.fullmatch(r"steps\.\w+\.layers|(objectives|preferences\.(reference|weights))\.\w+", key):
         return f"++{argument}"
     if separator and (
         key in ("select", "file", "out") or (key == "recipe" and value.endswith((".yaml", ".yml")))

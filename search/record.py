@@ -1,6 +1,6 @@
 """What the study keeps of one finished trial, as plain data."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,14 +13,15 @@ class TrialRecord:
 
     number: int
     outcome: str
-    """ok, infeasible, refused, error, timeout, oom, crashed or lost."""
+    """ok, stopped, infeasible, refused, error, timeout, oom, crashed or lost."""
     label: str
-    """baseline, anchor:<step> or sampled: why this recipe was tried."""
+    """Why this recipe was tried: baseline, rival:<name>, opening:<step>, programme, sampled or
+    variation."""
     seed: int
     params: Mapping[str, Value]
     """The sampled values by their stable names, `<step>.<field>`; absent where not sampled."""
     recipe: Mapping[str, Any]
-    """The recipe as it stands in recipe.yaml."""
+    """What was measured, as it stands in recipe.yaml: cut short where the notes say so."""
     recipe_hash: str
     metrics: Mapping[str, float] = field(default_factory=dict)
     """Measured on the reloaded artefact; empty unless the outcome is ok."""
@@ -30,6 +31,10 @@ class TrialRecord:
     """Where the artefact could not follow the recipe; empty where it could."""
     violations: Mapping[str, float] = field(default_factory=dict)
     """By constraint, how far the metric lies beyond its bound; satisfied when at most 0."""
+    rungs: Sequence[Mapping[str, Any]] = ()
+    """The figures in memory at each rung that the trial reached before it was measured."""
+    digest: str = ""
+    """Of the untrained model and the training to come; equal digests give equal models."""
     error: str = ""
     """The traceback or the reason, when the outcome is not ok."""
     started: float

@@ -105,10 +105,17 @@ class Range:
             return self.anchor
         if self.kind == "categorical":
             return self.choices[len(self.choices) // 2]
-        middle = (self.low * self.high) ** 0.5 if self.log else (self.low + self.high) / 2
+        return self.at(0.5)
+
+    def at(self, share: float) -> Value:
+        """Return the value at a share of the way from low to high, of a range of numbers."""
+        value = self.low + share * (self.high - self.low)
+        if self.log:
+            value = self.low * (self.high / self.low) ** share
         if self.step is not None:
-            middle = self.low + self.step * round((middle - self.low) / self.step)
-        return round(middle) if self.kind == "int" else round(middle, 10)
+            value = self.low + self.step * round((value - self.low) / self.step)
+        value = min(max(value, self.low), self.high)
+        return round(value) if self.kind == "int" else round(value, 10)
 
     def nearest(self, value: Value) -> Value:
         """Return the value itself if the range holds it, else the lowest or first one."""

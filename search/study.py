@@ -5,11 +5,11 @@ from search.display import Display
 from search.driver import Driver
 from search.executors.base import Executor
 from search.files import write_atomically
-from search.proposal import build_sampler
+from search.latency_settings import LatencySettings
+from search.proposal import check_sampler
 from search.result import StudyResult
 from search.store import open_store
 from search.task import task_builder
-from search.trial import LatencySettings
 
 
 def run_study(config: StudyConfig, executor: Executor, display: Display) -> StudyResult:
@@ -26,7 +26,7 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
     """
     LatencySettings(**config.latency)
     task_builder(config.task)
-    build_sampler(config.sampler, config.seed)
+    check_sampler(config.sampler, config.space)
     tracker = config.tracker()
     with open_store(
         config.folder,

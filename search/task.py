@@ -18,7 +18,7 @@ from compressors.base import Inputs, run
 from compressors.calibration import batch_size, calibration_batches, device_of, to_device
 from compressors.fingerprint import behaviour, content
 from search.cache import ArrayCache, Arrays
-from search.code_version import code_version
+from search.code_version import methods_digest
 from search.errors import ConfigError
 from search.files import cache_folder
 from search.targets import builder
@@ -110,7 +110,7 @@ class EvaluatedTask:
         The key names all else that the result depends on. The data are known by the batches that
         `calibration_batches` gives; another version of torch or of this code measures anew.
         """
-        known = f"{code_version()} {self._data_digest} {self._baseline_digest}"
+        known = f"{methods_digest()} {self._data_digest} {self._baseline_digest}"
         return self.cache.get(f"measured {key} {known}", measure)
 
     def _teacher(self, inputs: Inputs) -> Tensor:

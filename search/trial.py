@@ -1,10 +1,11 @@
 """The way of one trial: from a recipe to the figures measured on what would ship."""
 
 import json
+import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,32 +16,25 @@ from torch import nn
 from compressors.base import InfeasibleError, Inputs, Selective
 from compressors.fingerprint import fingerprint
 from search.artefact import Artefact, predictor, write_artefact
+from search.cache import ArrayCache
+from search.code_version import methods_digest
 from search.counts import Census, MeasurementError, achieved, census, count_macs
 from search.errors import ConfigError
+from search.estimate import figures_in_memory
 from search.files import write_atomically
-from search.latency import measure_latency, verdict
+from search.latency import measure_latency, remembered_latency, verdict
+from search.latency_settings import LatencySettings
 from search.metrics import Score, evaluate
+from search.onnx_form.export import feeds
+from search.prefixes import Prefixes, State
 from search.recipe import Recipe, recipe_from_data
+from search.rungs import later, trained_until, untrained
+from search.screening import Screen, read_screen
 from search.seeds import derived_seed
 from search.task import EvaluatedTask, load_task
 
 HoldMachine = Callable[[], AbstractContextManager[None]]
 FIGURES = "figures.json"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatencySettings:
-    """How latency is measured."""
-
-    batch_size: int
-    threads: int
-    rounds: int
-
-    def __post_init__(self) -> None:
-        """Check the settings; raise `ConfigError` if one is not at least 1."""
-        for name, value in asdict(self).items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"latency.{name} must be a whole number from 1, got {value!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +66,22 @@ class Evaluation:
     """Where the artefact could not follow the recipe; empty where it could."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Screened:
+    """What was seen of one trial before it was measured in full."""
+
+    recipe: Recipe
+    """What is to be measured: the whole recipe, or what it had become where it was stopped."""
+    stopped: str
+    """Why nothing is to be measured; empty if something is."""
+    notes: str
+    """Why the recipe was cut short; empty if it was not."""
+    digest: str
+    """Of the untrained model and the training that shall come."""
+    rungs: Sequence[Mapping[str, Any]]
+    """The figures at each rung."""
+
+
 def evaluate_recipe(
     recipe: Recipe,
     task: EvaluatedTask,
@@ -79,6 +89,7 @@ def evaluate_recipe(
     folder: Path,
     settings: LatencySettings,
     hold_machine: HoldMachine,
+    prefixes: Prefixes | None = None,
 ) -> Evaluation:
     """Run a recipe and measure its artefact on validation data, beside the baseline.
 
@@ -88,13 +99,22 @@ def evaluate_recipe(
         InfeasibleError: a step finds nothing to act on.
         MeasurementError: a figure is missing or not finite.
     """
-    model, achievements = compress(recipe, task)
+    model, achievements = compress(recipe, task, prefixes)
     artefact = write_artefact(model, task, folder)
     score = evaluate(predictor(artefact.run_path), task.validation, task)
-    with hold_machine():
-        latency = measure_latency(
-            artefact.run_path, baseline.run_path, task.example, **asdict(settings)
-        )
+    latency = remembered_latency(
+        task.cache,
+        artefact.run_path,
+        baseline.run_path,
+        lambda: measure_latency(
+            artefact.run_path,
+            baseline.run_path,
+            task.example,
+            hold_machine=hold_machine,
+            **asdict(settings),
+        ),
+        {**asdict(settings), "inputs": [a.shape for a in feeds(task.example).values()]},
+    )
     drop = baseline.drop(score.value)
     metrics = {
         **_figures(model, task.example, artefact, score),
@@ -113,19 +133,60 @@ def evaluate_recipe(
     )
 
 
-def compress(recipe: Recipe, task: EvaluatedTask) -> tuple[nn.Module, dict[str, float]]:
-    """Apply the steps in order; return the model and the shares that each step removed."""
-    model: nn.Module = task.baseline
-    achievements: dict[str, float] = {}
+def compress(
+    recipe: Recipe, task: EvaluatedTask, prefixes: Prefixes | None = None
+) -> tuple[nn.Module, dict[str, float]]:
+    """Apply the steps in order; return the model and the shares that each step removed.
+
+    With `prefixes` it goes on from the longest beginning of the recipe that is known there, and
+    keeps what it computes. The result is the same.
+    """
+    done, known = prefixes.longest(recipe.steps) if prefixes else (0, None)
+    model: nn.Module = known.model if known else task.baseline
+    achievements = dict(known.achieved) if known else {}
     before: Census = census(model)
-    for position, step in enumerate(recipe.steps):
+    for position, step in enumerate(recipe.steps[done:], done):
+        began = time.perf_counter()
         torch.manual_seed(derived_seed(recipe.seed, position))
         model = step.compressor()(model, task)
         after = census(model)
         for name, share in achieved(before, after).items():
             achievements[f"achieved/{step.name}/{name}"] = share
         before = after
+        if prefixes:
+            state = State(model=model, achieved=dict(achievements))
+            prefixes.keep(recipe.steps[: position + 1], state, time.perf_counter() - began)
     return model, achievements
+
+
+def screen_trial(
+    recipe: Recipe, task: EvaluatedTask, prefixes: Prefixes, screen: Screen
+) -> Screened:
+    """Look at a trial without training, then with growing shares of it, and stop what is weak.
+
+    Raises:
+        InfeasibleError: a step finds nothing to act on.
+    """
+    without = untrained(recipe)
+    trained = without != recipe
+    first = figures_in_memory(compress(without, task, prefixes)[0], task)
+    seen = [{"share": 0.0 if trained else 1.0, **first}]
+    digest = f"{first['model']} {later(recipe).hash}"
+    reason = screen.refusal(first, digest=digest, trained=trained)
+    found = Screened(recipe=recipe, stopped=reason, notes="", digest=digest, rungs=seen)
+    # What comes after a training that is known already costs little: it is measured at once.
+    paid = 0 < trained_until(recipe) <= prefixes.longest(recipe.steps)[0]
+    if reason or paid or not trained:
+        return found
+    for rung, share in enumerate(screen.rungs.shares[:-1]):
+        cut = screen.rungs.at(recipe, rung)
+        seen.append({"share": share, **figures_in_memory(compress(cut, task, prefixes)[0], task)})
+        weak = screen.stop(seen[-1], rung)
+        if weak and screen.refusal(seen[-1], digest="", trained=False):
+            return replace(found, stopped=weak)
+        if weak:  # and yet maybe better than anything so far: its training was not in vain
+            return replace(found, recipe=cut, notes=f"cut short: {weak}")
+    return found
 
 
 def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
@@ -240,17 +301,37 @@ def _left_as_they_are(recipe: Recipe, task: EvaluatedTask) -> dict[str, str]:
 
 
 def trial_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
-    """Evaluate one recipe. Returns its metrics, verdict and notes."""
+    """Screen one recipe and, unless it is stopped, evaluate it.
+
+    Returns its metrics, verdict and notes, the recipe that was measured (None if none was), and
+    what the screening saw.
+    """
     task = _task(payload)
-    evaluation = evaluate_recipe(
-        recipe_from_data(payload["recipe"]),
+    recipe = recipe_from_data(payload["recipe"])
+    baseline = read_baseline(task, Path(payload["baseline"]))
+    prefixes = _prefixes(payload, task, recipe)
+    screened = screen_trial(recipe, task, prefixes, read_screen(payload["screen"]))
+    seen = {"stopped": screened.stopped, "digest": screened.digest, "rungs": screened.rungs}
+    if screened.stopped:
+        return {"metrics": {}, "verdict": "", "notes": "", "recipe": None, **seen}
+    found = evaluate_recipe(
+        screened.recipe,
         task,
-        read_baseline(task, Path(payload["baseline"])),
+        baseline,
         Path(payload["folder"]),
         LatencySettings(**payload["latency"]),
         hold_machine,
+        prefixes,
     )
-    return asdict(evaluation)
+    notes = "; ".join(note for note in (screened.notes, found.notes) if note)
+    return {**asdict(found), "notes": notes, "recipe": screened.recipe.to_data(), **seen}
+
+
+def _prefixes(payload: Mapping[str, Any], task: EvaluatedTask, recipe: Recipe) -> Prefixes:
+    folder = payload["prefixes"]
+    cache = ArrayCache(folder=Path(folder)) if folder else None
+    origin = f"{methods_digest()} {torch.__version__} {fingerprint(task.baseline)} {recipe.seed}"
+    return Prefixes(cache=cache, origin=origin)
 
 
 def score_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, float]:

@@ -12,9 +12,9 @@ from search.compose import compose_search
 from search.conf_folder import conf_folder
 from search.config import StudyConfig
 from search.errors import ConfigError
+from search.latency_settings import LatencySettings
 from search.proposal import build_sampler
 from search.task import task_builder
-from search.trial import LatencySettings
 
 GROUPS = ("task", "recipe", "sampler", "objectives", "executor", "tracking", "experiment")
 OPTIONS = [
@@ -65,6 +65,7 @@ STEPS = ["remove", "prune", "factorise", "sparsify", "distil", "share", "quantiz
     [
         ((), STEPS),
         (("~compressor@steps.share",), [step for step in STEPS if step != "share"]),
+        *((("~steps." + name,), [step for step in STEPS if step != name]) for name in STEPS),
         (("+compressor@steps.again=distillation",), [*STEPS, "again"]),
     ],
 )

@@ -1,16 +1,18 @@
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from compressors.base import InfeasibleError
+from compressors.base import InfeasibleError, Inputs
 from compressors.channel_pruning import ChannelPruning
 from compressors.distillation import Distillation, soft_loss
 from compressors.feature_matching import LastFeatures, similarity_loss
 from compressors.training import fastest_precision
 from compressors.weight_pruning import WeightPruning
+from compressors.weights import compressible_weights
 from tests.zoo import NETS, toy_task
 
 
@@ -51,6 +53,56 @@ def test_the_student_comes_back_to_the_teacher() -> None:
     assert near < 0.1 * far
 
 
+class Counting:
+    """A task that notes which epochs' batches were asked for, and how many were taken."""
+
+    def __init__(self) -> None:
+        self.task = toy_task("mlp")
+        self.baseline, self.loss = self.task.baseline, self.task.loss
+        self.train_batches, self.measured = self.task.train_batches, self.task.measured
+        self.taken: dict[int, int] = {}
+
+    def teacher_batches(self, epoch: int) -> Iterator[tuple[Inputs, Tensor, Tensor]]:
+        for batch in self.task.teacher_batches(epoch):
+            self.taken[epoch] = self.taken.get(epoch, 0) + 1
+            yield batch
+
+
+@pytest.mark.parametrize(
+    ("epochs", "first", "taken"),
+    [
+        (2, 0, {0: 4, 1: 4}),
+        (2, 3, {3: 4, 4: 4}),
+        (0.4, 0, {0: 2}),
+        (1.1, 5, {5: 4, 6: 1}),
+    ],
+)
+def test_a_training_sees_so_many_batches_of_the_epochs_from_its_first_on(
+    epochs: float, first: int, taken: dict[int, int]
+) -> None:
+    task = Counting()
+    Distillation(epochs=epochs, first_epoch=first)(task.baseline, task)
+    assert task.taken == taken
+
+
+def test_another_first_epoch_is_another_training() -> None:
+    task = toy_task("mlp")
+    models = [Distillation(epochs=1, first_epoch=n)(task.baseline, task) for n in (0, 1, 1)]
+    said = [model(task.inputs) for model in models]
+    assert not torch.equal(said[0], said[1])
+    assert torch.equal(said[1], said[2])
+
+
+@pytest.mark.parametrize("epochs", [0.25, 0.5, 3])
+def test_masks_that_close_in_a_short_training_are_closed_at_its_end(epochs: float) -> None:
+    task = toy_task("mlp")
+    masked = WeightPruning(ratio=0.8, schedule="cubic", allocation="uniform")(task.baseline, task)
+    model = Distillation(epochs=epochs)(masked, task)
+    weights = [weight.value() for weight in compressible_weights(model)]
+    kept = sum(int(weight.count_nonzero()) for weight in weights)
+    assert kept == pytest.approx(0.2 * sum(weight.numel() for weight in weights), abs=len(weights))
+
+
 def test_statistics_alone_leave_the_parameters() -> None:
     task = toy_task("residual")
     model = Distillation(reestimate_batch_norm=True)(task.baseline, task)
@@ -81,7 +133,8 @@ def test_outputs_without_logits_are_infeasible_for_the_soft_loss() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("epochs", -1), ("temperature", 0.0), ("soft_weight", 1.5)]
+    ("field", "value"),
+    [("epochs", -0.5), ("first_epoch", -1), ("temperature", 0.0), ("soft_weight", 1.5)],
 )
 def test_values_out_of_range_are_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{field} must be in"):

@@ -15,8 +15,12 @@ from search.config import StudyConfig
 from search.display import Display
 from search.errors import ConfigError, StudyError
 from search.executors.base import Job, Outcome
+from search.recipe import recipe_from_data
 from search.result import StudyResult
+from search.rungs import rung_costs
+from search.screening import read_screen
 from search.study import run_study
+from search.warmstart import is_first
 
 BASE = {"score": 0.9, "size_bytes": 1000.0, "run_bytes": 1100.0, "nll": 0.3}
 
@@ -31,7 +35,9 @@ class MadeUp:
         self.running: list[Job] = []
         self.most = 0
         self.started: list[int] = []
+        self.payloads: dict[int, Mapping[str, Any]] = {}
         self.kinds: dict[int, str] = {}
+        self.stopped: dict[int, str] = {}
         self.prepared: dict[str, Any] = {
             "maximize": True,
             "infeasible": {},
@@ -49,12 +55,13 @@ class MadeUp:
         self.most = max(self.most, len(self.running))
         if job.function.endswith("trial_job"):
             self.started.append(job.key)
+            self.payloads[job.key] = job.payload
 
     def wait(self, seconds: float) -> list[tuple[Job, Outcome]]:
         job = self.running.pop(self.random.randrange(len(self.running)))
         if job.key == self.interrupt_at and job.function.endswith("trial_job"):
             raise KeyboardInterrupt
-        result: Mapping[str, Any]
+        result: dict[str, Any]
         if job.function.endswith("prepare_job"):
             result = {"figures": BASE} | self.prepared
         elif job.function.endswith("score_job"):
@@ -64,7 +71,13 @@ class MadeUp:
                 "metrics": metrics_of(job.payload["recipe"]),
                 "verdict": "size gain",
                 "notes": "",
+                "recipe": None,
+                "stopped": "",
+                "rungs": rungs_of(job.payload["recipe"]),
+                "digest": recipe_from_data(job.payload["recipe"]).hash,
             }
+            if job.key in self.stopped:
+                result |= {"metrics": {}, "verdict": "", "stopped": self.stopped[job.key]}
         kind = self.kinds.get(job.key, "ok") if job.function.endswith("trial_job") else "ok"
         now = time.time()
         if kind != "ok":
@@ -87,8 +100,24 @@ def metrics_of(recipe: Mapping[str, Any]) -> dict[str, float]:
         "size_bytes": 1000.0 / (1 + cut),
         "run_bytes": 1000.0,
         "latency_ratio": 1.0,
+        "macs": 500.0 / (1 + cut),
         "nll": 0.3,
     }
+
+
+def rungs_of(recipe: Mapping[str, Any]) -> list[dict[str, float]]:
+    """Return figures at two rungs: the more the steps cut, the worse and the smaller."""
+    cut = sum(float(values.get("ratio", 0)) for values in recipe["steps"].values())
+    coded = sum(1 for values in recipe["steps"].values() if {"bits", "clusters"} & set(values))
+    figures = {
+        "score": 0.9 - 0.1 * cut,
+        "nll": 0.3 + cut**2 + 0.1 * coded,
+        "estimated_bytes": 1000.0 / (1 + cut + 3 * coded),
+        "macs": 500.0 / (1 + cut),
+        "parameters": 100.0,
+        "nonzeros": 100.0,
+    }
+    return [{"share": share, **figures} for share in (0.0, 1 / 3)]
 
 
 def config(folder: Path, *overrides: str) -> StudyConfig:
@@ -111,15 +140,87 @@ def test_an_ordered_study_does_not_depend_on_who_was_faster(tmp_path: Path) -> N
     assert all(executor_filled == 16 for executor_filled in map(len, map(hashes, runs)))
 
 
-def test_an_interrupted_study_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    whole = run(tmp_path / "whole", MadeUp())
+@pytest.mark.parametrize("warm", ["true", "false"])
+def test_an_interrupted_study_goes_on_as_if_nothing_had_happened(warm: str, tmp_path: Path) -> None:
+    begins = f"warm_start={warm}"
+    whole = run(tmp_path / "whole", MadeUp(), begins)
     broken = MadeUp(order=5)
     broken.interrupt_at = 11
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "broken", broken)
-    resumed = run(tmp_path / "broken", MadeUp(order=9))
+        run(tmp_path / "broken", broken, begins)
+    resumed = run(tmp_path / "broken", MadeUp(order=9), begins)
     assert [r.number for r in resumed.records] == list(range(16))
     assert hashes(resumed) == hashes(whole)
+
+
+def test_without_a_warm_start_the_sampler_follows_the_baseline(tmp_path: Path) -> None:
+    result = run(tmp_path, MadeUp(), "warm_start=false", "vary=false")
+    assert [r.label for r in result.records] == ["baseline", *["sampled"] * 15]
+
+
+def test_the_programme_follows_when_all_that_it_is_made_of_has_ended(tmp_path: Path) -> None:
+    only = [f"~compressor@steps.{name}" for name in ("remove", "factorise", "sparsify", "share")]
+    result = run(tmp_path, MadeUp(), "trials=20", *only)
+    labels = [record.label for record in result.records]
+    assert "programme" in labels
+    opened = [n for n, label in enumerate(labels) if is_first(label)]
+    assert max(opened) < labels.index("programme")
+
+
+def test_a_stopped_trial_has_a_reason_and_no_figures(tmp_path: Path) -> None:
+    executor = MadeUp()
+    executor.stopped = {5: "the same model as trial 3"}
+    record = run(tmp_path, executor).records[5]
+    assert record.outcome == "stopped"
+    assert record.error == "the same model as trial 3"
+    assert not record.metrics
+    assert not record.feasible
+    assert record.rungs == rungs_of(record.recipe)
+
+
+def test_recipes_that_begin_alike_have_one_seed(tmp_path: Path) -> None:
+    result = run(tmp_path, MadeUp())
+    assert len({record.seed for record in result.records}) == 1
+    assert {record.recipe["seed"] for record in result.records} == {result.records[0].seed}
+
+
+def test_a_trial_is_told_what_earlier_ones_had_at_each_rung(tmp_path: Path) -> None:
+    executor = MadeUp(slots=1)
+    result = run(tmp_path, executor, "rungs.count=3", "warm_start=false", "trials=7")
+    screen = executor.payloads[6]["screen"]
+    earlier = [rungs_of(record.recipe)[1] for record in result.records[:6]]
+    costs = [rung_costs(figures, ["score", "size_bytes"]) for figures in earlier]
+    assert screen["peers"] == [[], costs]  # a ninth, a third
+    assert set(screen["seen"].values()) == set(range(6))
+    assert {member["trial"] for member in screen["front"]} <= set(range(6))
+    assert read_screen(screen).rungs.count == 3
+    assert screen["refuse_early"]
+
+
+@pytest.mark.parametrize("refuse_early", [True, False])
+def test_the_first_trials_are_measured_whatever_they_are_worth(
+    refuse_early: bool, tmp_path: Path
+) -> None:
+    executor = MadeUp(slots=1)
+    overrides = f"refuse_early={str(refuse_early).lower()}", "rungs.count=3", "trials=8"
+    result = run(tmp_path, executor, *overrides)
+    for record in result.records:
+        screen = read_screen(executor.payloads[record.number]["screen"])
+        first = is_first(record.label)
+        assert screen.rungs.count == (1 if first else 3)
+        assert screen.refuse_early == (refuse_early and not first)
+        # No model twice, unless the user wants to.
+        assert set(screen.seen.values()) == (set(range(record.number)) if refuse_early else set())
+    assert {is_first(record.label) for record in result.records} == {True, False}
+
+
+def test_models_are_kept_between_trials_unless_told_otherwise(tmp_path: Path) -> None:
+    kept, not_kept = MadeUp(), MadeUp()
+    run(tmp_path, kept, "study=kept", "trials=2")
+    run(tmp_path, not_kept, "study=not_kept", "trials=2", "reuse=false")
+    folders = {job["prefixes"] for job in kept.payloads.values()}
+    assert folders == {str(tmp_path / "kept" / "prefixes")}
+    assert {job["prefixes"] for job in not_kept.payloads.values()} == {None}
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -158,7 +259,8 @@ def test_steps_that_cannot_act_are_left_out(tmp_path: Path) -> None:
     executor = MadeUp()
     executor.prepared["infeasible"] = {"remove": "no blocks", "share": "no weights"}
     result = run(tmp_path, executor)
-    names = {name for record in result.records for name in record.recipe["steps"]}
+    steps = [name for record in result.records for name in record.recipe["steps"]]
+    names = {name.partition(".")[0] for name in steps}  # a divided recovery is distil, distil.2 ...
     assert names == {"prune", "factorise", "sparsify", "distil", "quantize", "tune"}
 
 

@@ -119,21 +119,39 @@ def test_stepped_floats_are_rounded():
     assert space().steps["prune"].ranges["ratio"].suggest(Source()) == 0.6
 
 
-def test_first_trials_are_the_baseline_and_one_anchor_a_step():
-    trials = first_trials(space())
-    recipes = {t.label: space().recipe(t.params, 0) for t in trials}
-    steps = {label: [s.name for s in recipe.steps] for label, recipe in recipes.items()}
-    assert steps == {
-        "baseline": [],
-        "anchor:prune": ["prune", "distil"],
-        "anchor:sparsify": ["sparsify", "distil"],
-        "anchor:distil": ["distil"],
-        "anchor:share": ["share"],
-        "anchor:quantize": ["quantize"],
+def test_first_trials_are_the_baseline_rivals_and_each_step_alone():
+    told = [(t.label, space().recipe(t.params, 0).steps) for t in first_trials(space())]
+    steps = [(label, [step.name for step in taken]) for label, taken in told]
+    assert steps == [
+        ("baseline", []),
+        ("rival:int8", ["quantize"]),
+        ("rival:int8 and half the channels", ["prune", "distil", "quantize"]),
+        *[("opening:share", ["share"])] * 3,
+        ("opening:quantize", ["quantize"]),
+        ("opening:prune", ["prune", "distil"]),
+        ("opening:sparsify", ["sparsify", "distil"]),
+    ]
+    clusters = [taken[0].values["clusters"] for label, taken in told if label == "opening:share"]
+    assert clusters == [4, 16, 64]
+
+
+def test_rivals_and_damaging_steps_recover_at_the_anchor_and_encodings_do_not():
+    steps = {
+        "prune": {"_target_": CHANNELS, "ratio": ratio()},
+        "distil": {
+            "_target_": DISTIL,
+            "epochs": {"_suggest_": "int", "low": 0, "high": 18, "anchor": 12},
+        },
+        "quantize": {"_target_": QUANTIZE, "bits": 8},
     }
-    assert recipes["anchor:sparsify"].steps[0].values["ratio"] == 0.8
-    assert recipes["anchor:distil"].steps[0].values["epochs"] == 2
-    assert recipes["anchor:share"].steps[0].values["clusters"] == 16
+    for trial in first_trials(parse_space(steps, {"encode": ["none", "quantize"]})):
+        assert trial.params["distil.epochs"] == (12 if trial.params["prune.ratio"] else 0)
+
+
+def test_a_rival_that_a_space_cannot_express_is_left_out():
+    steps = {"quantize": {"_target_": QUANTIZE, "bits": 6}}
+    labels = [trial.label for trial in first_trials(parse_space(steps, {}))]
+    assert labels == ["baseline", "opening:quantize"]
 
 
 def test_a_dropped_step_leaves_its_choice():

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -47,6 +49,54 @@ def test_two_steps_match_adamw_on_its_schedule() -> None:
         optimizer.step()
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(0.1, 1), (0.5, 2), (1, 4), (1.3, 6), (2.75, 11)])
+@pytest.mark.parametrize("told", [None, 4])
+def test_a_part_of_an_epoch_is_its_first_batches(
+    epochs: float, steps: int, told: int | None
+) -> None:
+    task = toy_task("mlp")  # four batches
+    model = NETS["mlp"]().requires_grad_(True)
+    taken: list[Tensor] = []
+    shares: list[float] = []
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        taken.append(targets)
+        return task.loss(outputs, targets)
+
+    train(
+        model,
+        task.train_batches,
+        loss,
+        epochs=epochs,
+        learning_rate=0.01,
+        steps_per_epoch=told,
+        before_step=shares.append,
+    )
+    whole = [targets for epoch in range(3) for _, targets in task.train_batches(epoch)]
+    assert len(taken) == steps
+    assert all(torch.equal(*pair) for pair in zip(taken, whole, strict=False))
+    assert shares == pytest.approx([step / steps for step in range(steps)])
+
+
+def test_no_epoch_is_no_step() -> None:
+    model = NETS["mlp"]().requires_grad_(True)
+    before = model[0].weight.clone()
+    train(model, toy_task("mlp").train_batches, F.cross_entropy, epochs=0, learning_rate=0.01)
+    assert torch.equal(model[0].weight, before)
+
+
+def test_the_rate_is_nearly_zero_at_the_end_of_a_part() -> None:
+    task = toy_task("mlp")
+    model = NETS["mlp"]().requires_grad_(True)
+    weights: list[Tensor] = []
+    keep = lambda _: weights.append(model[0].weight.detach().clone())  # noqa: E731
+    train(model, task.train_batches, task.loss, epochs=2.5, learning_rate=0.01, before_step=keep)
+    keep(None)
+    moved = [float((b - a).abs().max()) for a, b in itertools.pairwise(weights)]
+    assert len(moved) == 10
+    assert moved[-1] < 0.1 * moved[0]
 
 
 def test_frozen_parameters_stay() -> None:

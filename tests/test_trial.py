@@ -4,26 +4,35 @@ import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 from search.check_space import check_space
+from search.constraints import parse_constraints
 from search.errors import ConfigError
+from search.estimate import figures_in_memory
+from search.latency_settings import LatencySettings
+from search.prefixes import Prefixes
 from search.recipe import Recipe, Step
+from search.rungs import Rungs, untrained
+from search.screening import Screen
 from search.space import parse_space
 from search.task import EvaluatedTask, load_task
 from search.trial import (
     Baseline,
-    LatencySettings,
     check_baseline,
+    compress,
     evaluate_recipe,
     measure_baseline,
     read_baseline,
+    screen_trial,
 )
 from search.warmstart import first_trials
 
+RUNGS = Rungs(count=3, factor=3)
 SETTINGS = LatencySettings(batch_size=1, threads=1, rounds=3)
 COMPRESSOR = '''
 """Rounds every weight to a few decimals; a compressor in one file."""
@@ -103,6 +112,100 @@ def test_a_recipe_replayed_gives_equal_figures(
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+def staged() -> Recipe:
+    recipe = chain()
+    distil = {**recipe.steps[2].values, "first_epoch": 0}
+    steps = (*recipe.steps[:2], replace(recipe.steps[2], values=distil), recipe.steps[3])
+    return RUNGS.staged(replace(recipe, steps=steps))
+
+
+def screen(baseline: Baseline, **changes: Any) -> Screen:
+    made = Screen(
+        rungs=RUNGS,
+        objectives={"score": "maximize", "size_bytes": "minimize"},
+        constraints=(),
+        baseline=baseline.figures,
+        maximize=True,
+    )
+    return replace(made, **changes)
+
+
+def test_a_trial_is_seen_at_every_rung_but_the_last(
+    task: EvaluatedTask, baseline: Baseline
+) -> None:
+    prefixes = Prefixes(cache=None, origin="")
+    seen = screen_trial(staged(), task, prefixes, screen(baseline))
+    assert seen.stopped == ""
+    assert [figures["share"] for figures in seen.rungs] == pytest.approx([0, 1 / 9, 1 / 3])
+    cut = [untrained(staged()), RUNGS.at(staged(), 0), RUNGS.at(staged(), 1)]
+    for recipe, figures in zip(cut, seen.rungs, strict=True):
+        model, _ = compress(recipe, task)
+        assert figures == {"share": figures["share"], **figures_in_memory(model, task)}
+
+
+def test_a_trial_is_stopped_at_the_rung_where_it_is_weak(
+    task: EvaluatedTask, baseline: Baseline
+) -> None:
+    better = [[-1.0, -1.0]] * 5
+    unbeaten = {"trial": 0, "score": 1.0, "size_bytes": 1, "macs": 1, "latency_ratio": 0.0}
+    for peers, reached in (([better, better], 2), ([[], better], 3)):
+        # The refusal without training would end it before the first rung.
+        seen = screen_trial(
+            staged(), task, Prefixes(cache=None, origin=""), screen(baseline, peers=peers)
+        )
+        assert not seen.stopped
+        assert seen.notes.startswith("cut short: not in the best 1/3 of 6")
+        assert len(seen.rungs) == reached
+        assert seen.recipe == Rungs(count=3, factor=3).at(staged(), reached - 2)
+        settings = screen(baseline, peers=peers, front=[unbeaten], refuse_early=True)
+        assert screen_trial(staged(), task, Prefixes(cache=None, origin=""), settings).stopped
+
+
+def test_a_refused_trial_is_never_trained(task: EvaluatedTask, baseline: Baseline) -> None:
+    prefixes = Prefixes(cache=None, origin="")
+    strict = screen(baseline, constraints=parse_constraints({"macs": "<=1"}))
+    seen = screen_trial(staged(), task, prefixes, strict)
+    assert "not macs<=1" in seen.stopped
+    assert [figures["share"] for figures in seen.rungs] == [0.0]
+    assert prefixes.longest(staged().steps)[0] == 2  # to where its training would begin
+
+
+def test_a_recipe_without_training_has_all_of_it_at_once(
+    task: EvaluatedTask, baseline: Baseline
+) -> None:
+    recipe = replace(chain(), steps=(chain().steps[1], chain().steps[3]))
+    seen = screen_trial(recipe, task, Prefixes(cache=None, origin=""), screen(baseline))
+    assert [figures["share"] for figures in seen.rungs] == [1.0]
+
+
+def test_a_trial_whose_training_is_known_is_measured_at_once(
+    task: EvaluatedTask, baseline: Baseline
+) -> None:
+    prefixes = Prefixes(cache=None, origin="")
+    compress(staged(), task, prefixes)
+    weak = screen(baseline, peers=[[[-1.0, -1.0]] * 5] * 2)
+    other = replace(staged().steps[-1], values={"clusters": 16})
+    recipe = replace(staged(), steps=(*staged().steps[:-1], other))
+    seen = screen_trial(recipe, task, prefixes, weak)
+    assert (seen.stopped, len(seen.rungs)) == ("", 1)
+
+
+def test_equal_models_before_equal_training_have_one_digest(
+    task: EvaluatedTask, baseline: Baseline
+) -> None:
+    def digest(*steps: Step) -> str:
+        recipe = Recipe(steps=steps, seed=0)
+        return screen_trial(recipe, task, Prefixes(cache=None, origin=""), screen(baseline)).digest
+
+    share = chain().steps[3]
+    assert digest(share) == digest(share) == digest(replace(share, name="again"))
+    assert digest(share) != digest(replace(share, values={"clusters": 9}))
+    assert digest(share) != digest(*staged().steps)
+    # The same model without training, and another training to come.
+    longer = replace(chain().steps[2], values={"epochs": 3})
+    assert digest(chain().steps[2]) != digest(longer) != digest()
+
+
 def test_requested_and_achieved_shares_are_both_there(
     task: EvaluatedTask, baseline: Baseline, tmp_path: Path
 ) -> None:
@@ -126,8 +229,9 @@ def test_a_compressor_takes_one_file_and_one_yaml(
     node = OmegaConf.to_container(OmegaConf.create(YAML))
     space = parse_space({"round": node}, {})
     check_space(space)
-    anchor = first_trials(space)[1]
-    recipe = space.recipe(anchor.params, seed=0)
+    opening = [trial for trial in first_trials(space) if trial.label == "opening:round"]
+    recipe = space.recipe(opening[0].params, seed=0)
+    assert recipe.steps[0].values == {"decimals": 1}
     found = evaluate_recipe(recipe, task, baseline, tmp_path / "trial", SETTINGS, nullcontext)
     assert found.verdict.startswith("size gain")
     expected = sum(int(w.round(decimals=1).count_nonzero()) for w in task.baseline.parameters())

@@ -80,7 +80,7 @@ class LocalExecutor:
     """Seconds a job may take, pauses not counted; None for no limit."""
     memory_mb: float | None = None
     """Resident memory of one job in 2**20 bytes; None for no limit."""
-    ordered: bool = True
+    ordered: bool = False
     threads: int = 1
     """Threads that torch computes with in one job; the rounding of a trial depends on it."""
     _waiting: list[Job] = field(default_factory=list, init=False)

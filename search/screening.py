@@ -1,0 +1,111 @@
+"""Whether a trial may go on, judged by what is known before it is trained and measured in full."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from search.constraints import Constraint, parse_constraints
+from search.rungs import Rungs, rung_costs
+
+SCORES = ("score", "score_drop", "relative_drop", "nll", "score_standard_error")
+SURE = 1.15
+"""How far beside the truth an estimated size may lie, as a factor."""
+SURE_OPERATIONS = 1.1
+"""By this factor fewer operations are taken as less latency."""
+ERRORS = 1.0
+"""Standard errors by which the score of a file may be better than that of the model in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Screen:
+    """What earlier trials have shown, as it is sent along with a trial."""
+
+    rungs: Rungs
+    objectives: Mapping[str, str]
+    constraints: tuple[Constraint, ...]
+    baseline: Mapping[str, float]
+    maximize: bool
+    refuse_early: bool = True
+    peers: Sequence[Sequence[Sequence[float]]] = ()
+    """By rung, what earlier trials cost there."""
+    front: Sequence[Mapping[str, float]] = ()
+    """The metrics of the front so far, with the number of the trial as `trial`."""
+    seen: Mapping[str, int] = field(default_factory=dict)
+    """By the digest of the untrained model and what shall come, the trial that had it."""
+
+    def refusal(self, figures: Mapping[str, Any], *, digest: str, trained: bool) -> str:
+        """Return why a trial cannot pay; empty if it may.
+
+        Args:
+            figures: Of the model without training.
+            digest: Of that model and of the training that shall come.
+            trained: Whether training shall come. Its score is then taken to reach the baseline's.
+        """
+        if digest in self.seen:
+            return f"the same model as trial {self.seen[digest]}"
+        if not self.refuse_early:
+            return ""
+        hoped = self._hoped(figures, trained)
+        for constraint in self.constraints:
+            known = constraint.metric in hoped
+            if known and constraint.violation(hoped) > 0:
+                best = hoped[constraint.metric]
+                return f"{constraint.metric} {best:.3g} at best, not {constraint}"
+        for member in self.front:
+            if self._beats(member, hoped, figures):
+                return f"trial {member['trial']:.0f} is better than this one can become"
+        return ""
+
+    def stop(self, figures: Mapping[str, Any], rung: int) -> str:
+        """Return why a trial is stopped at a rung; empty if it goes on."""
+        peers = self.peers[rung] if rung < len(self.peers) else []
+        if self.rungs.passes(rung_costs(figures, list(self.objectives)), peers):
+            return ""
+        best, share = f"1/{self.rungs.factor:g}", self.rungs.shares[rung]
+        return f"not in the best {best} of {len(peers) + 1} at {share:.0%} of its training"
+
+    def _hoped(self, figures: Mapping[str, Any], trained: bool) -> dict[str, float]:
+        """Return the best that the metrics can be, as far as can be said."""
+        sign = 1 if self.maximize else -1
+        reached = figures["score"] + sign * ERRORS * figures["score_standard_error"]
+        score = sign * max(sign * self.baseline["score"], sign * reached) if trained else reached
+        drop = sign * (self.baseline["score"] - score)
+        size = figures["estimated_bytes"] / SURE
+        return {
+            "score": score,
+            "score_drop": drop,
+            "relative_drop": drop / abs(self.baseline["score"]),
+            "size_bytes": size,
+            "size_ratio": size / self.baseline["run_bytes"],
+            "macs": figures["macs"],
+            "parameters": figures["parameters"],
+            "nonzeros": figures["nonzeros"],
+        }
+
+    def _beats(
+        self, member: Mapping[str, float], hoped: Mapping[str, float], figures: Mapping[str, Any]
+    ) -> bool:
+        """Whether a member of the front is better in all that can be compared."""
+        for name, way in self.objectives.items():
+            if name.startswith("latency"):
+                better = member["macs"] * SURE_OPERATIONS <= figures["macs"]
+            elif name not in hoped:
+                return False
+            elif way == "maximize":
+                better = member[name] >= hoped[name]
+            else:
+                better = member[name] <= hoped[name]
+            if not better:
+                return False
+        return True
+
+
+def read_screen(data: Mapping[str, Any]) -> Screen:
+    """Return the screen that plain data describe."""
+    return Screen(
+        **{
+            **data,
+            "rungs": Rungs(**data["rungs"]),
+            "constraints": parse_constraints(data["constraints"]),
+        }
+    )
