@@ -149,6 +149,7 @@ def extras(metrics: Mapping[str, float]) -> dict[str, Any]:
     return {
         "notes": "",
         "recipe": None,
+        "training": "",
         "stopped": "",
         "rungs": [{"share": share, **figures} for share in shares],
         "digest": str(metrics["size_bytes"]),

@@ -1,6 +1,7 @@
 """What a model is, as a short text."""
 
 from hashlib import sha256
+from types import NoneType
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from compressors.base import Inputs, run
 from compressors.importance import output_tensors
 from compressors.masks import Schedule
 
-PLAIN = (bool, int, float, str, Schedule)
+PLAIN = (bool, int, float, str, tuple, NoneType, Schedule)
 OUTPUTS = 64
 """How many values of each output tensor are looked at."""
 

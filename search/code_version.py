@@ -1,6 +1,7 @@
 """Which code ran: the package's version, in a checkout the git commit, and the methods' source."""
 
 import contextlib
+import importlib
 import subprocess
 from functools import cache
 from hashlib import sha256
@@ -28,6 +29,13 @@ def methods_digest() -> str:
     for path in sorted((Path(__file__).resolve().parents[1] / "compressors").glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+@cache
+def source_digest(target: str) -> str:
+    """Return a digest of the module that an import path names; empty if it has no source file."""
+    path = importlib.import_module(target.rpartition(".")[0]).__file__
+    return sha256(Path(path).read_bytes()).hexdigest() if path else ""
 
 
 def _commit(root: Path) -> str:

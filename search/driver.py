@@ -20,7 +20,7 @@ from search.proposal import Proposal, Proposer, uncompressed
 from search.recipe import recipe_from_data
 from search.record import TrialRecord
 from search.result import StudyResult
-from search.rungs import Rungs, rung_costs
+from search.rungs import Rungs, rung_costs, training
 from search.seeds import derived_seed
 from search.space import Space
 from search.stagnation import stagnated
@@ -42,6 +42,7 @@ NOTHING: Mapping[str, Any] = {
     "verdict": "",
     "notes": "",
     "recipe": None,
+    "training": "",
     "stopped": "",
     "rungs": [],
     "digest": "",
@@ -205,8 +206,9 @@ class Driver:
         front, seed = self.books.standing.front, derived_seed(self.config.seed, number, 2)
         if self.config.vary and number % CYCLE == 1:
             for params in variations(self.space, front, seed):
-                if proposer.hash(params) not in seen:
-                    return "variation", proposer.fixed(number, trials, params)
+                varied = proposer.fixed(number, trials, params)
+                if varied.recipe.hash not in seen:
+                    return "variation", varied
         ended = not any(is_first(plan.label) for plan in self.open.values())
         for first in self.opening.take(self.store.records(), ended=ended):
             if first.label != "baseline" and proposer.hash(first.params) in seen:
@@ -220,8 +222,9 @@ class Driver:
         sampled = proposer.propose(number, trials, seen)
         if self.config.vary and number % CYCLE == 2 and sampled is not None:
             near = exchanged(self.space, front, sampled.params, seed)
-            if near is not None and proposer.hash(near) not in seen:
-                return "variation", proposer.fixed(number, trials, near)
+            varied = proposer.fixed(number, trials, near) if near is not None else sampled
+            if varied.recipe.hash not in seen:
+                return "variation", varied
         return "sampled", sampled
 
     def _start(self, plan: Plan) -> None:
@@ -235,7 +238,7 @@ class Driver:
             payload=self._payload()
             | {"recipe": plan.recipe, "folder": str(self.config.trial_folder(plan.number))}
             | {"prefixes": str(self.config.folder / "prefixes") if self.config.reuse else None}
-            | {"screen": self._screen(plan.label)},
+            | {"screen": self._screen(plan)},
             folder=self.config.trial_folder(plan.number),
         )
         if (job.folder / OUTCOME).exists():
@@ -243,21 +246,22 @@ class Driver:
         else:
             self.executor.submit(job)
 
-    def _screen(self, label: str) -> dict[str, Any]:
+    def _screen(self, plan: Plan) -> dict[str, Any]:
         """Return what earlier trials have shown, for the screening of the next, as plain data.
 
         The first trials are measured whatever they are worth, but no model twice.
         """
-        always = is_first(label)
+        always = is_first(plan.label)
+        known = training(recipe_from_data(plan.recipe))
         latest = self.store.records()[-LATEST:]
         shares = Rungs(**self.config.rungs).shares[:-1]
         costs: list[list[list[float]]] = [[] for _ in shares]
         for record in latest:
             for figures in record.rungs:
                 if figures["share"] in shares:
-                    known = costs[shares.index(figures["share"])]
-                    known.append(rung_costs(figures, list(self.config.objectives)))
-        compared = {*self.config.objectives, "macs"}
+                    rung = costs[shares.index(figures["share"])]
+                    rung.append(rung_costs(figures, list(self.config.objectives)))
+        compared = {*self.config.objectives, "macs", "score", "integer_operators"}
         return {
             "rungs": {**self.config.rungs, "count": 1} if always else dict(self.config.rungs),
             "objectives": dict(self.config.objectives),
@@ -267,6 +271,7 @@ class Driver:
             "baseline": dict(self.baseline),
             "maximize": self.maximize,
             "refuse_early": self.config.refuse_early and not always,
+            "paid": bool(known) and known in {record.training for record in latest},
             "peers": costs,
             "front": [
                 {name: member.metrics[name] for name in compared} | {"trial": member.number}
@@ -316,6 +321,7 @@ class Driver:
             notes=result["notes"],
             violations=violations,
             rungs=result["rungs"],
+            training=result["training"],
             digest=result["digest"],
             error=result["stopped"] or outcome.error,
             started=outcome.started,

@@ -40,6 +40,7 @@ def figures_in_memory(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
         "macs": count_macs(model, task.example),
         "parameters": held.parameters,
         "nonzeros": held.nonzeros,
+        "integers": any(c.activations is not None for c in coded_weights(model).values()),
         "model": anatomy(model)[:16],
     }
 

@@ -17,8 +17,11 @@ from search.recipe import Step
 
 KEPT_FROM_SECONDS = 0.05
 """What was faster to compute is computed again."""
-NOT_STORABLE = (pickle.PicklingError, AttributeError, TypeError)
-"""What pickle raises for a model whose class is local to a function, or that holds a lambda."""
+NOT_STORABLE = (pickle.PicklingError, AttributeError, TypeError, RuntimeError)
+"""What pickle raises for a model whose class is local to a function, or that holds a lambda, and
+torch for one that is compiled or too deep."""
+HERE = 6
+"""So many of the latest states stay in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,20 +54,25 @@ class Prefixes:
             kept = self.cache.find(key) if self.cache else None
             state = _load(kept["state"].tobytes()) if kept else None
             if state is not None:
-                self._here[key] = state
+                self._remember(key, state)
                 return count, state
         return 0, None
 
     def keep(self, steps: Sequence[Step], state: State, seconds: float) -> None:
         """Remember the state after some steps, the last of which took so many seconds."""
         key = self._key(steps)
-        self._here[key] = state
+        self._remember(key, state)
         if self.cache is not None and seconds >= KEPT_FROM_SECONDS:
             try:
                 content = _dump(state)
             except NOT_STORABLE:
                 return
             self.cache.get(key, lambda: {"state": np.frombuffer(content, np.uint8)})
+
+    def _remember(self, key: str, state: State) -> None:
+        self._here[key] = state
+        while len(self._here) > HERE:
+            del self._here[next(iter(self._here))]
 
     def _key(self, steps: Sequence[Step]) -> str:
         told = [(step.name, step.target, dict(sorted(step.values.items()))) for step in steps]

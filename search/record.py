@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+KNOWN_MODEL = "the same model as trial"
+"""How the reason begins why a trial of a model that was measured already was stopped."""
 Value = None | bool | int | float | str
 
 
@@ -33,6 +35,8 @@ class TrialRecord:
     """By constraint, how far the metric lies beyond its bound; satisfied when at most 0."""
     rungs: Sequence[Mapping[str, Any]] = ()
     """The figures in memory at each rung that the trial reached before it was measured."""
+    training: str = ""
+    """A hash of the recipe up to the end of its divided training; empty without one."""
     digest: str = ""
     """Of the untrained model and the training to come; equal digests give equal models."""
     error: str = ""

@@ -39,9 +39,9 @@ class Rungs:
     """How recovery is divided.
 
     The last rung has all of the training, each other one `factor` times less than the next. At
-    each but the last a trial goes on if it is among the best `1 / factor` of those that came so
-    far: the stopping form of asynchronous successive halving (Li et al., 2020, arXiv:1810.05934),
-    with non-domination and crowding in place of one figure (Schmucker et al., 2021,
+    each but the last a trial goes on if it is among the best `1 / factor` of the latest: the
+    stopping form of asynchronous successive halving (Li et al., 2020, arXiv:1810.05934), with
+    non-domination and crowding in place of one figure (Schmucker et al., 2021,
     arXiv:2106.12639).
     """
 
@@ -125,6 +125,12 @@ def trained_until(staged: Recipe) -> int:
     return max((n for n, divided in enumerate(_divided(staged), 1) if divided), default=0)
 
 
+def training(staged: Recipe) -> str:
+    """Return a hash of a recipe up to the end of its divided recoveries; empty if there is none."""
+    until = trained_until(staged)
+    return replace(staged, steps=staged.steps[:until]).hash if until else ""
+
+
 def _cut(staged: Recipe, parts: int, share: float) -> Recipe:
     """Return a recipe with so many parts of divided recoveries, and a share of the others.
 
@@ -137,8 +143,8 @@ def _cut(staged: Recipe, parts: int, share: float) -> Recipe:
     for step, divided in zip(staged.steps, _divided(staged), strict=True):
         kept = step
         if _encodes(step) and step.values.get("allocation") == "sensitivity":
-            kept = replace(step, values={**step.values, "allocation": "uniform"})
-        elif _trains(step) and not (divided and _part(step) <= parts):
+            kept = _uniform(step)
+        elif _shortens(step) and not (divided and _part(step) <= parts):
             if divided and _part(step) > 1:
                 continue
             epochs = 0 if divided else round(step.values[EPOCHS] * share, 4)
@@ -180,7 +186,22 @@ def _gaps(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _trains(step: Step) -> bool:
-    return step.compressor().kind is Kind.RECOVERS and step.values.get(EPOCHS, 0) > 0
+    return step.compressor().kind is Kind.RECOVERS and (step.values.get(EPOCHS) or 0) > 0
+
+
+def _shortens(step: Step) -> bool:
+    """Whether a step trains and takes parts of epochs, as one does that can begin at any epoch."""
+    return _trains(step) and "first_epoch" in step.values
+
+
+def _uniform(step: Step) -> Step:
+    """Return an encoding with the same value for all layers; itself where it refuses that."""
+    uniform = replace(step, values={**step.values, "allocation": "uniform"})
+    try:
+        uniform.compressor()
+    except ConfigError:
+        return step
+    return uniform
 
 
 def _encodes(step: Step) -> bool:
@@ -199,5 +220,5 @@ def _divided(recipe: Recipe) -> list[bool]:
     encoded = False
     for step in recipe.steps:
         encoded = encoded or _encodes(step)
-        divided.append(not encoded and _trains(step) and "first_epoch" in step.values)
+        divided.append(not encoded and _shortens(step))
     return divided

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search.constraints import Constraint, parse_constraints
+from search.record import KNOWN_MODEL
 from search.rungs import Rungs, rung_costs
 
 SCORES = ("score", "score_drop", "relative_drop", "nll", "score_standard_error")
@@ -26,6 +27,8 @@ class Screen:
     baseline: Mapping[str, float]
     maximize: bool
     refuse_early: bool = True
+    paid: bool = False
+    """Whether an earlier trial had the same training, so that it costs nothing more."""
     peers: Sequence[Sequence[Sequence[float]]] = ()
     """By rung, what earlier trials cost there."""
     front: Sequence[Mapping[str, float]] = ()
@@ -42,12 +45,14 @@ class Screen:
             trained: Whether training shall come. Its score is then taken to reach the baseline's.
         """
         if digest in self.seen:
-            return f"the same model as trial {self.seen[digest]}"
-        if not self.refuse_early:
-            return ""
+            return f"{KNOWN_MODEL} {self.seen[digest]}"
+        return self.futility(figures, trained=trained) if self.refuse_early else ""
+
+    def futility(self, figures: Mapping[str, Any], *, trained: bool) -> str:
+        """Return why a model gains nothing, trained or as it is; empty if it may."""
         hoped = self._hoped(figures, trained)
         for constraint in self.constraints:
-            known = constraint.metric in hoped
+            known = constraint.metric in hoped and not (trained and constraint.metric in SCORES)
             if known and constraint.violation(hoped) > 0:
                 best = hoped[constraint.metric]
                 return f"{constraint.metric} {best:.3g} at best, not {constraint}"
@@ -68,7 +73,8 @@ class Screen:
         """Return the best that the metrics can be, as far as can be said."""
         sign = 1 if self.maximize else -1
         reached = figures["score"] + sign * ERRORS * figures["score_standard_error"]
-        score = sign * max(sign * self.baseline["score"], sign * reached) if trained else reached
+        known = [self.baseline["score"], *(m["score"] for m in self.front if "score" in m)]
+        score = sign * max(sign * s for s in (*known, reached)) if trained else reached
         drop = sign * (self.baseline["score"] - score)
         size = figures["estimated_bytes"] / SURE
         return {
@@ -88,7 +94,8 @@ class Screen:
         """Whether a member of the front is better in all that can be compared."""
         for name, way in self.objectives.items():
             if name.startswith("latency"):
-                better = member["macs"] * SURE_OPERATIONS <= figures["macs"]
+                alike = (member["integer_operators"] > 0) == figures["integers"]
+                better = alike and member["macs"] * SURE_OPERATIONS <= figures["macs"]
             elif name not in hoped:
                 return False
             elif way == "maximize":

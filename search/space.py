@@ -216,6 +216,9 @@ def parse_space(steps: Mapping[str, Any], choices: Mapping[str, Any]) -> Space:
     """
     if not steps:
         raise ConfigError("steps is empty: a recipe needs at least one compressor")
+    for name in steps:
+        if "." in name or name.isdigit():
+            raise ConfigError(f"steps.{name}: a step's name needs a letter and has no dot")
     parsed = {name: _parse_step(name, node) for name, node in steps.items()}
     return Space(steps=parsed, choices=_parse_choices(choices, parsed))
 

@@ -14,7 +14,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.errors import StudyError
-from search.record import TrialRecord, Value
+from search.record import KNOWN_MODEL, TrialRecord, Value
 
 JOURNAL = "journal.log"
 _TEST = "test:"
@@ -93,7 +93,8 @@ class Store:
                 trial.set_constraint(name, violation)
             self.study.tell(trial, [record.metrics[name] for name in self.objectives])
         else:
-            weak = record.outcome == "stopped"
+            # A model that is known says nothing against its recipe; a weak one does.
+            weak = record.outcome == "stopped" and not record.error.startswith(KNOWN_MODEL)
             self.study.tell(trial, state=TrialState.PRUNED if weak else TrialState.FAIL)
         self._keep(_record(self.trials()[record.number]))
 

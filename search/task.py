@@ -1,7 +1,7 @@
 """What the user owns: a trained model, data, a loss and a score, as the search sees them."""
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -86,7 +86,8 @@ class EvaluatedTask:
         first = list(islice(batches, 1))
         if not first:
             return
-        key = f"teacher {epoch} {_fingerprint(first[0][0])} {self._baseline_digest}"
+        known = f"{_fingerprint(first[0][0])} {self._length} {self._baseline_digest}"
+        key = f"teacher {epoch} {known}"
         kept = self.cache.get(key, lambda: self._teacher_outputs(epoch))
         start = 0
         for index, (inputs, targets) in enumerate(chain(first, batches)):
@@ -110,7 +111,7 @@ class EvaluatedTask:
         The key names all else that the result depends on. The data are known by the batches that
         `calibration_batches` gives; another version of torch or of this code measures anew.
         """
-        known = f"{methods_digest()} {self._data_digest} {self._baseline_digest}"
+        known = f"{methods_digest()} {self.data_digest} {self._baseline_digest}"
         return self.cache.get(f"measured {key} {known}", measure)
 
     def _teacher(self, inputs: Inputs) -> Tensor:
@@ -144,9 +145,14 @@ class EvaluatedTask:
         there = to_device(inputs, device_of(self.baseline))
         return f"{torch.__version__} {behaviour(self.baseline, there)}"
 
+    @property
+    def _length(self) -> str:
+        return str(len(self.train)) if isinstance(self.train, Sized) else ""
+
     @cached_property
-    def _data_digest(self) -> str:
-        digest = sha256()
+    def data_digest(self) -> str:
+        """A digest of the first training batches and, where it is known, of how many there are."""
+        digest = sha256(self._length.encode())
         for inputs in calibration_batches(self, torch.device("cpu")):
             digest.update(str(_fingerprint(inputs)).encode())
         return digest.hexdigest()

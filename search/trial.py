@@ -17,7 +17,7 @@ from compressors.base import InfeasibleError, Inputs, Selective
 from compressors.fingerprint import fingerprint
 from search.artefact import Artefact, predictor, write_artefact
 from search.cache import ArrayCache
-from search.code_version import methods_digest
+from search.code_version import methods_digest, source_digest
 from search.counts import Census, MeasurementError, achieved, census, count_macs
 from search.errors import ConfigError
 from search.estimate import figures_in_memory
@@ -28,7 +28,7 @@ from search.metrics import Score, evaluate
 from search.onnx_form.export import feeds
 from search.prefixes import Prefixes, State
 from search.recipe import Recipe, recipe_from_data
-from search.rungs import later, trained_until, untrained
+from search.rungs import later, training, untrained
 from search.screening import Screen, read_screen
 from search.seeds import derived_seed
 from search.task import EvaluatedTask, load_task
@@ -175,14 +175,13 @@ def screen_trial(
     reason = screen.refusal(first, digest=digest, trained=trained)
     found = Screened(recipe=recipe, stopped=reason, notes="", digest=digest, rungs=seen)
     # What comes after a training that is known already costs little: it is measured at once.
-    paid = 0 < trained_until(recipe) <= prefixes.longest(recipe.steps)[0]
-    if reason or paid or not trained:
+    if reason or screen.paid or not trained:
         return found
     for rung, share in enumerate(screen.rungs.shares[:-1]):
         cut = screen.rungs.at(recipe, rung)
         seen.append({"share": share, **figures_in_memory(compress(cut, task, prefixes)[0], task)})
         weak = screen.stop(seen[-1], rung)
-        if weak and screen.refusal(seen[-1], digest="", trained=False):
+        if weak and screen.futility(seen[-1], trained=False):
             return replace(found, stopped=weak)
         if weak:  # and yet maybe better than anything so far: its training was not in vain
             return replace(found, recipe=cut, notes=f"cut short: {weak}")
@@ -313,7 +312,7 @@ def trial_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str
     screened = screen_trial(recipe, task, prefixes, read_screen(payload["screen"]))
     seen = {"stopped": screened.stopped, "digest": screened.digest, "rungs": screened.rungs}
     if screened.stopped:
-        return {"metrics": {}, "verdict": "", "notes": "", "recipe": None, **seen}
+        return {"metrics": {}, "verdict": "", "notes": "", "recipe": None, "training": "", **seen}
     found = evaluate_recipe(
         screened.recipe,
         task,
@@ -324,13 +323,16 @@ def trial_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str
         prefixes,
     )
     notes = "; ".join(note for note in (screened.notes, found.notes) if note)
-    return {**asdict(found), "notes": notes, "recipe": screened.recipe.to_data(), **seen}
+    told = {"recipe": screened.recipe.to_data(), "training": training(screened.recipe)}
+    return {**asdict(found), "notes": notes, **told, **seen}
 
 
 def _prefixes(payload: Mapping[str, Any], task: EvaluatedTask, recipe: Recipe) -> Prefixes:
     folder = payload["prefixes"]
     cache = ArrayCache(folder=Path(folder)) if folder else None
-    origin = f"{methods_digest()} {torch.__version__} {fingerprint(task.baseline)} {recipe.seed}"
+    known = (torch.__version__, fingerprint(task.baseline), task.data_digest, recipe.seed)
+    sources = sorted(source_digest(target) for target in {step.target for step in recipe.steps})
+    origin = " ".join(str(part) for part in (methods_digest(), *known, *sources))
     return Prefixes(cache=cache, origin=origin)
 
 

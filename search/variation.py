@@ -12,6 +12,8 @@ from search.seeds import derived_seed
 from search.space import Space
 
 Params = Mapping[str, Value]
+MOST = 20
+"""So many pairs of a front are looked at for one that is new."""
 
 
 def variations(space: Space, front: Sequence[TrialRecord], seed: int) -> Iterator[dict[str, Value]]:
@@ -19,11 +21,13 @@ def variations(space: Space, front: Sequence[TrialRecord], seed: int) -> Iterato
 
     Up to the end of its training a recipe is a member that was trained; what comes after, the
     encoding and its tuning, is another member's. The training is known and costs nothing more.
-    All pairs come, in an order drawn with the seed.
+    At most `MOST` pairs come, in an order drawn with the seed.
     """
-    trained = [member for member in front if _trained_steps(space, member)]
-    pairs = [(one, other) for one in trained for other in front if one is not other]
-    for place in np.random.default_rng(derived_seed(seed)).permutation(len(pairs)):
+    trained = [member for member in front if member.training]
+    ends = [member for member in front if member.label != "baseline"]
+    pairs = [(one, other) for one in trained for other in ends if one is not other]
+    order = np.random.default_rng(derived_seed(seed)).permutation(len(pairs))
+    for place in order[:MOST]:
         yield crossed(space, pairs[place][0], pairs[place][1].params)
 
 
@@ -34,7 +38,7 @@ def exchanged(
 
     Member and step are drawn with the seed; recoveries stay. None if no member was trained.
     """
-    trained = [member for member in front if _trained_steps(space, member)]
+    trained = [member for member in front if member.training]
     if not trained:
         return None
     drawn = np.random.default_rng(derived_seed(seed))
@@ -65,4 +69,5 @@ def _trained_steps(space: Space, member: TrialRecord) -> set[str]:
         return set()
     order = list(space.steps)
     kept = set(order[: order.index(recipe.steps[until - 1].name.partition(".")[0]) + 1])
-    return kept | {choice for choice, members in space.choices.items() if kept & set(members)}
+    shared = {choice: members for choice, members in space.choices.items() if kept & set(members)}
+    return kept.union(shared, *shared.values())

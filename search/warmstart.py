@@ -1,10 +1,10 @@
-"""The first trials of a study: the uncompressed model, rivals to beat, and each method alone."""
+"""The first trials of a study: the uncompressed model, rivals to beat, and single steps."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from compressors.base import Kind
-from search.acting import Acting, acting_compressor, params_of
+from search.acting import Acting, acting_compressor, params_of, recovers
 from search.constraints import Constraint
 from search.programme import programme
 from search.recipe import Recipe, Step, build_step, values_of
@@ -46,7 +46,7 @@ def first_trials(space: Space) -> list[FirstTrial]:
     trials += [
         FirstTrial(label=f"rival:{name}", params=params_of(space, acting))
         for name, rival in RIVALS.items()
-        if (acting := _steps_of(space, rival)) is not None
+        if (acting := _steps_of(space, rival)) is not None and _alone(space, acting)
     ]
     for name in _of_kind(space, Kind.ENCODES_WEIGHTS):
         trials += [_opening(space, {name: values}) for values in levels(space.steps[name])]
@@ -160,6 +160,12 @@ def _steps_of(space: Space, rival: Mapping[str, Mapping[str, Value]]) -> Acting 
         if acting_compressor(step, {}).kind is not Kind.ENCODES_WEIGHTS:
             acting |= _recovery_after(space, step.name)
     return acting
+
+
+def _alone(space: Space, acting: Acting) -> bool:
+    """Whether nothing else acts, as a step does whose range does not hold the inactive value."""
+    recipe = space.recipe(params_of(space, acting), seed=0)
+    return {step.name for step in recipe.steps if not recovers(space, step.name)} <= set(acting)
 
 
 def _can_be(step: StepSpace, field: str, value: Value) -> bool:

@@ -72,6 +72,7 @@ class MadeUp:
                 "verdict": "size gain",
                 "notes": "",
                 "recipe": None,
+                "training": "",
                 "stopped": "",
                 "rungs": rungs_of(job.payload["recipe"]),
                 "digest": recipe_from_data(job.payload["recipe"]).hash,
@@ -101,6 +102,7 @@ def metrics_of(recipe: Mapping[str, Any]) -> dict[str, float]:
         "run_bytes": 1000.0,
         "latency_ratio": 1.0,
         "macs": 500.0 / (1 + cut),
+        "integer_operators": 0,
         "nll": 0.3,
     }
 
@@ -114,6 +116,7 @@ def rungs_of(recipe: Mapping[str, Any]) -> list[dict[str, float]]:
         "nll": 0.3 + cut**2 + 0.1 * coded,
         "estimated_bytes": 1000.0 / (1 + cut + 3 * coded),
         "macs": 500.0 / (1 + cut),
+        "integer_operators": 0,
         "parameters": 100.0,
         "nonzeros": 100.0,
     }
@@ -202,7 +205,7 @@ def test_the_first_trials_are_measured_whatever_they_are_worth(
     refuse_early: bool, tmp_path: Path
 ) -> None:
     executor = MadeUp(slots=1)
-    overrides = f"refuse_early={str(refuse_early).lower()}", "rungs.count=3", "trials=8"
+    overrides = f"refuse_early={str(refuse_early).lower()}", "rungs.count=3", "trials=16"
     result = run(tmp_path, executor, *overrides)
     for record in result.records:
         screen = read_screen(executor.payloads[record.number]["screen"])

@@ -143,8 +143,8 @@ def test_batches_that_differ_from_run_to_run_are_refused(place: int, tmp_path: P
 def test_longer_data_than_those_kept_are_refused_once(tmp_path: Path) -> None:
     rows = [(torch.full((8, 6), float(i)), torch.zeros(8).long()) for i in range(3)]
     model = make()["model"]
-    list(task(tmp_path, model=model, train=rows[:2]).teacher_batches(0))
-    found = task(tmp_path, model=model, train=rows)
+    list(task(tmp_path, model=model, train=lambda epoch: rows[:2]).teacher_batches(0))
+    found = task(tmp_path, model=model, train=lambda epoch: rows)
     with pytest.raises(RuntimeError, match=r"train batch 2 of epoch 0 differs"):
         list(found.teacher_batches(0))
     assert len(list(found.teacher_batches(0))) == 3

@@ -6,7 +6,7 @@ import pytest
 
 from search.acting import params_of
 from search.record import TrialRecord, Value
-from search.rungs import Rungs, trained_until
+from search.rungs import Rungs, trained_until, training
 from search.space import Space, parse_space
 from search.variation import crossed, variations
 
@@ -54,6 +54,7 @@ def member(number: int, acting: Mapping[str, Mapping[str, Value]]) -> TrialRecor
         params=params,
         recipe=recipe.to_data(),
         recipe_hash=recipe.hash,
+        training=training(recipe),
         started=0.0,
         finished=1.0,
     )
