@@ -222,9 +222,9 @@ class Driver:
         sampled = proposer.propose(number, trials, seen)
         if self.config.vary and number % CYCLE == 2 and sampled is not None:
             near = exchanged(self.space, front, sampled.params, seed)
-            varied = proposer.fixed(number, trials, near) if near is not None else sampled
-            if varied.recipe.hash not in seen:
-                return "variation", varied
+            changed = None if near is None else proposer.fixed(number, trials, near)
+            if changed is not None and changed.recipe.hash not in seen:
+                return "variation", changed
         return "sampled", sampled
 
     def _start(self, plan: Plan) -> None:

@@ -13,6 +13,7 @@ from torch.nn.utils.parametrize import register_parametrization, remove_parametr
 
 from compressors.copying import copy_model, refresh_recurrent_weights
 from search.cache import ArrayCache
+from search.code_version import source_digest
 from search.recipe import Step
 
 KEPT_FROM_SECONDS = 0.05
@@ -75,7 +76,10 @@ class Prefixes:
             del self._here[next(iter(self._here))]
 
     def _key(self, steps: Sequence[Step]) -> str:
-        told = [(step.name, step.target, dict(sorted(step.values.items()))) for step in steps]
+        told = [
+            (step.name, step.target, source_digest(step.target), sorted(step.values.items()))
+            for step in steps
+        ]
         return f"prefix {self.origin} {json.dumps(told)}"
 
 

@@ -17,7 +17,7 @@ from compressors.base import InfeasibleError, Inputs, Selective
 from compressors.fingerprint import fingerprint
 from search.artefact import Artefact, predictor, write_artefact
 from search.cache import ArrayCache
-from search.code_version import methods_digest, source_digest
+from search.code_version import methods_digest
 from search.counts import Census, MeasurementError, achieved, census, count_macs
 from search.errors import ConfigError
 from search.estimate import figures_in_memory
@@ -331,8 +331,7 @@ def _prefixes(payload: Mapping[str, Any], task: EvaluatedTask, recipe: Recipe) -
     folder = payload["prefixes"]
     cache = ArrayCache(folder=Path(folder)) if folder else None
     known = (torch.__version__, fingerprint(task.baseline), task.data_digest, recipe.seed)
-    sources = sorted(source_digest(target) for target in {step.target for step in recipe.steps})
-    origin = " ".join(str(part) for part in (methods_digest(), *known, *sources))
+    origin = " ".join(str(part) for part in (methods_digest(), *known))
     return Prefixes(cache=cache, origin=origin)
 
 

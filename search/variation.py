@@ -59,15 +59,10 @@ def crossed(space: Space, parent: TrialRecord, other: Params) -> dict[str, Value
 
 
 def _trained_steps(space: Space, member: TrialRecord) -> set[str]:
-    """Return the steps up to the recovery that was divided, and the choices between them.
-
-    There are none without such a recovery.
-    """
+    """Return a trained member's steps up to the end of that, and the choices between them."""
     recipe = recipe_from_data(member.recipe)
-    until = trained_until(recipe)
-    if not until:
-        return set()
+    last = recipe.steps[trained_until(recipe) - 1].name.partition(".")[0]
     order = list(space.steps)
-    kept = set(order[: order.index(recipe.steps[until - 1].name.partition(".")[0]) + 1])
+    kept = set(order[: order.index(last) + 1])
     shared = {choice: members for choice, members in space.choices.items() if kept & set(members)}
     return kept.union(shared, *shared.values())

@@ -15,7 +15,7 @@ from search.constraints import parse_constraints
 from search.errors import ConfigError
 from search.estimate import figures_in_memory
 from search.latency_settings import LatencySettings
-from search.prefixes import Prefixes
+from search.prefixes import Prefixes, State
 from search.recipe import Recipe, Step
 from search.rungs import Rungs, untrained
 from search.screening import Screen
@@ -23,6 +23,7 @@ from search.space import parse_space
 from search.task import EvaluatedTask, load_task
 from search.trial import (
     Baseline,
+    _prefixes,
     check_baseline,
     compress,
     evaluate_recipe,
@@ -185,6 +186,17 @@ def test_a_trial_whose_training_is_known_is_measured_at_once(
     weak = screen(baseline, peers=[[[-1.0, -1.0]] * 5] * 2, paid=True)
     seen = screen_trial(staged(), task, prefixes, weak)
     assert (seen.stopped, seen.notes, len(seen.rungs)) == ("", "", 1)
+
+
+def test_recipes_that_begin_alike_share_what_was_trained(
+    task: EvaluatedTask, tmp_path: Path
+) -> None:
+    payload = {"prefixes": str(tmp_path)}
+    first = _prefixes(payload, task, staged())
+    without = replace(staged(), steps=staged().steps[:-1])
+    state = State(model=task.baseline, achieved={})
+    first.keep(without.steps, state, seconds=1.0)
+    assert _prefixes(payload, task, without).longest(without.steps)[0] == len(without.steps)
 
 
 def test_equal_models_before_equal_training_have_one_digest(
