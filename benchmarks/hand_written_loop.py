@@ -5,7 +5,8 @@
 The same methods in the same order as `conf/recipe/default.yaml`, with ranges that make sense:
 magnitudes say what goes, channels stay multiples of 8, the full budget of epochs. It spends nothing
 on isolation, on a journal or on a tracker, knows which steps its model can bear, measures int8
-first, leaves out what it knows, and tells Optuna where a model is worth nothing.
+first, leaves out what it knows or what finds nothing to do, and tells Optuna where a model is worth
+nothing.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -146,7 +148,8 @@ class Loop:
             torch.manual_seed(self.seed)
             model = self.task.baseline
             for step in steps:
-                model = step(model, self.task)
+                with suppress(InfeasibleError):  # a ratio that rounds to nothing
+                    model = step(model, self.task)
             found = self._figures(model, self.folder / ("trial" if steps else "baseline"))
             self.known[str(steps)] = found
             with self.out.open("a") as file:

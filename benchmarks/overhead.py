@@ -28,14 +28,13 @@ from search.compose import compose_search
 from search.config import StudyConfig
 from search.display import Display
 from search.executors.base import Job, Outcome
-from search.mlflow_mirror.mirror import MlflowMirror
 from search.proposal import build_sampler
 from search.recipe import Recipe
 from search.record import TrialRecord, Value
 from search.result import study_result
 from search.rungs import Rungs
 from search.store import Plan, open_store
-from search.study import run_study
+from search.study import open_mirror, run_study
 
 SAMPLED = ("warm_start=false", "vary=false")
 """So that each of the measured trials is one that the sampler proposes."""
@@ -251,22 +250,10 @@ def fill(config: StudyConfig, trials: Sequence[FrozenTrial]) -> None:
         store.study.add_trials(trials)
     records = [TrialRecord(**trial.user_attrs["record"]) for trial in trials[:SYNCED]]
     result = study_result(config, records)
-    mirror = opened_mirror(config)
+    mirror = open_mirror(config)
     mirror.sync(records)
     mirror.mark([record.number for record in result.front], result.history)
     copy_runs(config.runs_dir / "mlflow.db", len(trials))
-
-
-def opened_mirror(config: StudyConfig) -> MlflowMirror:
-    mirror = config.tracker().open(
-        config.study,
-        config.runs_dir,
-        config_yaml=config.to_yaml(),
-        objectives=config.objectives,
-        parameters=config.space.names,
-        tags=config.tags(),
-    )
-    return cast(MlflowMirror, mirror)
 
 
 def copy_runs(database: Path, count: int) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 ERROR_MARGIN = 0.1
 """An error this far above the baseline's is worth nothing; no error at all is worth 1."""
-BEST_SIZE_RATIO = 100.0
+BEST_SIZE_RATIO = 1000.0
 """Packed bytes of the baseline over those of a model that is worth 1."""
 PLANES = ("bytes", "latency")
 CLOCKS = ("seconds", "cpu_seconds")

@@ -1,6 +1,7 @@
 """What follows from each finished trial: the front, the tracker, the tables, models to drop."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,11 +30,14 @@ class Bookkeeping:
 
     config: StudyConfig
     store: Store
-    mirror: Mirror
+    mirror: Future[Mirror]
+    """What finishes before it is there waits for it."""
     display: Display
     standing: Standing = field(init=False)
     _taken: int = 0
     """Of the store's changes, how many were taken up."""
+    _mirrored: int = 0
+    """Of the store's changes, how many were given to the tracker."""
     _tracked: bool = True
     """Whether the tracker took the last figures."""
     _cadence: Cadence = field(default_factory=Cadence)
@@ -49,25 +53,34 @@ class Bookkeeping:
         for record in changes:
             for beaten in self.standing.add(record):
                 remove_model(self.config.trial_folder(beaten.number))
-        with self._tracking():
-            self.mirror.sync(changes)
+        if self.mirror.done():
+            self._mirror(self.mirror.result())
         if self._cadence.due:
             with self._cadence.timed():
                 self._write(self._result())
 
     def close(self, status: str) -> StudyResult:
         """Bring everything up to date, draw the front and close the tracker with a status."""
+        mirror = self.mirror.result()
         self.update()
         result = study_result(self.config, self.store.records())
         files = [*self._write(result), *draw(self.config, result)]
         files.append(write_summary(self.config, result))
-        self.mirror.finish(files, status=status)
-        return replace(result, links=self.mirror.links())
+        mirror.finish(files, status=status)
+        return replace(result, links=mirror.links())
+
+    def _mirror(self, mirror: Mirror) -> None:
+        """Give the tracker what it was not given yet."""
+        changes = self.store.changes[self._mirrored :]
+        self._mirrored += len(changes)
+        with self._tracking():
+            mirror.sync(changes)
 
     def _write(self, result: StudyResult) -> list[Path]:
         """Write what is written as a whole; return the tables."""
-        with self._tracking():
-            self.mirror.mark([record.number for record in result.front], result.history)
+        if self.mirror.done():
+            with self._tracking():
+                self.mirror.result().mark([r.number for r in result.front], result.history)
         return write_tables(result.frame, self.config.folder)
 
     def _result(self) -> StudyResult:

@@ -121,11 +121,11 @@ def _composed(config: DictConfig) -> dict[str, Any]:
 def _search(config: DictConfig) -> None:
     checked = study_config(_composed(config), HydraConfig.get().runtime.choices["task"])
     executor = checked.executor()
+    executor.prepare()
     # Only now, since these import torch, and then everything else.
     from search.check_space import check_space
 
     check_space(checked.space)
-    executor.prepare()
     from search import commands
 
     commands.search(checked, executor)

@@ -1,7 +1,8 @@
 """The loop of a study: ask for recipes, have them evaluated, tell what was measured."""
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +28,7 @@ from search.stagnation import stagnated
 from search.store import Plan, Store
 from search.tracking import Mirror
 from search.variation import exchanged, variations
-from search.warmstart import Opening, anchors, is_first
+from search.warmstart import FirstTrial, anchors, first_trials, is_first
 from search.worker import LOG, OUTCOME
 from search.yaml_text import yaml_text
 
@@ -57,7 +58,8 @@ class Driver:
     config: StudyConfig
     store: Store
     executor: Executor
-    mirror: Mirror
+    open_mirror: Callable[[], Mirror]
+    """Called in a thread of its own, since it takes seconds, in which trials run already."""
     display: Display
     space: Space
     """The configuration's space, without the steps that cannot act on the task's model."""
@@ -69,22 +71,26 @@ class Driver:
     exhausted: bool = False
     """Whether no new recipe was found any more, or the last ones gained nothing."""
     books: Bookkeeping = field(init=False)
-    opening: Opening = field(init=False)
-    """What is tried before the sampler has its say."""
+    opening: list[FirstTrial] = field(default_factory=list)
+    """What is still to be tried before the sampler has its say."""
     ended: dict[int, Outcome] = field(default_factory=dict)
     """By number, how open trials ended that wait to be told."""
 
-    def __post_init__(self) -> None:
-        self.books = Bookkeeping(
-            config=self.config, store=self.store, mirror=self.mirror, display=self.display
-        )
-
     def run(self) -> StudyResult:
         """Measure the baseline, run the missing trials, score the front on the test set."""
-        self._measure_baseline()
-        self._run_trials()
-        self._score_front()
-        return self.report("FINISHED")
+        with ThreadPoolExecutor(1) as thread:
+            mirror = thread.submit(self.open_mirror)
+            self.books = Bookkeeping(
+                config=self.config, store=self.store, mirror=mirror, display=self.display
+            )
+            try:
+                self._measure_baseline()
+                self._run_trials()
+                self._score_front()
+            except BaseException as error:
+                self.books.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+                raise
+            return self.books.close("FINISHED")
 
     def _measure_baseline(self) -> None:
         """Have the baseline written and measured, which also tries out the user's task."""
@@ -122,12 +128,8 @@ class Driver:
         self.space = self.config.space.without(left_out)
         if not self.space.steps:
             raise ConfigError("no step of the recipe can act on this model")
-        self.opening = Opening(
-            space=self.space,
-            objectives=self.config.objectives,
-            constraints=self.config.constraints,
-            warm=self.config.warm_start,
-        )
+        first = first_trials(self.space)
+        self.opening = first if self.config.warm_start else first[:1]
         self.store.begin(self.config.identity(), left_out)
 
     def _run_trials(self) -> None:
@@ -209,8 +211,8 @@ class Driver:
                 varied = proposer.fixed(number, trials, params)
                 if varied.recipe.hash not in seen:
                     return "variation", varied
-        ended = not any(is_first(plan.label) for plan in self.open.values())
-        for first in self.opening.take(self.store.records(), ended=ended):
+        while self.opening:
+            first = self.opening.pop(0)
             if first.label != "baseline" and proposer.hash(first.params) in seen:
                 continue
             proposal = proposer.fixed(number, trials, first.params)
@@ -366,10 +368,6 @@ class Driver:
             "latency": self.config.latency,
             "torch_threads": self.executor.threads,
         }
-
-    def report(self, status: str) -> StudyResult:
-        """Write tables and pictures and close the tracker, as far as there is something to show."""
-        return self.books.close(status)
 
 
 def check_direction(objectives: Mapping[str, str], *, maximize: bool) -> None:

@@ -21,10 +21,7 @@ FLOAT_BITS = 26.8
 
 
 def figures_in_memory(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
-    """Return what can be said of a model without a file: score, size and operations.
-
-    Beside the figures there is `model`, a digest of the model.
-    """
+    """Return what can be said of a model without a file: score, size and operations."""
     device = device_of(model)
 
     def predict(inputs: Inputs) -> Tensor:
@@ -33,9 +30,16 @@ def figures_in_memory(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
 
     with cached():
         score = evaluate(predict, task.validation, task)
+    return {**score.figures(), **figures_of_structure(model, task)}
+
+
+def figures_of_structure(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
+    """Return what is known of a model without running it on data: size and operations.
+
+    Beside the figures there is `model`, a digest of the model.
+    """
     held = census(model)
     return {
-        **score.figures(),
         "estimated_bytes": weight_bytes(model),
         "macs": count_macs(model, task.example),
         "parameters": held.parameters,

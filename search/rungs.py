@@ -110,8 +110,12 @@ class Rungs:
 
 
 def untrained(staged: Recipe) -> Recipe:
-    """Return a staged recipe without any training; batch-norm is still measured anew."""
-    return _cut(staged, 0, 0.0)
+    """Return a staged recipe without its recoveries, if any of them trains."""
+    cut = _cut(staged, 0, 0.0)
+    if cut == staged:
+        return staged
+    recovers = {step.name for step in cut.steps if step.compressor().kind is Kind.RECOVERS}
+    return replace(cut, steps=tuple(step for step in cut.steps if step.name not in recovers))
 
 
 def later(staged: Recipe) -> Recipe:

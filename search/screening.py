@@ -36,23 +36,26 @@ class Screen:
     seen: Mapping[str, int] = field(default_factory=dict)
     """By the digest of the untrained model and what shall come, the trial that had it."""
 
-    def refusal(self, figures: Mapping[str, Any], *, digest: str, trained: bool) -> str:
+    def refusal(self, figures: Mapping[str, Any], digest: str) -> str:
         """Return why a trial cannot pay; empty if it may.
 
         Args:
             figures: Of the model without training.
             digest: Of that model and of the training that shall come.
-            trained: Whether training shall come. Its score is then taken to reach the baseline's.
         """
         if digest in self.seen:
             return f"{KNOWN_MODEL} {self.seen[digest]}"
-        return self.futility(figures, trained=trained) if self.refuse_early else ""
+        return self.futility(figures) if self.refuse_early else ""
 
-    def futility(self, figures: Mapping[str, Any], *, trained: bool) -> str:
-        """Return why a model gains nothing, trained or as it is; empty if it may."""
-        hoped = self._hoped(figures, trained)
+    def futility(self, figures: Mapping[str, Any]) -> str:
+        """Return why a model gains nothing; empty if it may.
+
+        A score that is not among the figures is taken to reach the best one so far.
+        """
+        hoped = self._hoped(figures)
         for constraint in self.constraints:
-            known = constraint.metric in hoped and not (trained and constraint.metric in SCORES)
+            unknown = constraint.metric in SCORES and "score" not in figures
+            known = constraint.metric in hoped and not unknown
             if known and constraint.violation(hoped) > 0:
                 best = hoped[constraint.metric]
                 return f"{constraint.metric} {best:.3g} at best, not {constraint}"
@@ -69,12 +72,14 @@ class Screen:
         best, share = f"1/{self.rungs.factor:g}", self.rungs.shares[rung]
         return f"not in the best {best} of {len(peers) + 1} at {share:.0%} of its training"
 
-    def _hoped(self, figures: Mapping[str, Any], trained: bool) -> dict[str, float]:
+    def _hoped(self, figures: Mapping[str, Any]) -> dict[str, float]:
         """Return the best that the metrics can be, as far as can be said."""
         sign = 1 if self.maximize else -1
-        reached = figures["score"] + sign * ERRORS * figures["score_standard_error"]
-        known = [self.baseline["score"], *(m["score"] for m in self.front if "score" in m)]
-        score = sign * max(sign * s for s in (*known, reached)) if trained else reached
+        if "score" in figures:
+            score = figures["score"] + sign * ERRORS * figures["score_standard_error"]
+        else:
+            known = [self.baseline["score"], *(m["score"] for m in self.front if "score" in m)]
+            score = sign * max(sign * s for s in known)
         drop = sign * (self.baseline["score"] - score)
         size = figures["estimated_bytes"] / SURE
         return {

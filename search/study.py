@@ -1,5 +1,7 @@
 """Running a study from its configuration to its report."""
 
+from functools import partial
+
 from search.config import StudyConfig
 from search.display import Display
 from search.driver import Driver
@@ -10,6 +12,7 @@ from search.proposal import check_sampler
 from search.result import StudyResult
 from search.store import open_store
 from search.task import task_builder
+from search.tracking import Mirror
 
 
 def run_study(config: StudyConfig, executor: Executor, display: Display) -> StudyResult:
@@ -27,7 +30,7 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
     LatencySettings(**config.latency)
     task_builder(config.task)
     check_sampler(config.sampler, config.space)
-    tracker = config.tracker()
+    config.tracker()
     with open_store(
         config.folder,
         objectives=config.objectives,
@@ -35,27 +38,31 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
     ) as store:
         with write_atomically(config.folder / "config.yaml") as file:
             file.write(config.to_yaml().encode())
-        mirror = tracker.open(
-            config.study,
-            config.runs_dir,
-            config_yaml=config.to_yaml(),
-            objectives=config.objectives,
-            parameters=config.space.names,
-            tags=config.tags(),
-        )
         driver = Driver(
             config=config,
             store=store,
             executor=executor,
-            mirror=mirror,
+            open_mirror=partial(open_mirror, config),
             display=display,
             space=config.space,
         )
         try:
             return driver.run()
-        except BaseException as error:
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
-            driver.report(status)
-            raise
         finally:
             executor.close()
+
+
+def open_mirror(config: StudyConfig) -> Mirror:
+    """Open or find again the mirror of a study in its tracker.
+
+    Raises:
+        TrackingError: the tracker cannot be reached or used.
+    """
+    return config.tracker().open(
+        config.study,
+        config.runs_dir,
+        config_yaml=config.to_yaml(),
+        objectives=config.objectives,
+        parameters=config.space.names,
+        tags=config.tags(),
+    )

@@ -20,7 +20,7 @@ from search.cache import ArrayCache
 from search.code_version import methods_digest
 from search.counts import Census, MeasurementError, achieved, census, count_macs
 from search.errors import ConfigError
-from search.estimate import figures_in_memory
+from search.estimate import figures_in_memory, figures_of_structure
 from search.files import write_atomically
 from search.latency import measure_latency, remembered_latency, verdict
 from search.latency_settings import LatencySettings
@@ -169,10 +169,10 @@ def screen_trial(
     """
     without = untrained(recipe)
     trained = without != recipe
-    first = figures_in_memory(compress(without, task, prefixes)[0], task)
+    first = figures_of_structure(compress(without, task, prefixes)[0], task)
     seen = [{"share": 0.0 if trained else 1.0, **first}]
     digest = f"{first['model']} {later(recipe).hash}"
-    reason = screen.refusal(first, digest=digest, trained=trained)
+    reason = screen.refusal(first, digest)
     found = Screened(recipe=recipe, stopped=reason, notes="", digest=digest, rungs=seen)
     # What comes after a training that is known already costs little: it is measured at once.
     if reason or screen.paid or not trained:
@@ -181,7 +181,7 @@ def screen_trial(
         cut = screen.rungs.at(recipe, rung)
         seen.append({"share": share, **figures_in_memory(compress(cut, task, prefixes)[0], task)})
         weak = screen.stop(seen[-1], rung)
-        if weak and screen.futility(seen[-1], trained=False):
+        if weak and screen.futility(seen[-1]):
             return replace(found, stopped=weak)
         if weak:  # and yet maybe better than anything so far: its training was not in vain
             return replace(found, recipe=cut, notes=f"cut short: {weak}")

@@ -1,14 +1,12 @@
 """The first trials of a study: the uncompressed model, rivals to beat, and single steps."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from compressors.base import Kind
 from search.acting import Acting, acting_compressor, params_of, recovers
-from search.constraints import Constraint
-from search.programme import programme
 from search.recipe import Recipe, Step, build_step, values_of
-from search.record import TrialRecord, Value
+from search.record import Value
 from search.space import Range, Space, StepSpace
 
 LEVELS = 3
@@ -27,6 +25,36 @@ does not beat it was not needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
+class Joint:
+    """Compressors that act together, with recovery and an encoding."""
+
+    shares: Mapping[str, float]
+    """By compressor, at which share of its range it stands."""
+    aligned: bool = True
+    """Whether channels stay multiples of `ALIGNED`, where they may."""
+
+
+PORTFOLIO = (
+    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1}),
+    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.8}),
+    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.5}),
+    Joint(shares={"ChannelPruning": 1, "LowRank": 0.4}, aligned=False),
+    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1}, aligned=False),
+    Joint(shares={"ChannelPruning": 2 / 3, "LowRank": 0.4, "WeightPruning": 0.6}),
+    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1 / 2, "WeightPruning": 0.8}),
+    Joint(shares={"LayerRemoval": 1 / 3, "ChannelPruning": 1 / 3}),
+)
+"""What goes well together: a portfolio of first recipes (Feurer et al., 2022, arXiv:2007.04074),
+small models first, as they train fastest."""
+ALIGNED = 8
+"""Kernels take channels by so many."""
+FIRST_OF_ALL = 4
+"""So many of them come before the encodings alone."""
+ENCODED = 1 / 4
+"""At which share of its range the encoding stands that ends them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class FirstTrial:
     """A recipe that is tried before the sampler has its say."""
 
@@ -35,25 +63,39 @@ class FirstTrial:
 
 
 def first_trials(space: Space) -> list[FirstTrial]:
-    """Return the baseline, the rivals, and each step alone.
+    """Return the baseline, what needs no training, and a portfolio of recipes with recovery.
 
-    The encodings come first, at growing values and without training, which they hardly need;
-    then the steps that damage a model, each at its anchor and with recovery. Their figures are
-    what an integer programme combines. Whatever the configuration fixes stays. The baseline has
-    no parameter whose range does not hold the inactive value.
+    Without training there are rivals and, from low to high, each encoding, unless other steps
+    always act. A step that damages a model and is not in the portfolio is tried alone. Whatever the
+    configuration fixes stays. The baseline has no parameter whose range does not hold the inactive
+    value.
     """
-    trials = [FirstTrial(label="baseline", params=_baseline(space))]
-    trials += [
-        FirstTrial(label=f"rival:{name}", params=params_of(space, acting))
-        for name, rival in RIVALS.items()
-        if (acting := _steps_of(space, rival)) is not None and _alone(space, acting)
+    untrained: list[FirstTrial] = []
+    trained: list[FirstTrial] = []
+    for name, rival in RIVALS.items():
+        acting = _steps_of(space, rival)
+        if acting is not None and _alone(space, acting):
+            recovery = any(recovers(space, step) for step in acting)
+            trial = FirstTrial(label=f"rival:{name}", params=params_of(space, acting))
+            (trained if recovery else untrained).append(trial)
+    encodings = [
+        _opening(space, {name: values})
+        for name in _of_kind(space, Kind.ENCODES_WEIGHTS)
+        for values in levels(space.steps[name])
+        if _alone(space, {name: values})
     ]
-    for name in _of_kind(space, Kind.ENCODES_WEIGHTS):
-        trials += [_opening(space, {name: values}) for values in levels(space.steps[name])]
-    for kind in (Kind.REMOVES_STRUCTURE, Kind.MASKS_WEIGHTS):
-        for name in _of_kind(space, kind):
-            trials.append(_opening(space, {name: {}, **_recovery_after(space, name)}))
-    return trials
+    portfolio = [steps for joint in PORTFOLIO if (steps := _joint(space, joint))]
+    together = [FirstTrial(label="joint", params=params_of(space, steps)) for steps in portfolio]
+    covered = {name for steps in portfolio for name in steps}
+    alone = [
+        _opening(space, {name: {}, **_recovery_after(space, name)})
+        for kind in (Kind.REMOVES_STRUCTURE, Kind.MASKS_WEIGHTS)
+        for name in _of_kind(space, kind)
+        if name not in covered
+    ]
+    baseline = FirstTrial(label="baseline", params=_baseline(space))
+    small, large = together[:FIRST_OF_ALL], together[FIRST_OF_ALL:]
+    return [baseline, *untrained, *small, *encodings, *large, *trained, *alone]
 
 
 def _opening(space: Space, acting: Acting) -> FirstTrial:
@@ -67,56 +109,63 @@ def _recovery_after(space: Space, name: str) -> Acting:
     return {later[0]: {}} if later else {}
 
 
+def _joint(space: Space, joint: Joint) -> Acting:
+    """Return the steps that are there, then all recoveries and the first encoding.
+
+    The more is taken away, the more recovery is like a training from scratch: its learning rate
+    lies as far between its anchor and the highest. Nothing if none of the steps is there.
+    """
+    acting: dict[str, Mapping[str, Value]] = {}
+    for name, step in space.steps.items():
+        share = joint.shares.get(_class(step))
+        field, span = _main_range(step)
+        if share is not None and span is not None and span.kind != "categorical":
+            aligned = {"round_to": ALIGNED} if joint.aligned and "round_to" in step.ranges else {}
+            acting[name] = {field: span.at(share), **aligned}
+    if not acting:
+        return acting
+    cut = set(_of_kind(space, Kind.REMOVES_STRUCTURE)) & set(acting)
+    strength = max((joint.shares[_class(space.steps[name])] for name in cut), default=0.0)
+    for name in _of_kind(space, Kind.RECOVERS):
+        span = space.steps[name].ranges.get("learning_rate")
+        first = not any(recovers(space, other) for other in acting)
+        acting[name] = {"learning_rate": _between(span, strength)} if span and first else {}
+    for name in _of_kind(space, Kind.ENCODES_WEIGHTS)[:1]:
+        field, span = _main_range(space.steps[name])
+        numbers = span is not None and span.kind != "categorical"
+        acting[name] = {field: span.at(ENCODED)} if span and numbers else {}
+    return acting
+
+
+def _class(step: StepSpace) -> str:
+    return step.target.rpartition(".")[2]
+
+
+def _between(span: Range, share: float) -> Value:
+    """Return the value at a share of the way from the anchor to the highest."""
+    low = span.middle()
+    assert isinstance(low, int | float)
+    value = low * (span.high / low) ** share if span.log else low + share * (span.high - low)
+    return min(round(value, 10), span.high)
+
+
 def is_first(label: str) -> bool:
-    """Whether a trial of this label is one of the first, of which the integer programme is made."""
-    return label.partition(":")[0] in ("baseline", "rival", "opening")
-
-
-@dataclass(kw_only=True)
-class Opening:
-    """What is tried before the sampler has its say, each once."""
-
-    space: Space
-    objectives: Mapping[str, str]
-    constraints: Sequence[Constraint]
-    warm: bool
-    """Without a warm start the baseline is all."""
-    _waiting: list[FirstTrial] = field(default_factory=list)
-    _planned: bool = False
-
-    def __post_init__(self) -> None:
-        first = first_trials(self.space)
-        self._waiting = first if self.warm else first[:1]
-        self._planned = not self.warm
-
-    def take(self, records: Sequence[TrialRecord], *, ended: bool) -> Iterator[FirstTrial]:
-        """Yield what waits; what was yielded does not wait any more.
-
-        Args:
-            records: Of the study.
-            ended: Whether all of the first trials that were asked for have ended. The recipes of
-                the integer programme then come after them.
-        """
-        yield from self._rest()
-        if ended and not self._planned:
-            self._planned = True
-            first = [record for record in records if is_first(record.label)]
-            found = programme(self.space, first, self.objectives, self.constraints)
-            self._waiting += [FirstTrial(label="programme", params=params) for params in found]
-            yield from self._rest()
-
-    def _rest(self) -> Iterator[FirstTrial]:
-        while self._waiting:
-            yield self._waiting.pop(0)
+    """Whether a trial of this label is one of the first."""
+    return label.partition(":")[0] in ("baseline", "rival", "opening", "joint")
 
 
 def levels(step: StepSpace) -> list[dict[str, Value]]:
     """Return growing values of the field that makes a step act, those at which it does."""
-    field, span = next(((f, r) for f, r in step.ranges.items() if r.when is None), (None, None))
-    if field is None or span is None:
+    field, span = _main_range(step)
+    if span is None:
         return [{}]
     found = [{field: value} for value in ladder(span)]
     return [values for values in found if acting_compressor(step, values).active]
+
+
+def _main_range(step: StepSpace) -> tuple[str, Range | None]:
+    """Return the field that makes a step act and its range; None if it has none."""
+    return next(((f, r) for f, r in step.ranges.items() if r.when is None), ("", None))
 
 
 def ladder(span: Range, count: int = LEVELS) -> list[Value]:
@@ -153,7 +202,7 @@ def _steps_of(space: Space, rival: Mapping[str, Mapping[str, Value]]) -> Acting 
     """Return the steps and values of a rival; None if the space cannot express it."""
     acting: dict[str, Mapping[str, Value]] = {}
     for compressor, values in rival.items():
-        step = next((s for s in space.steps.values() if s.target.endswith(f".{compressor}")), None)
+        step = next((s for s in space.steps.values() if _class(s) == compressor), None)
         if step is None or not all(_can_be(step, field, v) for field, v in values.items()):
             return None
         acting[step.name] = values

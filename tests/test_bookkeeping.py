@@ -1,5 +1,6 @@
 """What follows from told trials, without a task: the front's models, the tables, the tracker."""
 
+from concurrent.futures import Future
 from io import StringIO
 
 import pandas as pd
@@ -15,6 +16,7 @@ from search.front import pareto_front
 from search.mlflow_mirror.client import TrackingError
 from search.record import TrialRecord
 from search.store import Plan, Store, open_store
+from search.tracking import Mirror
 
 
 class Told:
@@ -83,7 +85,33 @@ def store(config):
 
 def books(config, store, mirror=None, console=None) -> Bookkeeping:
     display = Display(console=console or Console(quiet=True))
-    return Bookkeeping(config=config, store=store, mirror=mirror or Told(), display=display)
+    opened: Future[Mirror] = Future()
+    opened.set_result(mirror or Told())
+    return Bookkeeping(config=config, store=store, mirror=opened, display=display)
+
+
+def test_what_ends_before_the_tracker_is_open_waits_for_it(config, store):
+    opening: Future[Mirror] = Future()
+    kept = Bookkeeping(
+        config=config, store=store, mirror=opening, display=Display(console=Console(quiet=True))
+    )
+    tell(store, config, 0)
+    kept.update()
+    told = Told()
+    opening.set_result(told)
+    tell(store, config, 1)
+    kept.update()
+    assert told.synced == [0, 1]
+
+
+def test_a_tracker_that_cannot_be_opened_ends_the_study(config, store):
+    opening: Future[Mirror] = Future()
+    opening.set_exception(TrackingError("cannot be reached"))
+    kept = Bookkeeping(
+        config=config, store=store, mirror=opening, display=Display(console=Console(quiet=True))
+    )
+    with pytest.raises(TrackingError, match="cannot be reached"):
+        kept.update()
 
 
 def test_each_trial_goes_to_the_tracker_once_and_only_the_front_keeps_its_models(config, store):

@@ -46,7 +46,10 @@ def member(**changes: float) -> dict[str, float]:
 
 
 def refusal(of: Screen, given: Mapping[str, Any], *, trained: bool = True) -> str:
-    return of.refusal(given, digest="this", trained=trained)
+    """Return why a model is refused: what shall be trained has no score yet."""
+    scored = ("score", "score_standard_error", "nll")
+    known = {name: value for name, value in given.items() if not (trained and name in scored)}
+    return of.refusal(known, "this")
 
 
 def test_what_may_pay_is_not_refused() -> None:

@@ -1,5 +1,9 @@
+from dataclasses import dataclass
+from typing import ClassVar
+
 import pytest
 
+from compressors.base import Kind
 from search.check_space import check_order
 from search.errors import ConfigError
 from search.recipe import Recipe, Step, read_recipe, recipe_from_data
@@ -11,6 +15,18 @@ CHANNELS = "compressors.channel_pruning.ChannelPruning"
 SHARE = "compressors.weight_sharing.WeightSharing"
 QUANTIZE = "compressors.quantization.Quantization"
 DISTIL = "compressors.distillation.Distillation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """A user's own compressor, which takes something away."""
+
+    kind: ClassVar[Kind] = Kind.REMOVES_STRUCTURE
+    ratio: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        return self.ratio > 0
 
 
 def ratio(**more):
@@ -119,20 +135,52 @@ def test_stepped_floats_are_rounded():
     assert space().steps["prune"].ranges["ratio"].suggest(Source()) == 0.6
 
 
-def test_first_trials_are_the_baseline_rivals_and_each_step_alone():
+def test_first_trials_are_the_baseline_rivals_encodings_and_a_portfolio():
     told = [(t.label, space().recipe(t.params, 0).steps) for t in first_trials(space())]
     steps = [(label, [step.name for step in taken]) for label, taken in told]
     assert steps == [
         ("baseline", []),
         ("rival:int8", ["quantize"]),
-        ("rival:int8 and half the channels", ["prune", "distil", "quantize"]),
+        *[("joint", ["prune", "distil", "share"])] * 4,
         *[("opening:share", ["share"])] * 3,
         ("opening:quantize", ["quantize"]),
-        ("opening:prune", ["prune", "distil"]),
-        ("opening:sparsify", ["sparsify", "distil"]),
+        ("joint", ["prune", "distil", "share"]),
+        *[("joint", ["prune", "sparsify", "distil", "share"])] * 2,
+        ("joint", ["prune", "distil", "share"]),
+        ("rival:int8 and half the channels", ["prune", "distil", "quantize"]),
     ]
     clusters = [taken[0].values["clusters"] for label, taken in told if label == "opening:share"]
     assert clusters == [4, 16, 64]
+    ratios = [t.params["prune.ratio"] for t in first_trials(space()) if t.label == "joint"]
+    highest = space().steps["prune"].ranges["ratio"].high
+    assert ratios[:3] == [highest, 0.7, 0.4]
+    assert ratios[-1] == 0.3
+
+
+def test_the_more_is_cut_the_faster_the_portfolio_learns():
+    rate = {"_suggest_": "float", "low": 1e-4, "high": 1e-2, "log": True, "anchor": 1e-3}
+    epochs = {"_suggest_": "int", "low": 0, "high": 12, "anchor": 12}
+    steps = {
+        "prune": {"_target_": CHANNELS, "ratio": ratio()},
+        "sparsify": {"_target_": PRUNE, "ratio": ratio()},
+        "distil": {"_target_": DISTIL, "epochs": epochs, "learning_rate": rate},
+    }
+    joint = [t.params for t in first_trials(parse_space(steps, {})) if t.label == "joint"]
+    found = {(p["prune.ratio"], p["distil.learning_rate"]) for p in joint}
+    highest = parse_space(steps, {}).steps["prune"].ranges["ratio"].high
+    assert (highest, 1e-2) in found
+    assert all(1e-3 < rate < 1e-2 for cut, rate in found if cut < 0.5 * highest)
+
+
+def test_a_step_that_damages_and_is_in_no_portfolio_is_tried_alone():
+    epochs = {"_suggest_": "int", "low": 0, "high": 12, "anchor": 12}
+    steps = {
+        "own": {"_target_": "tests.test_space.Own", "ratio": ratio()},
+        "distil": {"_target_": DISTIL, "epochs": epochs},
+    }
+    told = [(t.label, t.params) for t in first_trials(parse_space(steps, {}))]
+    assert [label for label, _ in told] == ["baseline", "opening:own"]
+    assert told[1][1]["distil.epochs"] == 12
 
 
 def test_rivals_and_damaging_steps_recover_at_the_anchor_and_encodings_do_not():
