@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs, Task, run
 from compressors.calibration import calibration_batches, device_of
-from compressors.copying import copy_model
+from compressors.copying import copy_model, restorer
 from compressors.fingerprint import behaviour
 from compressors.importance import output_tensors
 
@@ -28,7 +28,7 @@ def sensitivity(
 ) -> list[float]:
     """Return for each change the mean divergence it causes, on calibration data without targets.
 
-    Each change is made to a copy of its own.
+    Each change is made to the model as it is, in a copy.
 
     Args:
         model: What is changed.
@@ -55,9 +55,11 @@ def sensitivity(
 def _probe(model: nn.Module, task: Task, changes: Sequence[Change], samples: int) -> list[float]:
     batches = list(calibration_batches(task, device_of(model), samples))
     before = [_outputs(model, inputs) for inputs in batches]
+    changed = copy_model(model)
+    restore = restorer(changed, model)
     found = []
     for change in changes:
-        changed = copy_model(model)
+        restore()
         change(changed)
         after = [_outputs(changed, inputs) for inputs in batches]
         value = float(

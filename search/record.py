@@ -17,7 +17,7 @@ class TrialRecord:
     outcome: str
     """ok, stopped, infeasible, refused, error, timeout, oom, crashed or lost."""
     label: str
-    """Why this recipe was tried: baseline, rival:<name>, opening:<step>, programme, sampled or
+    """Why this recipe was tried: baseline, rival:<name>, opening:<step>, joint, sampled or
     variation."""
     seed: int
     params: Mapping[str, Value]

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from search.acting import recovers
 from search.recipe import recipe_from_data
 from search.record import TrialRecord, Value
 from search.rungs import trained_until
@@ -36,7 +35,7 @@ def exchanged(
 ) -> dict[str, Value] | None:
     """Return the parameters of a trained member of the front with one step as it was sampled.
 
-    Member and step are drawn with the seed; recoveries stay. None if no member was trained.
+    Member and step are drawn with the seed. None if no member was trained.
     """
     trained = [member for member in front if member.training]
     if not trained:
@@ -45,7 +44,7 @@ def exchanged(
     parent = trained[int(drawn.integers(len(trained)))]
     exclusive = {name for members in space.choices.values() for name in members}
     groups = [{name, *members} for name, members in space.choices.items()]
-    groups += [{n} for n in space.steps if n not in exclusive and not recovers(space, n)]
+    groups += [{name} for name in space.steps if name not in exclusive]
     replaced = groups[int(drawn.integers(len(groups)))]
     params = {n: v for n, v in parent.params.items() if n.partition(".")[0] not in replaced}
     return params | {n: v for n, v in sampled.items() if n.partition(".")[0] in replaced}

@@ -1,4 +1,4 @@
-"""The first trials of a study: the uncompressed model, rivals to beat, and single steps."""
+"""The first trials of a study: the uncompressed model, rivals to beat, and a portfolio."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,6 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
+
+# Test processes run side by side, so that each computes with one thread; torch reads this once.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 USER_MODEL = '''
 import torch

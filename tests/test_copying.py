@@ -6,9 +6,12 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
 from compressors.attention import plain_attention
-from compressors.copying import copy_model
+from compressors.base import run
+from compressors.copying import copy_model, restorer
 from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
+from compressors.weight_sharing import share
+from compressors.weights import compressible_weights
 from tests.zoo import NETS, toy_task
 
 
@@ -52,3 +55,45 @@ def test_fused_kernels_see_the_parametrised_weights(net: str) -> None:
     with plain_attention():
         torch.testing.assert_close(model(task.inputs), fused, rtol=1e-4, atol=1e-5)
     assert not torch.allclose(fused, task.logits)
+
+
+def in_place(model: nn.Module) -> None:
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+
+
+def parametrised(model: nn.Module) -> None:
+    for weight in compressible_weights(model):
+        share(weight, 3)
+
+
+def stripped(model: nn.Module) -> None:
+    for module in list(model.modules()):
+        for name in list(getattr(module, "parametrizations", {})):
+            remove_parametrizations(module, name)
+    parametrised(model)
+
+
+def without_children(model: nn.Module) -> None:
+    for name, _ in list(model.named_children()):
+        setattr(model, name, nn.Identity())
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("net", NETS)
+def test_a_restored_copy_is_what_it_was_copied_from(net: str, masked: bool) -> None:
+    task = toy_task(net)
+    model = WeightPruning(ratio=0.5)(task.baseline, task) if masked else task.baseline
+    expected, names = run(model, task.inputs), list(model.state_dict())
+    copy = copy_model(model)
+    restore = restorer(copy, model)
+    for change in (in_place, parametrised, stripped, without_children):
+        change(copy)
+        restore()
+        assert list(copy.state_dict()) == names
+        assert torch.equal(run(copy, task.inputs), expected)
+        for name, value in copy.state_dict().items():
+            assert torch.equal(value, model.state_dict()[name])
+    parametrised(copy)  # as it can be done to any copy
+    assert torch.equal(run(model, task.inputs), expected)
