@@ -1,7 +1,7 @@
 """The loop of a study: ask for recipes, have them evaluated, tell what was measured."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +19,7 @@ from search.files import write_atomically
 from search.front import pareto_front
 from search.proposal import Proposal, Proposer, uncompressed
 from search.recipe import recipe_from_data
-from search.record import TrialRecord
+from search.record import TrialRecord, Value
 from search.result import StudyResult
 from search.rungs import Rungs, rung_costs, training
 from search.seeds import derived_seed
@@ -27,7 +27,7 @@ from search.space import Space
 from search.stagnation import stagnated
 from search.store import Plan, Store
 from search.tracking import Mirror
-from search.variation import exchanged, variations
+from search.variation import crossings, mutations
 from search.warmstart import FirstTrial, anchors, first_trials, is_first
 from search.worker import LOG, OUTCOME
 from search.yaml_text import yaml_text
@@ -37,7 +37,7 @@ _REFRESH_SECONDS = 0.5
 LATEST = 300
 """So many of the latest trials are what a new one is compared with before it is measured."""
 CYCLE = 3
-"""Of so many trials one gives a member of the front another end, and one exchanges a step."""
+"""Of so many trials one gives a member of the front another end, and one moves a value of it."""
 NOTHING: Mapping[str, Any] = {
     "metrics": {},
     "verdict": "",
@@ -206,11 +206,11 @@ class Driver:
             front=[member.number for member in self.books.standing.front],
         )
         front, seed = self.books.standing.front, derived_seed(self.config.seed, number, 2)
-        if self.config.vary and number % CYCLE == 1:
-            for params in variations(self.space, front, seed):
-                varied = proposer.fixed(number, trials, params)
-                if varied.recipe.hash not in seen:
-                    return "variation", varied
+        vary = self.config.vary and number % CYCLE
+        if vary == 1:
+            near = crossings(self.space, front, seed)
+            if (proposal := self._first_new(near, proposer, number, trials, seen)) is not None:
+                return "variation", proposal
         while self.opening:
             first = self.opening.pop(0)
             if first.label != "baseline" and proposer.hash(first.params) in seen:
@@ -221,13 +221,26 @@ class Driver:
                 proposal = uncompressed(proposal, first.params)
             if proposal.recipe.hash not in seen:
                 return first.label, proposal
-        sampled = proposer.propose(number, trials, seen)
-        if self.config.vary and number % CYCLE == 2 and sampled is not None:
-            near = exchanged(self.space, front, sampled.params, seed)
-            changed = None if near is None else proposer.fixed(number, trials, near)
-            if changed is not None and changed.recipe.hash not in seen:
-                return "variation", changed
-        return "sampled", sampled
+        if vary == 2:
+            near = mutations(self.space, front, seed)
+            if (proposal := self._first_new(near, proposer, number, trials, seen)) is not None:
+                return "variation", proposal
+        return "sampled", proposer.propose(number, trials, seen)
+
+    def _first_new(
+        self,
+        recipes: Iterable[Mapping[str, Value]],
+        proposer: Proposer,
+        number: int,
+        trials: list[FrozenTrial],
+        seen: Collection[str],
+    ) -> Proposal | None:
+        """Return the first recipe that is not known, of several given by their parameters."""
+        for params in recipes:
+            proposal = proposer.fixed(number, trials, params)
+            if proposal.recipe.hash not in seen:
+                return proposal
+        return None
 
     def _start(self, plan: Plan) -> None:
         """Start a trial, unless its worker outlived an earlier driver and left its outcome."""

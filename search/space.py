@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -116,6 +117,15 @@ class Range:
             value = self.low + self.step * round((value - self.low) / self.step)
         value = min(max(value, self.low), self.high)
         return round(value) if self.kind == "int" else round(value, 10)
+
+    def place(self, value: Value) -> float:
+        """Return the share of the way from low to high at which a number lies."""
+        assert isinstance(value, int | float)
+        if self.low == self.high:
+            return 0.0
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
 
     def nearest(self, value: Value) -> Value:
         """Return the value itself if the range holds it, else the lowest or first one."""

@@ -1,4 +1,4 @@
-"""Recipes near those that have proved themselves: another end, or one step exchanged."""
+"""Recipes near those that have proved themselves: with another end, or with one value moved."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -12,10 +12,12 @@ from search.space import Space
 
 Params = Mapping[str, Value]
 MOST = 20
-"""So many pairs of a front are looked at for one that is new."""
+"""So many pairs or members of a front are looked at for a recipe that is new."""
+NEAR = 0.15
+"""Standard deviation of a move, as a share of the range."""
 
 
-def variations(space: Space, front: Sequence[TrialRecord], seed: int) -> Iterator[dict[str, Value]]:
+def crossings(space: Space, front: Sequence[TrialRecord], seed: int) -> Iterator[dict[str, Value]]:
     """Yield the parameters of recipes that begin as one member of the front and end as another.
 
     Up to the end of its training a recipe is a member that was trained; what comes after, the
@@ -30,24 +32,37 @@ def variations(space: Space, front: Sequence[TrialRecord], seed: int) -> Iterato
         yield crossed(space, pairs[place][0], pairs[place][1].params)
 
 
-def exchanged(
-    space: Space, front: Sequence[TrialRecord], sampled: Params, seed: int
-) -> dict[str, Value] | None:
-    """Return the parameters of a trained member of the front with one step as it was sampled.
+def mutations(space: Space, front: Sequence[TrialRecord], seed: int) -> Iterator[dict[str, Value]]:
+    """Yield the parameters of members of the front with one value moved a little.
 
-    Member and step are drawn with the seed. None if no member was trained.
+    Member, step and field are drawn with the seed; the field that makes a step act is drawn as
+    often as all its others. What a step that begins to act lacks is left to the sampler. At most
+    `MOST` come, some of which may be known.
     """
-    trained = [member for member in front if member.training]
-    if not trained:
-        return None
+    members = [member for member in front if member.label != "baseline"]
     drawn = np.random.default_rng(derived_seed(seed))
-    parent = trained[int(drawn.integers(len(trained)))]
-    exclusive = {name for members in space.choices.values() for name in members}
-    groups = [{name, *members} for name, members in space.choices.items()]
-    groups += [{name} for name in space.steps if name not in exclusive]
-    replaced = groups[int(drawn.integers(len(groups)))]
-    params = {n: v for n, v in parent.params.items() if n.partition(".")[0] not in replaced}
-    return params | {n: v for n, v in sampled.items() if n.partition(".")[0] in replaced}
+    for _ in range(MOST if members else 0):
+        params = members[int(drawn.integers(len(members)))].params
+        choices = {name: [name] for name in space.choices if name in params}
+        ranges = {
+            step.name: [span.name for span in step.ranges.values() if span.name in params]
+            for step in space.chosen_steps(params)
+        }
+        groups = [names for names in (*choices.values(), *ranges.values()) if names]
+        names = groups[int(drawn.integers(len(groups)))]
+        first = len(names) == 1 or drawn.random() < 0.5
+        name = names[0] if first else names[int(drawn.integers(1, len(names)))]
+        yield {**params, name: _moved(space, name, params[name], drawn)}
+
+
+def _moved(space: Space, name: str, value: Value, drawn: np.random.Generator) -> Value:
+    """Return a value near another in its range; any other one of a choice."""
+    spans = {span.name: span for step in space.steps.values() for span in step.ranges.values()}
+    span = spans.get(name)
+    if span is None or span.kind == "categorical":
+        others = [v for v in (span.choices if span else space.choices[name]) if v != value]
+        return others[int(drawn.integers(len(others)))] if others else value
+    return span.at(float(np.clip(span.place(value) + NEAR * drawn.normal(), 0, 1)))
 
 
 def crossed(space: Space, parent: TrialRecord, other: Params) -> dict[str, Value]:

@@ -145,7 +145,7 @@ def test_first_trials_are_the_baseline_rivals_encodings_and_a_portfolio():
         *[("opening:share", ["share"])] * 3,
         ("opening:quantize", ["quantize"]),
         ("joint", ["prune", "distil", "share"]),
-        *[("joint", ["prune", "sparsify", "distil", "share"])] * 2,
+        *[("joint", ["prune", "sparsify", "distil", "share"])] * 3,
         ("joint", ["prune", "distil", "share"]),
         ("rival:int8 and half the channels", ["prune", "distil", "quantize"]),
     ]

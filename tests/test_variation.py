@@ -8,7 +8,7 @@ from search.acting import params_of
 from search.record import TrialRecord, Value
 from search.rungs import Rungs, trained_until, training
 from search.space import Space, parse_space
-from search.variation import crossed, variations
+from search.variation import crossed, crossings, mutations
 
 RUNGS = Rungs(count=3, factor=3)
 
@@ -81,7 +81,7 @@ def test_a_child_begins_as_a_trained_member_and_ends_as_another() -> None:
     one, two, untrained = front()
     pairs = [(a, b) for a in (one, two) for b in (one, two, untrained) if a is not b]
     expected = [{**begins(a.params), **ends(b.params)} for a, b in pairs]
-    children = list(variations(space(), front(), seed=1))
+    children = list(crossings(space(), front(), seed=1))
     assert len(children) == len(expected)
     assert all(child in children for child in expected)
     assert [crossed(space(), a, b.params) for a, b in pairs] == expected
@@ -90,7 +90,7 @@ def test_a_child_begins_as_a_trained_member_and_ends_as_another() -> None:
 def test_a_child_is_a_recipe_of_the_space_with_the_parent_s_training() -> None:
     parents = [RUNGS.staged(space().recipe(r.params, seed=0)) for r in front()[:2]]
     trained = [parent.steps[: trained_until(parent)] for parent in parents]
-    for child in variations(space(), front(), seed=1):
+    for child in crossings(space(), front(), seed=1):
         recipe = RUNGS.staged(space().recipe(child, seed=0))
         assert recipe.steps[: trained_until(recipe)] in trained
         assert {"encode", "prune.ratio", "sparsify.ratio", "distil.epochs"} <= set(child)
@@ -120,11 +120,51 @@ def asked(params: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def test_the_order_of_children_depends_on_the_seed_alone() -> None:
-    orders = [list(variations(space(), front(), seed)) for seed in (1, 1, 2, 3, 4)]
+    orders = [list(crossings(space(), front(), seed)) for seed in (1, 1, 2, 3, 4)]
     assert orders[0] == orders[1]
     assert any(order != orders[0] for order in orders[2:])
 
 
 @pytest.mark.parametrize("members", [[], [0], [2], [2, 2]])
 def test_without_a_trained_member_and_another_there_are_none(members: list[int]) -> None:
-    assert list(variations(space(), [front()[n] for n in members], seed=0)) == []
+    assert list(crossings(space(), [front()[n] for n in members], seed=0)) == []
+
+
+def test_a_mutation_is_a_member_with_one_value_moved() -> None:
+    members = [record.params for record in front()]
+    for child in mutations(space(), front(), seed=1):
+        apart = [
+            [name for name in {*member, *child} if member.get(name) != child.get(name)]
+            for member in members
+        ]
+        assert min(map(len, apart)) <= 1
+        for name, value in child.items():
+            spans = [r for step in space().steps.values() for r in step.ranges.values()]
+            assert all(value in span for span in spans if span.name == name)
+
+
+def test_mutations_reach_every_value_and_depend_on_the_seed_alone() -> None:
+    found = [list(mutations(space(), front(), seed)) for seed in range(40)]
+    assert found[3] == list(mutations(space(), front(), 3))
+    assert found[3] != found[4]
+    members = [record.params for record in front()]
+    moved = {
+        name
+        for children in found
+        for child in children
+        for member in members
+        for name in child
+        if set(child) == set(member) and [n for n in child if child[n] != member[n]] == [name]
+    }
+    assert moved == {name for member in members for name in member}
+
+
+def test_a_place_is_where_the_value_lies() -> None:
+    for step in space().steps.values():
+        for span in step.ranges.values():
+            if span.kind != "categorical":
+                assert span.at(span.place(span.middle())) == pytest.approx(span.middle())
+
+
+def test_without_a_member_there_are_no_mutations() -> None:
+    assert list(mutations(space(), [], seed=0)) == []
