@@ -1,5 +1,6 @@
 """Composing a search's configuration from Python, without Hydra's command line."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +13,9 @@ from search.conf_folder import conf_folder
 from search.config import StudyConfig, study_config
 from search.errors import ConfigError
 from search.overrides import check_additions, rewrite
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Hydra composes in a state that all threads share."""
 
 
 def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None) -> StudyConfig:
@@ -27,7 +31,7 @@ def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None
     overrides = [rewrite(override) for override in overrides]
     own = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
     try:
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        with _ONE_AT_A_TIME, initialize_config_dir(str(conf_folder()), version_base="1.3"):
             composed = compose("search", [*overrides, *own], return_hydra_config=True)
     except HydraException as error:
         raise ConfigError(" ".join(str(error).split())) from error

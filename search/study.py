@@ -30,7 +30,7 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
     LatencySettings(**config.latency)
     task_builder(config.task)
     check_sampler(config.sampler, config.space)
-    config.tracker()
+    config.tracker().check()
     with open_store(
         config.folder,
         objectives=config.objectives,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from search.mlflow_mirror.client import check_reachable
 from search.mlflow_mirror.mirror import MlflowMirror
 from search.record import TrialRecord
 
@@ -33,6 +34,10 @@ class Mirror(Protocol):
 
 class Tracker(Protocol):
     """Where studies are mirrored; `_target_` in conf/tracking/."""
+
+    def check(self) -> None:
+        """Raise `TrackingError` if it cannot be reached, before anything is begun."""
+        ...
 
     def open(
         self,
@@ -61,6 +66,11 @@ class MlflowTracker:
             raise ValueError("tracking.experiment must not be empty")
         if self.uri is not None and not re.match(r"[a-z][a-z0-9+.-]*:", self.uri):
             raise ValueError(f"tracking.uri must be like http://host:port, got {self.uri!r}")
+
+    def check(self) -> None:
+        """Raise `TrackingError` if the server or database accepts no connection."""
+        if self.uri is not None:
+            check_reachable(self.uri)
 
     def open(
         self,
@@ -96,6 +106,9 @@ class MlflowTracker:
 @dataclass(frozen=True, kw_only=True)
 class NoTracker:
     """No tracker: the study's own files are all there is."""
+
+    def check(self) -> None:
+        """Do nothing."""
 
     def open(
         self,

@@ -67,12 +67,7 @@ def test_a_sweep_leaves_trials_front_pictures_and_tracker(swept: Path) -> None:
     frame = pd.read_parquet(folder / "trials.parquet")
     assert list(frame["number"]) == list(range(10))
     assert frame["recipe_hash"].is_unique
-    assert frame["label"][:4].tolist() == [
-        "baseline",
-        "rival:int8",
-        "rival:4 bits",
-        "rival:int8 and half the channels",
-    ]
+    assert frame["label"][:4].tolist() == ["baseline", "rival:int8", "rival:4 bits", "joint"]
     assert (folder / "front.html").stat().st_size > 1_000_000
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
     runs = runs_of(swept, "mine")

@@ -1,5 +1,6 @@
 """Every YAML composes, and what it names can be built."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,3 +113,9 @@ def test_a_folder_of_ones_own_joins_the_groups(user_folder: Path) -> None:
 def test_from_python_bad_input_is_a_config_error(override: str) -> None:
     with pytest.raises(ConfigError):
         compose_search([override])
+
+
+def test_two_threads_can_compose_at_once() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        seeds = [c.seed for c in pool.map(compose_search, [[f"seed={n}"] for n in range(8)])]
+    assert seeds == list(range(8))
