@@ -207,7 +207,8 @@ class Driver:
         )
         front, seed = self.books.standing.front, derived_seed(self.config.seed, number, 2)
         vary = self.config.vary and number % CYCLE
-        if vary == 1:
+        portfolio = bool(self.opening) and self.opening[0].label == "joint"
+        if vary == 1 and not portfolio:
             near = crossings(self.space, front, seed)
             if (proposal := self._first_new(near, proposer, number, trials, seen)) is not None:
                 return "variation", proposal

@@ -76,7 +76,7 @@ def test_all_studies_of_a_task_share_the_teachers_outputs(tmp_path: Path) -> Non
     first = task(tmp_path)
     ran = counted(first)
     batches = [[teacher for *_, teacher in first.teacher_batches(epoch)] for epoch in (0, 1)]
-    assert len(ran) == 11  # one to tell the model from others
+    assert len(ran) == 6  # five batches of the first epoch, and one to tell the model from others
     other = make()
     other["model"].load_state_dict(first.baseline.state_dict())
     second = task(tmp_path, model=other["model"])
@@ -85,6 +85,31 @@ def test_all_studies_of_a_task_share_the_teachers_outputs(tmp_path: Path) -> Non
         found = [teacher for *_, teacher in second.teacher_batches(epoch)]
         assert all(torch.equal(a, b) for a, b in zip(found, batches[epoch], strict=True))
     assert len(ran) == 1
+
+
+@pytest.mark.parametrize("augmented", ["never", "always", "later"])
+def test_samples_of_later_epochs_have_the_outputs_of_the_first(
+    augmented: str, tmp_path: Path
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(40, 6, generator=generator)
+
+    def train(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(40, generator=torch.Generator().manual_seed(epoch))
+        for start in range(0, 40, 7):
+            inputs = rows[order[start : start + 7]]
+            changed = augmented == "always" or (augmented == "later" and epoch and start == 14)
+            yield inputs + epoch + 1 if changed else inputs, torch.zeros(len(inputs))
+
+    found = task(tmp_path, train=train)
+    for epoch in (0, 2, 1):
+        ran = counted(found)
+        for inputs, _, teacher in found.teacher_batches(epoch):
+            torch.testing.assert_close(found.baseline(inputs), teacher)
+        computed = len(ran) - 6  # those above
+        assert computed >= (6 if augmented == "always" or not epoch else 0)
+        if augmented == "never" and epoch:
+            assert computed <= 1  # at most one to tell the model from others
 
 
 def test_equal_weights_that_are_used_otherwise_have_outputs_of_their_own(tmp_path: Path) -> None:
