@@ -130,7 +130,7 @@ def _joint(space: Space, joint: Joint) -> Acting:
     for name in _of_kind(space, Kind.RECOVERS):
         span = space.steps[name].ranges.get("learning_rate")
         first = not any(recovers(space, other) for other in acting)
-        acting[name] = {"learning_rate": _between(span, strength)} if span and first else {}
+        acting[name] = {"learning_rate": _raised(span, strength)} if span and first else {}
     for name in _of_kind(space, Kind.ENCODES_WEIGHTS)[:1]:
         field, span = _main_range(space.steps[name])
         numbers = span is not None and span.kind != "categorical"
@@ -142,12 +142,13 @@ def _class(step: StepSpace) -> str:
     return step.target.rpartition(".")[2]
 
 
-def _between(span: Range, share: float) -> Value:
-    """Return the value at a share of the way from the anchor to the highest."""
-    low = span.middle()
-    assert isinstance(low, int | float)
-    value = low * (span.high / low) ** share if span.log else low + share * (span.high - low)
-    return min(round(value, 10), span.high)
+def _raised(span: Range, share: float) -> Value:
+    """Return the value at a share of the way from the anchor to the highest; the one of choices."""
+    anchor = span.middle()
+    if span.kind == "categorical":
+        return anchor
+    place = span.place(anchor)
+    return span.at(place + share * (1 - place))
 
 
 def is_first(label: str) -> bool:

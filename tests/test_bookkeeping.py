@@ -84,17 +84,19 @@ def store(config):
 
 
 def books(config, store, mirror=None, console=None) -> Bookkeeping:
-    display = Display(console=console or Console(quiet=True))
     opened: Future[Mirror] = Future()
     opened.set_result(mirror or Told())
-    return Bookkeeping(config=config, store=store, mirror=opened, display=display)
+    return books_with(config, store, opened, console)
+
+
+def books_with(config, store, opening: Future[Mirror], console=None) -> Bookkeeping:
+    display = Display(console=console or Console(quiet=True))
+    return Bookkeeping(config=config, store=store, mirror=opening, display=display)
 
 
 def test_what_ends_before_the_tracker_is_open_waits_for_it(config, store):
     opening: Future[Mirror] = Future()
-    kept = Bookkeeping(
-        config=config, store=store, mirror=opening, display=Display(console=Console(quiet=True))
-    )
+    kept = books_with(config, store, opening)
     tell(store, config, 0)
     kept.update()
     told = Told()
@@ -107,9 +109,7 @@ def test_what_ends_before_the_tracker_is_open_waits_for_it(config, store):
 def test_a_tracker_that_cannot_be_opened_ends_the_study(config, store):
     opening: Future[Mirror] = Future()
     opening.set_exception(TrackingError("cannot be reached"))
-    kept = Bookkeeping(
-        config=config, store=store, mirror=opening, display=Display(console=Console(quiet=True))
-    )
+    kept = books_with(config, store, opening)
     with pytest.raises(TrackingError, match="cannot be reached"):
         kept.update()
 

@@ -172,6 +172,16 @@ def test_the_more_is_cut_the_faster_the_portfolio_learns():
     assert all(1e-3 < rate < 1e-2 for cut, rate in found if cut < 0.5 * highest)
 
 
+def test_a_learning_rate_that_is_chosen_stays_at_its_anchor():
+    rate = {"_suggest_": "categorical", "choices": [1e-3, 1e-2], "anchor": 1e-3}
+    steps = {
+        "prune": {"_target_": CHANNELS, "ratio": ratio()},
+        "distil": {"_target_": DISTIL, "epochs": 4, "learning_rate": rate},
+    }
+    joint = [t.params for t in first_trials(parse_space(steps, {})) if t.label == "joint"]
+    assert {params["distil.learning_rate"] for params in joint} == {1e-3}
+
+
 def test_a_step_that_damages_and_is_in_no_portfolio_is_tried_alone():
     epochs = {"_suggest_": "int", "low": 0, "high": 12, "anchor": 12}
     steps = {
