@@ -100,6 +100,30 @@ def artifacts(mirror, run_id):
     return {item.path for item in mirror.client.list_artifacts(run_id)}
 
 
+KILLED_WHILE_TABLES_ARE_MADE = """
+import os, signal, sys
+from sqlalchemy import Engine, event
+from search.mlflow_mirror.client import connect
+
+@event.listens_for(Engine, "after_cursor_execute")
+def kill_among_the_migrations(connection, cursor, statement, *others):
+    if "CREATE TABLE issues" in statement:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+connect(sys.argv[1])
+"""
+
+
+def test_a_process_killed_while_it_makes_the_tables_is_in_no_later_ones_way(tmp_path):
+    command = [sys.executable, "-c", KILLED_WHILE_TABLES_ARE_MADE, default_uri(tmp_path)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert [path.stat().st_size > 0 for path in tmp_path.glob("mlflow.db*")] == [True]
+    mirror = opened(tmp_path)
+    mirror.sync(RECORDS)
+    assert sorted(children(mirror)) == [0, 1, 2, 3]
+    assert not (tmp_path / "mlflow.db.part").exists()
+
+
 def test_every_trial_is_a_child_with_all_parameters_metrics_and_its_recipe(runs_dir):
     mirror = opened(runs_dir)
     written(mirror, RECORDS, [1, 3], HISTORY)

@@ -47,10 +47,27 @@ def connect(uri: str) -> "MlflowClient":
 
         if not uri.startswith("sqlite:///"):
             return MlflowClient(tracking_uri=uri)
-        path = Path(uri.removeprefix("sqlite:///"))
+        path = Path(uri.removeprefix("sqlite:///")).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
+            if not path.exists():
+                _create_database(path)
             return MlflowClient(tracking_uri=uri)
+
+
+def _create_database(path: Path) -> None:
+    """Make MLflow's tables under another name, since it cannot go on with a part of them.
+
+    A process that is killed meanwhile leaves the draft, which the next one begins anew.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    draft = path.with_name(f"{path.name}.part")
+    draft.unlink(missing_ok=True)
+    artifacts = (path.parent / "mlartifacts").as_uri()
+    store = SqlAlchemyStore(f"sqlite:///{draft}", artifacts)  # type: ignore[no-untyped-call]
+    store.engine.dispose()
+    draft.replace(path)
 
 
 def check_reachable(uri: str) -> None:
