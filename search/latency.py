@@ -18,8 +18,11 @@ from search.onnx_form.export import OUTPUT, feeds
 from search.onnx_form.integer_types import cpu_name
 from search.onnx_form.runtime import open_session
 
-READING_SECONDS = 0.003
-"""A reading repeats the call until it takes this long, far above the clock's resolution."""
+READING_SECONDS = 0.001
+"""A reading repeats the call until it takes this long. Readings of three times the length gave
+ratios that varied no less from one session to the next, by 0.002 to 0.004."""
+RESOLUTIONS = 20
+"""So many times the clock's resolution it takes at least."""
 WARM_UP_CALLS = 5
 SIZE_GAIN_BELOW = 0.98
 """A packed file below this share of the baseline's packed file is a gain in size."""
@@ -91,8 +94,7 @@ def measure_latency(
         rounds: readings of each file.
     """
     inputs = {name: _resized(array, batch_size) for name, array in feeds(example).items()}
-    clock = time.thread_time if threads == 1 else time.process_time
-    readers = [_reader(path, inputs, threads, clock) for path in (candidate, baseline)]
+    readers = [_reader(path, inputs, threads) for path in (candidate, baseline)]
     seconds = np.empty((rounds, 2))
     with hold_machine():
         for number in range(rounds):
@@ -125,13 +127,14 @@ def verdict(size_ratio: float, latency: Latency) -> str:
 
 
 def _reader(
-    path: Path,
-    inputs: Mapping[str, NDArray[np.generic]],
-    threads: int,
-    clock: Callable[[], float],
+    path: Path, inputs: Mapping[str, NDArray[np.generic]], threads: int
 ) -> Callable[[], float]:
     """Return a function that gives the seconds of one call, averaged over one reading."""
     session = open_session(path, threads)
+    one = threads == 1
+    clock = time.thread_time if one else time.process_time
+    resolution = time.get_clock_info("thread_time" if one else "process_time").resolution
+    wanted = max(READING_SECONDS, RESOLUTIONS * resolution)
 
     def seconds(calls: int) -> float:
         start = clock()
@@ -141,10 +144,8 @@ def _reader(
 
     calls = 1
     seconds(WARM_UP_CALLS)
-    while (taken := seconds(calls) * calls) < READING_SECONDS:
-        calls = (
-            max(2 * calls, math.ceil(calls * READING_SECONDS / taken)) if taken > 0 else 2 * calls
-        )
+    while (taken := seconds(calls) * calls) < wanted:
+        calls = max(2 * calls, math.ceil(calls * wanted / taken)) if taken > 0 else 2 * calls
     return lambda: seconds(calls)
 
 

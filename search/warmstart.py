@@ -36,11 +36,11 @@ class Joint:
 
 PORTFOLIO = (
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1}),
-    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.8}),
-    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.5}),
-    Joint(shares={"ChannelPruning": 1, "LowRank": 0.4}, aligned=False),
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1}, aligned=False),
+    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.8}),
+    Joint(shares={"ChannelPruning": 1, "LowRank": 0.4}, aligned=False),
     Joint(shares={"ChannelPruning": 1, "LowRank": 0.4, "WeightPruning": 0.6}, aligned=False),
+    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.5}),
     Joint(shares={"ChannelPruning": 2 / 3, "LowRank": 0.4, "WeightPruning": 0.6}),
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1 / 2, "WeightPruning": 0.8}),
     Joint(shares={"LayerRemoval": 1 / 3, "ChannelPruning": 1 / 3}),
@@ -49,7 +49,7 @@ PORTFOLIO = (
 small models first, as they train fastest."""
 ALIGNED = 8
 """Kernels take channels by so many."""
-FIRST_OF_ALL = 4
+FIRST_OF_ALL = 6
 """So many of them come before the encodings alone."""
 ENCODED = 1 / 4
 """At which share of its range the encoding stands that ends them."""
