@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 
 from compressors.base import InfeasibleError
 
@@ -46,6 +45,9 @@ def _solve(
     limits: Sequence[float],
 ) -> list[int]:
     """Return the levels of the least total cost, each layer's at most its limit."""
+    # Half a second to import, of which those that only read a configuration have no use.
+    from scipy.optimize import Bounds, LinearConstraint, milp
+
     counts = [len(levels) for levels in costs]
     allowed = [
         np.asarray(levels) <= limit + 1e-12 * abs(limit)

@@ -1,5 +1,7 @@
 """The loop of a study: ask for recipes, have them evaluated, tell what was measured."""
 
+import os
+import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +40,8 @@ LATEST = 300
 """So many of the latest trials are what a new one is compared with before it is measured."""
 CYCLE = 3
 """Of so many trials one gives a member of the front another end, and one moves a value of it."""
+NICENESS = 10
+"""Of the thread that opens the tracker: a tenth of a core that a trial wants too."""
 NOTHING: Mapping[str, Any] = {
     "metrics": {},
     "verdict": "",
@@ -78,7 +82,7 @@ class Driver:
 
     def run(self) -> StudyResult:
         """Measure the baseline, run the missing trials, score the front on the test set."""
-        with ThreadPoolExecutor(1) as thread:
+        with ThreadPoolExecutor(1, initializer=_yield_to_trials) as thread:
             mirror = thread.submit(self.open_mirror)
             self.books = Bookkeeping(
                 config=self.config, store=self.store, mirror=mirror, display=self.display
@@ -382,6 +386,12 @@ class Driver:
             "latency": self.config.latency,
             "torch_threads": self.executor.threads,
         }
+
+
+def _yield_to_trials() -> None:
+    """Leave the cores to others, as far as they want them; only Linux does so for one thread."""
+    if sys.platform == "linux":
+        os.nice(NICENESS)
 
 
 def check_direction(objectives: Mapping[str, str], *, maximize: bool) -> None:

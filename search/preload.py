@@ -3,6 +3,7 @@
 import gc
 
 import onnxruntime.quantization
+import scipy.optimize
 import sklearn.cluster
 import sklearn.datasets
 import sklearn.model_selection
@@ -16,14 +17,18 @@ import compressors.low_rank
 import compressors.quantization
 import compressors.weight_pruning
 import compressors.weight_sharing
+import search.cli
 import search.trial
 
 LOADED = (
     onnxruntime.quantization,
+    scipy.optimize,
     sklearn,
     torch._dynamo,
     torch_pruning,
     compressors,
+    # Python runs the command's own module again in every process that it starts.
+    search.cli,
     search.trial,
 )
 

@@ -3,8 +3,6 @@
 from typing import Any
 
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 
 from compressors.training import train
@@ -57,6 +55,10 @@ def digits(seed: int = 0) -> dict[str, Any]:
 
     The split and the baseline depend on the seed.
     """
+    # Not above, since the driver reads this module too and has no use for the data.
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
     data = load_digits()
     images = torch.tensor(data.images, dtype=torch.float32).unsqueeze(1) / 16
     labels = torch.tensor(data.target)
