@@ -1,7 +1,11 @@
-"""What nearly every trial imports, loaded once into the server that trials are forked from."""
+"""What nearly every trial imports, loaded once into the server that trials are forked from.
+
+That includes what the command's own module imports, since Python runs it again in each process.
+"""
 
 import gc
 
+import hydra.core.hydra_config
 import onnxruntime.quantization
 import scipy.optimize
 import sklearn.cluster
@@ -17,7 +21,8 @@ import compressors.low_rank
 import compressors.quantization
 import compressors.weight_pruning
 import compressors.weight_sharing
-import search.cli
+import search.config
+import search.overrides
 import search.trial
 
 LOADED = (
@@ -27,8 +32,9 @@ LOADED = (
     torch._dynamo,
     torch_pruning,
     compressors,
-    # Python runs the command's own module again in every process that it starts.
-    search.cli,
+    hydra.core.hydra_config,
+    search.config,
+    search.overrides,
     search.trial,
 )
 

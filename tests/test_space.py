@@ -141,11 +141,11 @@ def test_first_trials_are_the_baseline_rivals_encodings_and_a_portfolio():
     assert steps == [
         ("baseline", []),
         ("rival:int8", ["quantize"]),
-        *[("joint", ["prune", "distil", "share"])] * 4,
+        *[("joint", ["prune", "distil", "share"])] * 5,
+        ("joint", ["prune", "sparsify", "distil", "share"]),
         *[("opening:share", ["share"])] * 3,
         ("opening:quantize", ["quantize"]),
-        ("joint", ["prune", "distil", "share"]),
-        *[("joint", ["prune", "sparsify", "distil", "share"])] * 3,
+        *[("joint", ["prune", "sparsify", "distil", "share"])] * 2,
         ("joint", ["prune", "distil", "share"]),
         ("rival:int8 and half the channels", ["prune", "distil", "quantize"]),
     ]
@@ -153,7 +153,7 @@ def test_first_trials_are_the_baseline_rivals_encodings_and_a_portfolio():
     assert clusters == [4, 16, 64]
     ratios = [t.params["prune.ratio"] for t in first_trials(space()) if t.label == "joint"]
     highest = space().steps["prune"].ranges["ratio"].high
-    assert ratios[:3] == [highest, 0.7, 0.4]
+    assert ratios[:4] == [highest, highest, 0.7, 0.4]
     assert ratios[-1] == 0.3
 
 
