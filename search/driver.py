@@ -39,7 +39,9 @@ _REFRESH_SECONDS = 0.5
 LATEST = 300
 """So many of the latest trials are what a new one is compared with before it is measured."""
 CYCLE = 3
-"""Of so many trials one gives a member of the front another end, and one moves a value of it."""
+"""In so many trials every variation has its turn."""
+VARIATIONS = {1: crossings, 2: mutations}
+"""By place in the cycle; the other places are the opening's, and then the sampler's."""
 NICENESS = 10
 """Of the thread that opens the tracker: a tenth of a core that a trial wants too."""
 NOTHING: Mapping[str, Any] = {
@@ -209,11 +211,10 @@ class Driver:
             rungs=Rungs(**self.config.rungs),
             front=[member.number for member in self.books.standing.front],
         )
-        front, seed = self.books.standing.front, derived_seed(self.config.seed, number, 2)
-        vary = self.config.vary and number % CYCLE
-        portfolio = bool(self.opening) and self.opening[0].label == "joint"
-        if vary == 1 and not portfolio:
-            near = crossings(self.space, front, seed)
+        variation = VARIATIONS.get(number % CYCLE) if self.config.vary else None
+        if variation is not None and not (self.opening and self.opening[0].urgent):
+            seed = derived_seed(self.config.seed, number, 2)
+            near = variation(self.space, self.books.standing.front, seed)
             if (proposal := self._first_new(near, proposer, number, trials, seen)) is not None:
                 return "variation", proposal
         while self.opening:
@@ -226,10 +227,6 @@ class Driver:
                 proposal = uncompressed(proposal, first.params)
             if proposal.recipe.hash not in seen:
                 return first.label, proposal
-        if vary == 2:
-            near = mutations(self.space, front, seed)
-            if (proposal := self._first_new(near, proposer, number, trials, seen)) is not None:
-                return "variation", proposal
         return "sampled", proposer.propose(number, trials, seen)
 
     def _first_new(

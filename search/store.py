@@ -93,7 +93,8 @@ class Store:
                 trial.set_constraint(name, violation)
             self.study.tell(trial, [record.metrics[name] for name in self.objectives])
         else:
-            # A model that is known says nothing against its recipe; a weak one does.
+            # A model that is known says nothing against its recipe; a weak one does, and that is
+            # what samplers take a pruned trial for (measured by benchmarks/weak_trials.py).
             weak = record.outcome == "stopped" and not record.error.startswith(KNOWN_MODEL)
             self.study.tell(trial, state=TrialState.PRUNED if weak else TrialState.FAIL)
         self._keep(_record(self.trials()[record.number]))

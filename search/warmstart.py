@@ -1,7 +1,7 @@
 """The first trials of a study: the uncompressed model, rivals to beat, and a portfolio."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compressors.base import Kind
 from search.acting import Acting, acting_compressor, params_of, recovers
@@ -50,7 +50,7 @@ small models first, as they train fastest."""
 ALIGNED = 8
 """Kernels take channels by so many."""
 FIRST_OF_ALL = 6
-"""So many of them come before the encodings alone."""
+"""So many of them come before the encodings alone, and before variations."""
 ENCODED = 1 / 4
 """At which share of its range the encoding stands that ends them."""
 
@@ -61,6 +61,8 @@ class FirstTrial:
 
     label: str
     params: Mapping[str, Value]
+    urgent: bool = False
+    """Whether it comes before any variation of what was found."""
 
 
 def first_trials(space: Space) -> list[FirstTrial]:
@@ -96,7 +98,8 @@ def first_trials(space: Space) -> list[FirstTrial]:
     ]
     baseline = FirstTrial(label="baseline", params=_baseline(space))
     small, large = together[:FIRST_OF_ALL], together[FIRST_OF_ALL:]
-    return [baseline, *untrained, *small, *encodings, *large, *trained, *alone]
+    urgent = [replace(trial, urgent=True) for trial in (baseline, *untrained, *small)]
+    return [*urgent, *encodings, *large, *trained, *alone]
 
 
 def _opening(space: Space, acting: Acting) -> FirstTrial:

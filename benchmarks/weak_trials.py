@@ -1,0 +1,180 @@
+"""Ways to tell a sampler of trials that were stopped at a rung, side by side.
+
+    python -m benchmarks.weak_trials [--quick] [--out FILE]
+
+A synthetic problem stands in for a search, so that there are enough of them: six steps, each off or
+on with a strength, a learning rate, and an encoding; the costs are damage, the logarithm of size,
+and latency. A rung costs a quarter of a trial, and there the damage is overstated, more for some
+steps than for others, with noise. A weak trial is told to TPE as pruned, as failed, or with the
+costs it had at the rung; beside them all trials run in full. Every way spends as much. Problems are
+drawn by the seed. The last line is JSON with the mean hypervolumes of what ran in full.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import moocore
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import TrialState
+
+from search.rungs import Rungs
+
+STEPS = 6
+ENCODINGS = ("none", "8 bits", "4 bits")
+DAMAGE_OF_ENCODING, SIZE_OF_ENCODING = (0.0, 0.01, 0.03), (0.0, -0.7, -1.4)
+RUNGS = Rungs(count=2, factor=3)
+COST_OF_RUNG = 0.25
+"""Of a trial in full."""
+NOISE = 0.2
+"""Of the damage at a rung, the standard deviation of its logarithm."""
+REFERENCE = (0.3, 0.0, 1.0)
+"""The damage, logarithm of size and latency from which on a gain counts."""
+SEEDS, QUICK_SEEDS = 20, 3
+BUDGET, QUICK_BUDGET = 120.0, 40.0
+"""Trials in full that every search may spend."""
+
+Tell = Callable[[optuna.Study, optuna.Trial, list[float]], object]
+"""Tells a study of a weak trial with its costs at the rung."""
+WAYS: dict[str, Tell | None] = {
+    "pruned": lambda study, trial, costs: study.tell(trial, state=TrialState.PRUNED),
+    "failed": lambda study, trial, costs: study.tell(trial, state=TrialState.FAIL),
+    "values": lambda study, trial, costs: study.tell(trial, costs),
+    "no rungs": None,
+}
+
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What a trial chose."""
+
+    strengths: Array
+    """`[STEPS]`, in [0, 1]."""
+    rate: float
+    encoding: int
+    """Its place in `ENCODINGS`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What steps cost together."""
+
+    damage: Array
+    """`[STEPS]`, at full strength."""
+    pairs: Array
+    """`[STEPS, STEPS]`, the damage of two at full strength beyond that of each."""
+    rate: float
+    """The best learning rate."""
+    size: Array
+    """`[STEPS]`, what is taken from the logarithm of the size."""
+    latency: Array
+    """`[STEPS]`, what is taken from the latency."""
+    overstated: Array
+    """`[STEPS]`, by how much more a rung shows of the damage, at full strength."""
+
+    def costs(self, choice: Choice) -> list[float]:
+        """Return damage, logarithm of size, and latency after all of the training."""
+        x = choice.strengths
+        damage = self.damage @ x**3 + x @ self.pairs @ x + 0.1 * (choice.rate - self.rate) ** 2
+        return [
+            float(damage) + DAMAGE_OF_ENCODING[choice.encoding],
+            SIZE_OF_ENCODING[choice.encoding] - float(self.size @ x),
+            1 - float(self.latency @ x),
+        ]
+
+    def costs_at_rung(self, choice: Choice, noise: float) -> list[float]:
+        """Return what a rung shows of them."""
+        damage, *others = self.costs(choice)
+        shown = damage * (1 + float(self.overstated @ choice.strengths) / STEPS) + 0.02
+        return [shown * math.exp(noise), *others]
+
+
+def drawn(rng: np.random.Generator) -> Problem:
+    """Return a problem."""
+    return Problem(
+        damage=rng.uniform(0.01, 0.15, STEPS),
+        pairs=rng.uniform(0, 0.05 / STEPS, (STEPS, STEPS)),
+        rate=rng.uniform(0.2, 0.9),
+        size=rng.uniform(0.2, 1.5, STEPS),
+        latency=rng.uniform(0, 0.25, STEPS),
+        overstated=rng.uniform(0, 3, STEPS),
+    )
+
+
+def asked(trial: optuna.Trial) -> Choice:
+    """Return what a sampler proposes; the strength of a step that is off is not asked for."""
+    strengths = [
+        trial.suggest_float(f"strength {k}", 0, 1)
+        if trial.suggest_categorical(f"step {k}", [False, True])
+        else 0.0
+        for k in range(STEPS)
+    ]
+    return Choice(
+        strengths=np.array(strengths),
+        rate=trial.suggest_float("rate", 0, 1),
+        encoding=ENCODINGS.index(trial.suggest_categorical("encoding", ENCODINGS)),
+    )
+
+
+def volume(tell: Tell | None, seed: int, budget: float) -> float:
+    """Return the hypervolume that a search has found when its budget is spent."""
+    problem = drawn(np.random.default_rng([seed, 0]))
+    noise = np.random.default_rng([seed, 1])
+    sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
+    study = optuna.create_study(directions=["minimize"] * 3, sampler=sampler)
+    peers: list[list[float]] = []
+    found: list[list[float]] = []
+    spent = 0.0
+    while spent < budget:
+        trial = study.ask()
+        choice = asked(trial)
+        if tell is not None:
+            seen = problem.costs_at_rung(choice, noise.normal(0, NOISE))
+            weak = not RUNGS.passes(seen, peers)
+            peers.append(seen)
+            if weak:
+                spent += COST_OF_RUNG
+                tell(study, trial, seen)
+                continue
+        spent += 1
+        found.append(problem.costs(choice))
+        study.tell(trial, found[-1])
+    inside = np.array([costs for costs in found if all(np.less(costs, REFERENCE))])
+    return float(moocore.hypervolume(inside, ref=REFERENCE)) if len(inside) else 0.0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer seeds, a third of the budget")
+    parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
+    options = parser.parse_args()
+    seeds, budget = (QUICK_SEEDS, QUICK_BUDGET) if options.quick else (SEEDS, BUDGET)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    volumes = {
+        way: [volume(tell, seed, budget) for seed in range(seeds)] for way, tell in WAYS.items()
+    }
+    for way, of_seeds in volumes.items():
+        better = sum(a > b for a, b in zip(of_seeds, volumes["no rungs"], strict=True))
+        spread = statistics.stdev(of_seeds) / math.sqrt(seeds)
+        told = f"{statistics.mean(of_seeds):.3f} ± {spread:.3f}"
+        print(f"{way:<9} {told}, above no rungs in {better} of {seeds}")
+    means = {way: round(statistics.mean(of_seeds), 4) for way, of_seeds in volumes.items()}
+    line = json.dumps({"seeds": seeds, "hypervolume": means})
+    print(line)
+    if options.out:
+        options.out.write_text(line + "\n")
+
+
+if __name__ == "__main__":
+    main()
