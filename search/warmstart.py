@@ -35,8 +35,8 @@ class Joint:
 
 
 PORTFOLIO = (
-    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1}),
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1}, aligned=False),
+    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1}),
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.8}),
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.5}),
     Joint(shares={"ChannelPruning": 1, "LowRank": 0.4}, aligned=False),
