@@ -37,7 +37,7 @@ NOISE = 0.2
 """Of the damage at a rung, the standard deviation of its logarithm."""
 REFERENCE = (0.3, 0.0, 1.0)
 """The damage, logarithm of size and latency from which on a gain counts."""
-SEEDS, QUICK_SEEDS = 20, 3
+SEEDS, QUICK_SEEDS = 10, 3
 BUDGET, QUICK_BUDGET = 120.0, 40.0
 """Trials in full that every search may spend."""
 
