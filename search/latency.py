@@ -19,8 +19,9 @@ from search.onnx_form.integer_types import cpu_name
 from search.onnx_form.runtime import open_session
 
 READING_SECONDS = 0.001
-"""A reading repeats the call until it takes this long. Readings of three times the length gave
-ratios that varied no less from one session to the next, by 0.002 to 0.004."""
+"""A reading repeats the call until it takes this long. On six files a ratio had a standard
+deviation of 0.002 to 0.004 from one session to the next; with three times the length, of 0.002 to
+0.014."""
 RESOLUTIONS = 20
 """So many times the clock's resolution it takes at least."""
 WARM_UP_CALLS = 5
