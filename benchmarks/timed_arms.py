@@ -181,6 +181,7 @@ def _loop_rows(folder: Path) -> Rows:
 
 
 def _search_rows(folder: Path) -> Rows:
-    """Return the records that were measured; the first of them is the baseline."""
-    records = read_store(folder / STUDY, {}).records()
-    return [{**r.metrics, "finished": r.finished} for r in records if r.outcome == "ok"]
+    """Return what was measured and keeps within the bounds, after the baseline, which may not."""
+    records = [r for r in read_store(folder / STUDY, {}).records() if r.outcome == "ok"]
+    kept = [r for r in records if r.feasible or r is records[0]]
+    return [{**r.metrics, "finished": r.finished} for r in kept]

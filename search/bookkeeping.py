@@ -1,5 +1,6 @@
 """What follows from each finished trial: the front, the tracker, the tables, models to drop."""
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -17,15 +18,21 @@ from search.store import Store
 from search.summary import write_summary
 from search.tracking import Mirror
 
+TOGETHER = 8
+"""So many trials go to the tracker at once: each costs two thirds of what it costs alone."""
+PATIENCE_SECONDS = 5.0
+"""How long fewer wait at most."""
+
 
 @dataclass(kw_only=True)
 class Bookkeeping:
     """Everything beside the journal, which alone is true; all of it is rebuilt from there.
 
     A finished trial costs the same whatever came before it: the front and the tracker are brought
-    on, not made anew. What is written as a whole, which are the tables and the tracker's marks of
-    the front, is written at intervals that keep its cost small, and when the driver ends. After a
-    kill it may lag behind the journal by that much, until the study goes on.
+    on, not made anew; the tracker is given several trials at once where they end fast. What is
+    written as a whole, which are the tables and the tracker's marks of the front, is written at
+    intervals that keep its cost small, and when the driver ends. After a kill it may lag behind the
+    journal by that much, until the study goes on.
     """
 
     config: StudyConfig
@@ -38,6 +45,8 @@ class Bookkeeping:
     """Of the store's changes, how many were taken up."""
     _mirrored: int = 0
     """Of the store's changes, how many were given to the tracker."""
+    _given: float = 0.0
+    """When the tracker was last given something, on the monotonic clock, in seconds."""
     _tracked: bool = True
     """Whether the tracker took the last figures."""
     _cadence: Cadence = field(default_factory=Cadence)
@@ -53,11 +62,18 @@ class Bookkeeping:
         for record in changes:
             for beaten in self.standing.add(record):
                 remove_model(self.config.trial_folder(beaten.number))
-        if self.mirror.done():
-            self._mirror(self.mirror.result())
+        self.pass_on()
         if self._cadence.due:
             with self._cadence.timed():
                 self._write(self._result())
+
+    def pass_on(self) -> None:
+        """Give the tracker what waits, if it is enough or has waited for long enough."""
+        waiting = len(self.store.changes) - self._mirrored
+        late = time.monotonic() - self._given > PATIENCE_SECONDS
+        if self.mirror.done() and waiting and (late or waiting >= TOGETHER):
+            with self._tracking():
+                self._give(self.mirror.result())
 
     def close(self, status: str) -> StudyResult:
         """Bring everything up to date, draw the front and close the tracker with a status."""
@@ -69,18 +85,20 @@ class Bookkeeping:
         mirror.finish(files, status=status)
         return replace(result, links=mirror.links())
 
-    def _mirror(self, mirror: Mirror) -> None:
+    def _give(self, mirror: Mirror) -> None:
         """Give the tracker what it was not given yet."""
         changes = self.store.changes[self._mirrored :]
         self._mirrored += len(changes)
-        with self._tracking():
-            mirror.sync(changes)
+        self._given = time.monotonic()
+        mirror.sync(changes)
 
     def _write(self, result: StudyResult) -> list[Path]:
         """Write what is written as a whole; return the tables."""
         if self.mirror.done():
+            mirror = self.mirror.result()
             with self._tracking():
-                self.mirror.result().mark([r.number for r in result.front], result.history)
+                self._give(mirror)
+                mirror.mark([r.number for r in result.front], result.history)
         return write_tables(result.frame, self.config.folder)
 
     def _result(self) -> StudyResult:

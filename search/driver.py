@@ -163,6 +163,7 @@ class Driver:
         """Wait until at least one job ends."""
         while not (ended := self.executor.wait(_REFRESH_SECONDS)):
             self.display.refresh()
+            self.books.pass_on()
         return ended
 
     def _ask(self, seconds: float) -> Plan | None:
@@ -278,7 +279,7 @@ class Driver:
                 if figures["share"] in shares:
                     rung = costs[shares.index(figures["share"])]
                     rung.append(rung_costs(figures, list(self.config.objectives)))
-        compared = {*self.config.objectives, "macs", "score", "integer_operators"}
+        compared = {*self.config.objectives, "macs", "integer_operators"}
         return {
             "rungs": {**self.config.rungs, "count": 1} if always else dict(self.config.rungs),
             "objectives": dict(self.config.objectives),

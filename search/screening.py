@@ -8,7 +8,6 @@ from search.constraints import Constraint, parse_constraints
 from search.record import KNOWN_MODEL
 from search.rungs import Rungs, rung_costs
 
-SCORES = ("score", "score_drop", "relative_drop", "nll", "score_standard_error")
 SURE = 1.15
 """How far beside the truth an estimated size may lie, as a factor."""
 SURE_OPERATIONS = 1.1
@@ -45,20 +44,13 @@ class Screen:
         """
         if digest in self.seen:
             return f"{KNOWN_MODEL} {self.seen[digest]}"
-        return self.futility(figures) if self.refuse_early else ""
+        return self._violation(self._hoped(figures)) if self.refuse_early else ""
 
     def futility(self, figures: Mapping[str, Any]) -> str:
-        """Return why a model gains nothing; empty if it may.
-
-        A score that is not among the figures is taken to reach the best one so far.
-        """
+        """Return why a model with a score gains nothing; empty if it may."""
         hoped = self._hoped(figures)
-        for constraint in self.constraints:
-            unknown = constraint.metric in SCORES and "score" not in figures
-            known = constraint.metric in hoped and not unknown
-            if known and constraint.violation(hoped) > 0:
-                best = hoped[constraint.metric]
-                return f"{constraint.metric} {best:.3g} at best, not {constraint}"
+        if reason := self._violation(hoped):
+            return reason
         for member in self.front:
             if self._beats(member, hoped, figures):
                 return f"trial {member['trial']:.0f} is better than this one can become"
@@ -72,26 +64,31 @@ class Screen:
         best, share = f"1/{self.rungs.factor:g}", self.rungs.shares[rung]
         return f"not in the best {best} of {len(peers) + 1} at {share:.0%} of its training"
 
+    def _violation(self, hoped: Mapping[str, float]) -> str:
+        """Return which bound is broken at best; empty if none of those that can be judged is."""
+        for constraint in self.constraints:
+            if constraint.metric in hoped and constraint.violation(hoped) > 0:
+                best = hoped[constraint.metric]
+                return f"{constraint.metric} {best:.3g} at best, not {constraint}"
+        return ""
+
     def _hoped(self, figures: Mapping[str, Any]) -> dict[str, float]:
-        """Return the best that the metrics can be, as far as can be said."""
-        sign = 1 if self.maximize else -1
-        if "score" in figures:
-            score = figures["score"] + sign * ERRORS * figures["score_standard_error"]
-        else:
-            known = [self.baseline["score"], *(m["score"] for m in self.front if "score" in m)]
-            score = sign * max(sign * s for s in known)
-        drop = sign * (self.baseline["score"] - score)
+        """Return the best that the metrics can be, those of which something is known."""
         size = figures["estimated_bytes"] / SURE
-        return {
-            "score": score,
-            "score_drop": drop,
-            "relative_drop": drop / abs(self.baseline["score"]),
+        hoped = {
             "size_bytes": size,
             "size_ratio": size / self.baseline["run_bytes"],
             "macs": figures["macs"],
             "parameters": figures["parameters"],
             "nonzeros": figures["nonzeros"],
         }
+        if "score" not in figures:
+            return hoped
+        sign = 1 if self.maximize else -1
+        score = figures["score"] + sign * ERRORS * figures["score_standard_error"]
+        drop = sign * (self.baseline["score"] - score)
+        relative = drop / abs(self.baseline["score"])
+        return {**hoped, "score": score, "score_drop": drop, "relative_drop": relative}
 
     def _beats(
         self, member: Mapping[str, float], hoped: Mapping[str, float], figures: Mapping[str, Any]

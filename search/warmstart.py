@@ -37,10 +37,10 @@ class Joint:
 PORTFOLIO = (
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1}, aligned=False),
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1}),
-    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.8}),
-    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.5}),
     Joint(shares={"ChannelPruning": 1, "LowRank": 0.4}, aligned=False),
     Joint(shares={"ChannelPruning": 1, "LowRank": 0.4, "WeightPruning": 0.6}, aligned=False),
+    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.8}),
+    Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.5}),
     Joint(shares={"ChannelPruning": 2 / 3, "LowRank": 0.4, "WeightPruning": 0.6}),
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1 / 2, "WeightPruning": 0.8}),
     Joint(shares={"LayerRemoval": 1 / 3, "ChannelPruning": 1 / 3}),

@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from rich.console import Console
 
-from search.bookkeeping import Bookkeeping
+from search.bookkeeping import PATIENCE_SECONDS, TOGETHER, Bookkeeping
 from search.cadence import Cadence
 from search.compose import compose_search
 from search.display import Display
@@ -102,7 +102,7 @@ def test_what_ends_before_the_tracker_is_open_waits_for_it(config, store):
     told = Told()
     opening.set_result(told)
     tell(store, config, 1)
-    kept.update()
+    kept.close("FINISHED")
     assert told.synced == [0, 1]
 
 
@@ -120,6 +120,7 @@ def test_each_trial_goes_to_the_tracker_once_and_only_the_front_keeps_its_models
     for number in range(8):
         tell(store, config, number)
         kept.update()
+    kept.close("FINISHED")
     assert told.synced == list(range(8))
     front = {record.number for record in pareto_front(store.records(), config.objectives)}
     left = {int(path.parent.name) for path in config.folder.glob("trials/*/model.onnx")}
@@ -144,9 +145,42 @@ def test_test_figures_reach_the_tracker_as_changes(config, store):
         tell(store, config, number)
     kept.update()
     store.keep_test(1, {"test_score": 0.5})
-    kept.update()
+    kept.close("FINISHED")
     assert told.synced == [0, 1, 2, 1]
     assert [r.metrics.get("test_score") for r in kept.standing.front if r.number == 1] == [0.5]
+
+
+def test_the_tracker_is_given_several_trials_at_once_and_none_waits_long(
+    config, store, monkeypatch
+):
+    now = [1000.0]
+    monkeypatch.setattr("search.bookkeeping.time.monotonic", lambda: now[0])
+    told = Told()
+    kept = books(config, store, told)
+    tell(store, config, 0)
+    kept.update()
+    given = [len(told.synced)]
+    for number in range(1, TOGETHER + 2):
+        tell(store, config, number)
+        kept.update()
+        given.append(len(told.synced))
+    assert given == [1] * TOGETHER + [1 + TOGETHER] * 2
+    now[0] += PATIENCE_SECONDS
+    kept.pass_on()
+    assert len(told.synced) == 1 + TOGETHER
+    now[0] += 0.1
+    kept.pass_on()
+    assert told.synced == list(range(TOGETHER + 2))
+
+
+def test_no_trial_of_the_front_is_marked_that_the_tracker_did_not_take(config, store):
+    told = Told()
+    told.fails = True
+    told.mark = lambda front, hypervolume: told.marked.append(front)
+    kept = books(config, store, told)
+    tell(store, config, 0)
+    kept.update()
+    assert told.marked == []
 
 
 def test_tables_lag_at_most_until_the_end_and_then_hold_everything(config, store):
