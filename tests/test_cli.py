@@ -217,6 +217,19 @@ def test_a_sweep_over_seeds_runs_one_study_each(user_folder: Path) -> None:
     assert studies == ["mine", "mine-seed1"]
 
 
+@pytest.mark.slow  # two sweeps that go beyond the opening
+def test_one_worker_and_the_same_seed_give_the_same_front_twice(user_folder: Path) -> None:
+    frames = []
+    for place in ("once", "twice"):
+        one = ["executor.workers=1", f"runs_dir={place}", "tracking=none", "trials=30", "seed=3"]
+        code, _, err = paredown("search", *MINE, *SHORT[1:], *one, folder=user_folder)
+        assert (code, err) == (0, "")
+        frames.append(pd.read_parquet(user_folder / place / "mine-seed3" / "trials.parquet"))
+    columns = ["label", "recipe_hash", "outcome", "score", "size_bytes", "latency_ratio", "front"]
+    pd.testing.assert_frame_equal(frames[0][columns], frames[1][columns])
+    assert {"joint", "variation", "sampled"} <= set(frames[0]["label"])
+
+
 BAD = {
     "trails=5": "trails: Key 'trails' is not in struct; did you mean 'trials'?",
     "+trails=5": "'+trails' names no key of the configuration; did you mean 'trials'?",

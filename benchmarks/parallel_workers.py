@@ -1,0 +1,115 @@
+"""Trials a minute with two workers beside one, and beside what the machine gives two processes.
+
+    python -m benchmarks.parallel_workers [--quick] [--out FILE]
+
+Both numbers of workers measure the same recipes, drawn at random and trained in full, each from an
+empty cache but for the trained baseline. Start-up is not counted: the clock runs from the start of
+trial 1 to the end of the last trial. The machine's own figure is that of two such studies with one
+worker, one after the other and side by side: what two processes lose to each other without a
+driver in common. Repeats are interleaved, in turning order; figures are medians. The last line is
+JSON with both speed-ups.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from benchmarks.timed_arms import GIVEN, ROOT, warm_up
+from search.files import cache_folder
+from search.store import read_store
+
+TASK = ("task=digits",)
+EQUAL = (
+    "warm_start=false",
+    "vary=false",
+    "sampler=random",
+    "rungs.count=1",
+    "refuse_early=false",
+    "reuse=false",
+)
+"""Without these, which recipes are tried would depend on how many workers there are."""
+TRIALS, QUICK_TRIALS = 30, 10
+REPEATS, QUICK_REPEATS = 3, 1
+
+
+def trials_a_minute(workers: int, trials: int, seed: int) -> float:
+    """Run a study of its own and return its pace.
+
+    Raises:
+        RuntimeError: the study failed.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        for name in GIVEN:
+            if (cache_folder() / name).exists():
+                shutil.copytree(cache_folder() / name, folder / "cache" / name)
+        command = [sys.executable, "-m", "search.cli", "search", *TASK, *EQUAL, "study=run"]
+        command += [f"runs_dir={folder}", f"seed={seed}", f"trials={trials}"]
+        done = subprocess.run(
+            [*command, f"executor.workers={workers}"],
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PAREDOWN_CACHE": str(folder / "cache")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+        records = read_store(folder / "run", {}).records()[1:]
+    began, ended = min(r.started for r in records), max(r.finished for r in records)
+    return 60 * len(records) / (ended - began)
+
+
+def side_by_side(trials: int, seed: int) -> float:
+    """Return the pace of two studies of one worker each, together."""
+    with ThreadPoolExecutor(2) as pool:
+        both = pool.map(lambda _: trials_a_minute(1, trials, seed), range(2))
+        return sum(both)
+
+
+def measure(trials: int, seeds: Sequence[int]) -> dict[str, list[float]]:
+    """Return by way the pace with each seed."""
+    ways = {
+        "one worker": lambda seed: trials_a_minute(1, trials, seed),
+        "two workers": lambda seed: trials_a_minute(2, trials, seed),
+        "two studies": lambda seed: side_by_side(trials, seed),
+    }
+    paces: dict[str, list[float]] = {name: [] for name in ways}
+    for seed in seeds:
+        turned = list(ways)[seed % len(ways) :] + list(ways)[: seed % len(ways)]
+        for name in turned:
+            paces[name].append(ways[name](seed))
+            print(f"seed {seed}, {name}: {paces[name][-1]:.1f} trials a minute", flush=True)
+    return paces
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one repeat of few trials")
+    parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
+    options = parser.parse_args()
+    warm_up(TASK)
+    trials = QUICK_TRIALS if options.quick else TRIALS
+    paces = measure(trials, range(QUICK_REPEATS if options.quick else REPEATS))
+    ratios = {
+        name: statistics.median(
+            many / one for many, one in zip(paces[of], paces["one worker"], strict=True)
+        )
+        for name, of in {"speed_up": "two workers", "of_the_machine": "two studies"}.items()
+    }
+    line = json.dumps({name: round(ratio, 3) for name, ratio in ratios.items()})
+    print(line)
+    if options.out:
+        options.out.write_text(line + "\n")
+
+
+if __name__ == "__main__":
+    main()
