@@ -1,6 +1,6 @@
 """Trials a minute with two workers beside one, and beside what the machine gives two processes.
 
-    python -m benchmarks.parallel_workers [--quick] [--out FILE]
+    python -m benchmarks.parallel_workers [--quick] [--trials N] [--repeats N] [--out FILE]
 
 Both numbers of workers measure the same recipes, drawn at random and trained in full, each from an
 empty cache but for the trained baseline. Start-up is not counted: the clock runs from the start of
@@ -36,8 +36,6 @@ EQUAL = (
     "reuse=false",
 )
 """Without these, which recipes are tried would depend on how many workers there are."""
-TRIALS, QUICK_TRIALS = 30, 10
-REPEATS, QUICK_REPEATS = 3, 1
 
 
 def trials_a_minute(workers: int, trials: int, seed: int) -> float:
@@ -93,12 +91,14 @@ def measure(trials: int, seeds: Sequence[int]) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one repeat of few trials")
+    parser.add_argument("--quick", action="store_true", help="one repeat of ten trials")
+    parser.add_argument("--trials", type=int, default=30, help="of each study, with the baseline's")
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
     options = parser.parse_args()
     warm_up(TASK)
-    trials = QUICK_TRIALS if options.quick else TRIALS
-    paces = measure(trials, range(QUICK_REPEATS if options.quick else REPEATS))
+    trials, repeats = (10, 1) if options.quick else (options.trials, options.repeats)
+    paces = measure(trials, range(repeats))
     ratios = {
         name: statistics.median(
             many / one for many, one in zip(paces[of], paces["one worker"], strict=True)
