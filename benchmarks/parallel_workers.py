@@ -12,8 +12,6 @@ JSON with both speed-ups.
 
 import argparse
 import json
-import os
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,8 +20,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.timed_arms import GIVEN, ROOT, warm_up
-from search.files import cache_folder
+from benchmarks.timed_arms import ROOT, beginner, warm_up
 from search.store import read_store
 
 TASK = ("task=digits",)
@@ -46,15 +43,12 @@ def trials_a_minute(workers: int, trials: int, seed: int) -> float:
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for name in GIVEN:
-            if (cache_folder() / name).exists():
-                shutil.copytree(cache_folder() / name, folder / "cache" / name)
         command = [sys.executable, "-m", "search.cli", "search", *TASK, *EQUAL, "study=run"]
         command += [f"runs_dir={folder}", f"seed={seed}", f"trials={trials}"]
         done = subprocess.run(
             [*command, f"executor.workers={workers}"],
             cwd=ROOT,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "PAREDOWN_CACHE": str(folder / "cache")},
+            env=beginner(folder),
             capture_output=True,
             text=True,
             check=False,

@@ -86,17 +86,23 @@ def run_arm(
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        for name in GIVEN:
-            if (cache_folder() / name).exists():
-                shutil.copytree(cache_folder() / name, folder / "cache" / name)
+        environment = beginner(folder)
         launched = time.time()
         if arm.sampler:
             command = _loop_command(arm, task, seed, launched + seconds, folder)
         else:
             command = _search_command(arm, task, seed, seconds, folder)
-        readings = _run(command, folder, core, seconds + LATE_SECONDS)
+        readings = _run(command, environment, folder, core, seconds + LATE_SECONDS)
         rows = _loop_rows(folder) if arm.sampler else _search_rows(folder)
     return trajectory(rows, readings, launched, seconds)
+
+
+def beginner(folder: Path) -> dict[str, str]:
+    """Return an environment of one thread with a cache that holds only what is given."""
+    for name in GIVEN:
+        if (cache_folder() / name).exists():
+            shutil.copytree(cache_folder() / name, folder / "cache" / name)
+    return os.environ | {"OMP_NUM_THREADS": "1", "PAREDOWN_CACHE": str(folder / "cache")}
 
 
 def trajectory(
@@ -136,10 +142,9 @@ def _search_command(
 
 
 def _run(
-    command: list[str], folder: Path, core: int | None, limit: float
+    command: list[str], environment: Mapping[str, str], folder: Path, core: int | None, limit: float
 ) -> list[tuple[float, float]]:
     """Run a command to its end; return its CPU seconds by the seconds since its launch."""
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PAREDOWN_CACHE": str(folder / "cache")}
     launched = time.monotonic()
     readings = [(0.0, 0.0)]
     with (folder / "output.txt").open("w") as output:
