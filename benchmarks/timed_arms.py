@@ -56,12 +56,13 @@ ARMS = {
 }
 ABLATIONS = {
     "no-warm-start": Arm(overrides=("warm_start=false",)),
-    "no-rungs": Arm(overrides=("rungs.count=1",)),
+    "rungs": Arm(overrides=("rungs.count=3",)),
     "no-refusal": Arm(overrides=("refuse_early=false",)),
     "no-reuse": Arm(overrides=("reuse=false",)),
     "no-variation": Arm(overrides=("vary=false",)),
     "random-sampler": Arm(overrides=("sampler=random",)),
 }
+"""Without each ingredient; `rungs` is with one that is off by default."""
 
 
 def warm_up(task: Sequence[str]) -> None:

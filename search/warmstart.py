@@ -35,9 +35,9 @@ class Joint:
 
 
 PORTFOLIO = (
+    Joint(shares={"ChannelPruning": 1, "LowRank": 0.4}, aligned=False),
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1}, aligned=False),
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 1}),
-    Joint(shares={"ChannelPruning": 1, "LowRank": 0.4}, aligned=False),
     Joint(shares={"ChannelPruning": 1, "LowRank": 0.4, "WeightPruning": 0.6}, aligned=False),
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.8}),
     Joint(shares={"LayerRemoval": 1, "ChannelPruning": 0.5}),
@@ -46,7 +46,8 @@ PORTFOLIO = (
     Joint(shares={"LayerRemoval": 1 / 3, "ChannelPruning": 1 / 3}),
 )
 """What goes well together: a portfolio of first recipes (Feurer et al., 2022, arXiv:2007.04074),
-small models first, as they train fastest."""
+small models first, as they train fastest; the first of all makes any network small, also one that
+has no blocks to remove."""
 ALIGNED = 8
 """Kernels take channels by so many."""
 FIRST_OF_ALL = 6
