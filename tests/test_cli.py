@@ -221,7 +221,7 @@ def test_a_sweep_over_seeds_runs_one_study_each(user_folder: Path) -> None:
 def test_one_worker_and_the_same_seed_give_the_same_front_twice(user_folder: Path) -> None:
     frames = []
     for place in ("once", "twice"):
-        one = ["executor.workers=1", f"runs_dir={place}", "tracking=none", "trials=30", "seed=3"]
+        one = ["executor.workers=1", f"runs_dir={place}", "tracking=none", "trials=50", "seed=3"]
         code, _, err = paredown("search", *MINE, *SHORT[1:], *one, folder=user_folder)
         assert (code, err) == (0, "")
         frames.append(pd.read_parquet(user_folder / place / "mine-seed3" / "trials.parquet"))
