@@ -19,7 +19,7 @@ from search.summary import write_summary
 from search.tracking import Mirror
 
 TOGETHER = 8
-"""So many trials go to the tracker at once: each costs two thirds of what it costs alone."""
+"""So many trials go to the tracker at once: each costs four fifths of what it costs alone."""
 PATIENCE_SECONDS = 5.0
 """How long fewer wait at most."""
 
