@@ -254,6 +254,12 @@ def test_batches_called_with_an_epoch_are_a_permutation_of_the_data() -> None:
     assert torch.equal(torch.cat([targets for _, targets in data]), torch.arange(10))
 
 
+def test_bytes_are_served_as_floats_from_0_to_1() -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    data = TensorBatches(inputs=levels, targets=torch.arange(256), batch_size=100)
+    assert torch.equal(torch.cat([inputs for inputs, _ in data]), levels.float() / 255)
+
+
 def test_an_idx_file_is_read_as_written(tmp_path: Path) -> None:
     images = np.arange(2 * 3 * 4, dtype=np.uint8).reshape(2, 3, 4)
     header = bytes([0, 0, 8, 3]) + np.array(images.shape, ">i4").tobytes()

@@ -215,4 +215,4 @@ def _first_images(batches: TensorBatches, count: int | None, batch_size: int) ->
 
 
 def _images(folder: Path, split: str) -> Tensor:
-    return read_idx(folder / f"{split}-images-idx3-ubyte").unsqueeze(1).float() / 255
+    return read_idx(folder / f"{split}-images-idx3-ubyte").unsqueeze(1)

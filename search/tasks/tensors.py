@@ -14,7 +14,7 @@ from compressors.base import Inputs
 class TensorBatches:
     """Batches of tensors: iterated in stored order, or called with an epoch for a shuffle.
 
-    Inputs are `[N, ...]`, targets `[N]`.
+    Inputs are `[N, ...]`, targets `[N]`. Bytes are kept as they are and served as floats in [0, 1].
     """
 
     inputs: Tensor
@@ -36,7 +36,9 @@ class TensorBatches:
     def _batches(self, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
-            yield self.inputs[rows], self.targets[rows]
+            inputs = self.inputs[rows]
+            served = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+            yield served, self.targets[rows]
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
