@@ -12,6 +12,7 @@ from search.warmstart import first_trials
 
 PRUNE = "compressors.weight_pruning.WeightPruning"
 CHANNELS = "compressors.channel_pruning.ChannelPruning"
+LOW_RANK = "compressors.low_rank.LowRank"
 SHARE = "compressors.weight_sharing.WeightSharing"
 QUANTIZE = "compressors.quantization.Quantization"
 DISTIL = "compressors.distillation.Distillation"
@@ -141,9 +142,9 @@ def test_first_trials_are_the_baseline_rivals_encodings_and_a_portfolio():
     assert steps == [
         ("baseline", []),
         ("rival:int8", ["quantize"]),
-        *[("joint", ["prune", "distil", "share"])] * 3,
+        *[("joint", ["prune", "distil", "share"])] * 4,
         ("joint", ["prune", "sparsify", "distil", "share"]),
-        *[("joint", ["prune", "distil", "share"])] * 2,
+        ("joint", ["prune", "distil", "share"]),
         *[("opening:share", ["share"])] * 3,
         ("opening:quantize", ["quantize"]),
         *[("joint", ["prune", "sparsify", "distil", "share"])] * 2,
@@ -154,7 +155,7 @@ def test_first_trials_are_the_baseline_rivals_encodings_and_a_portfolio():
     assert clusters == [4, 16, 64]
     ratios = [t.params["prune.ratio"] for t in first_trials(space()) if t.label == "joint"]
     highest = space().steps["prune"].ranges["ratio"].high
-    assert ratios[:6] == [*[highest] * 4, 0.7, 0.4]
+    assert ratios[:6] == [*[highest] * 3, 0.4, highest, 0.7]
     assert ratios[-1] == 0.3
 
 
@@ -171,6 +172,25 @@ def test_the_more_is_cut_the_faster_the_portfolio_learns():
     highest = parse_space(steps, {}).steps["prune"].ranges["ratio"].high
     assert (highest, 1e-2) in found
     assert all(1e-3 < rate < 1e-2 for cut, rate in found if cut < 0.5 * highest)
+
+
+def test_the_portfolio_shares_out_ranks_by_sensitivity_where_it_may():
+    def allocations(choices):
+        span = {"_suggest_": "categorical", "choices": choices, "anchor": "uniform"}
+        steps = {
+            "factorise": {"_target_": LOW_RANK, "lost_energy": ratio(), "allocation": span},
+            "sparsify": {"_target_": PRUNE, "ratio": ratio(), "allocation": span},
+        }
+        joint = [t.params for t in first_trials(parse_space(steps, {})) if t.label == "joint"]
+        assert joint
+        return {
+            (p.get("factorise.allocation"), p.get("sparsify.allocation"))
+            for p in joint
+            if p["factorise.lost_energy"] and p["sparsify.ratio"]
+        }
+
+    assert allocations(["uniform", "sensitivity"]) == {("sensitivity", "uniform")}
+    assert allocations(["uniform"]) == {("uniform", "uniform")}
 
 
 def test_a_learning_rate_that_is_chosen_stays_at_its_anchor():
