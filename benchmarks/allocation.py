@@ -24,13 +24,13 @@ from torch import Tensor
 
 from benchmarks.recipes import step
 from compressors.base import run
-from compressors.sensitivity import divergence
-from search.compose import compose_search
-from search.latency_settings import LatencySettings
-from search.onnx_form.runtime import predictor
-from search.recipe import Recipe
-from search.task import EvaluatedTask, load_task
-from search.trial import evaluate_recipe, measure_baseline
+from compressors.budget.sensitivity import divergence
+from search.artefact.onnx_form.runtime import predictor
+from search.config.compose import compose_search
+from search.config.latency_settings import LatencySettings
+from search.recipe.recipe import Recipe
+from search.tasks.task import EvaluatedTask, load_task
+from search.trial.evaluate import evaluate_recipe, measure_baseline
 
 SEEDS = (0, 1, 2)
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -20,19 +20,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from paredown import run_study
 
 from benchmarks.recipes import step
-from compressors.training import train
-from search import run_study
-from search.artefact import write_artefact
-from search.compose import compose_search
-from search.latency_settings import LatencySettings
-from search.metrics import evaluate
-from search.onnx_form.runtime import predictor
-from search.recipe import Recipe
-from search.task import EvaluatedTask, load_task
+from compressors.training.loop import train
+from search.artefact.artefact import write_artefact
+from search.artefact.onnx_form.runtime import predictor
+from search.config.compose import compose_search
+from search.config.latency_settings import LatencySettings
+from search.recipe.recipe import Recipe
 from search.tasks.mnist import LeNet5, LeNet300
-from search.trial import evaluate_recipe, measure_baseline
+from search.tasks.task import EvaluatedTask, load_task
+from search.trial.evaluate import evaluate_recipe, measure_baseline
+from search.trial.scoring import evaluate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -34,10 +34,10 @@ from compressors.low_rank import LowRank
 from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
-from search.artefact import predictor, write_artefact
-from search.latency import measure_latency
-from search.metrics import evaluate
-from search.task import EvaluatedTask, load_task
+from search.artefact.artefact import predictor, write_artefact
+from search.tasks.task import EvaluatedTask, load_task
+from search.trial.latency import measure_latency
+from search.trial.scoring import evaluate
 
 SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(multivariate=True, group=True, seed=seed),

@@ -24,19 +24,19 @@ from optuna.trial import FrozenTrial, create_trial
 from rich.console import Console
 from rich.table import Table
 
-from search.compose import compose_search
-from search.config import StudyConfig
-from search.display import Display
+from search.config.compose import compose_search
+from search.config.study_config import StudyConfig
 from search.executors.base import Job, Outcome
-from search.proposal import build_sampler
-from search.recipe import Recipe
-from search.record import TrialRecord, Value
-from search.result import study_result
-from search.rungs import Rungs
-from search.store import Plan, open_store
-from search.study import open_mirror, run_study
+from search.proposal.proposer import build_sampler
+from search.recipe.recipe import Recipe
+from search.recipe.rungs import Rungs
+from search.report.result import study_result
+from search.study.journal import Plan, open_store
+from search.study.run import open_mirror, run_study
+from search.study.terminal import Display
+from search.trial_record import TrialRecord, Value
 
-SAMPLED = ("warm_start=false", "vary=false")
+SAMPLED = ("warm_start=false", "mutate_front=false")
 """So that each of the measured trials is one that the sampler proposes."""
 MEASURED = 30
 """Trials that a figure is the mean of."""
@@ -83,7 +83,7 @@ class Instant:
         """Return the job's end."""
         now = time.time()
         ended = [
-            (job, Outcome(kind="ok", result=result_of(job), started=now - 1, finished=now))
+            (job, Outcome(status="ok", result=result_of(job), started=now - 1, finished=now))
             for job in self.waiting
         ]
         self.waiting.clear()
@@ -105,7 +105,7 @@ def result_of(job: Job) -> Mapping[str, Any]:
         "maximize": True,
         "infeasible": {},
         "failing": {},
-        "left_as_they_are": {},
+        "skipped_layers": {},
     }
 
 
@@ -213,7 +213,7 @@ def finished(
     data = recipe.to_data()
     plan = Plan(
         number=number,
-        label="sampled" if number else "baseline",
+        origin="sampled" if number else "baseline",
         seed=recipe.seed,
         params=params,
         recipe=data,
@@ -224,7 +224,7 @@ def finished(
     now, told = time.time(), extras(metrics)
     record = TrialRecord(
         **asdict(plan),
-        outcome="ok",
+        status="ok",
         metrics=metrics,
         verdict="size gain",
         violations=violations,

@@ -21,16 +21,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.timed_arms import ROOT, beginner, warm_up
-from search.store import read_store
+from search.study.journal import read_store
 
 TASK = ("task=digits",)
 EQUAL = (
     "warm_start=false",
-    "vary=false",
+    "mutate_front=false",
     "sampler=random",
     "rungs.count=1",
     "refuse_early=false",
-    "reuse=false",
+    "cache_prefixes=false",
 )
 """Without these, which recipes are tried would depend on how many workers there are."""
 

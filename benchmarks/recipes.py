@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from search.recipe import Step, build_step, values_of
+from search.recipe.recipe import Step, build_step, values_of
 
 
 def step(name: str, target: str, **values: Any) -> Step:

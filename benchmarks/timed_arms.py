@@ -21,10 +21,10 @@ import numpy as np
 import psutil
 
 from benchmarks.trajectory import Point, Trajectory
-from search.compose import compose_search
-from search.files import cache_folder
-from search.store import read_store
-from search.task import load_task
+from search.config.compose import compose_search
+from search.study.journal import read_store
+from search.tasks.task import load_task
+from search.utils.files import cache_folder
 
 ROOT = Path(__file__).parent.parent
 GIVEN = ("baselines", "mnist")
@@ -58,8 +58,8 @@ ABLATIONS = {
     "no-warm-start": Arm(overrides=("warm_start=false",)),
     "rungs": Arm(overrides=("rungs.count=3",)),
     "no-refusal": Arm(overrides=("refuse_early=false",)),
-    "no-reuse": Arm(overrides=("reuse=false",)),
-    "no-variation": Arm(overrides=("vary=false",)),
+    "no-reuse": Arm(overrides=("cache_prefixes=false",)),
+    "no-variation": Arm(overrides=("mutate_front=false",)),
     "random-sampler": Arm(overrides=("sampler=random",)),
 }
 """Without each ingredient; `rungs` is with one that is off by default."""
@@ -188,6 +188,6 @@ def _loop_rows(folder: Path) -> Rows:
 
 def _search_rows(folder: Path) -> Rows:
     """Return what was measured and keeps within the bounds, after the baseline, which may not."""
-    records = [r for r in read_store(folder / STUDY, {}).records() if r.outcome == "ok"]
+    records = [r for r in read_store(folder / STUDY, {}).records() if r.status == "ok"]
     kept = [r for r in records if r.feasible or r is records[0]]
     return [{**r.metrics, "finished": r.finished} for r in kept]

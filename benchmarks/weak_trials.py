@@ -25,7 +25,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
-from search.rungs import Rungs
+from search.recipe.rungs import Rungs
 
 STEPS = 6
 ENCODINGS = ("none", "8 bits", "4 bits")

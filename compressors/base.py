@@ -15,7 +15,7 @@ class InfeasibleError(ValueError):
     """Raised by a compressor that is asked to act and finds nothing to act on."""
 
 
-class Kind(Enum):
+class CompressorKind(Enum):
     """What a compressor does to a model; the order rules are stated over kinds."""
 
     REMOVES_STRUCTURE = "removes structure"
@@ -24,11 +24,13 @@ class Kind(Enum):
     RECOVERS = "recovers"
 
 
-MAY_FOLLOW: Mapping[Kind, frozenset[Kind]] = {
-    Kind.REMOVES_STRUCTURE: frozenset(Kind),
-    Kind.MASKS_WEIGHTS: frozenset({Kind.MASKS_WEIGHTS, Kind.ENCODES_WEIGHTS, Kind.RECOVERS}),
-    Kind.ENCODES_WEIGHTS: frozenset({Kind.RECOVERS}),
-    Kind.RECOVERS: frozenset(Kind),
+MAY_FOLLOW: Mapping[CompressorKind, frozenset[CompressorKind]] = {
+    CompressorKind.REMOVES_STRUCTURE: frozenset(CompressorKind),
+    CompressorKind.MASKS_WEIGHTS: frozenset(
+        {CompressorKind.MASKS_WEIGHTS, CompressorKind.ENCODES_WEIGHTS, CompressorKind.RECOVERS}
+    ),
+    CompressorKind.ENCODES_WEIGHTS: frozenset({CompressorKind.RECOVERS}),
+    CompressorKind.RECOVERS: frozenset(CompressorKind),
 }
 """For each kind, the kinds that may stand anywhere after it in a recipe.
 
@@ -80,7 +82,7 @@ class Compressor(Protocol):
     was given unchanged; randomness comes from torch's global generator, which the caller seeds.
     """
 
-    kind: ClassVar[Kind]
+    kind: ClassVar[CompressorKind]
 
     @property
     def active(self) -> bool:
@@ -96,7 +98,7 @@ class Compressor(Protocol):
 class Selective(Protocol):
     """A compressor that acts on some parts of a model and can say which it leaves, and why."""
 
-    def left_as_they_are(self, model: nn.Module, task: Task) -> dict[str, str]:
+    def skipped_layers(self, model: nn.Module, task: Task) -> dict[str, str]:
         """Return by the name of a layer why it stays as it is, whatever the values."""
         ...
 

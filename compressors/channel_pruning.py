@@ -8,18 +8,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from compressors.allocation import ALLOCATIONS
-from compressors.attention_heads import open_attention
-from compressors.base import InfeasibleError, Inputs, Kind, Task, check_choice, check_range
-from compressors.batch_norm import renew_batch_norm
-from compressors.calibration import device_of, first_samples, to_device
-from compressors.channel_counts import at_share, by_sensitivity, by_threshold, rounded
-from compressors.channel_cutting import Cut, cut_channels, is_sound
-from compressors.channel_groups import find_channel_groups
-from compressors.channels import ChannelGroup
-from compressors.copying import copy_model
-from compressors.importance import IMPORTANCES, taylor, wanda
-from compressors.layer_values import check_patterns, layer_value
+from compressors.base import (
+    CompressorKind,
+    InfeasibleError,
+    Inputs,
+    Task,
+    check_choice,
+    check_range,
+)
+from compressors.budget.importance import IMPORTANCES, taylor, wanda
+from compressors.budget.knapsack import ALLOCATIONS
+from compressors.budget.per_layer import check_patterns, layer_value
+from compressors.channels.attention_heads import open_attention
+from compressors.channels.counts import at_share, by_sensitivity, by_threshold, rounded
+from compressors.channels.cutting import Cut, cut_channels, is_sound
+from compressors.channels.discovery import find_channel_groups
+from compressors.channels.group import ChannelGroup
+from compressors.models.batch_norm import renew_batch_norm
+from compressors.models.calibration import device_of, first_samples, to_device
+from compressors.models.copying import copy_model
 
 TRACED = 2
 """Samples, of the task's example, that suffice to follow channels through a model."""
@@ -35,7 +42,7 @@ class ChannelPruning:
     batch-norm statistics measured anew.
     """
 
-    kind: ClassVar[Kind] = Kind.REMOVES_STRUCTURE
+    kind: ClassVar[CompressorKind] = CompressorKind.REMOVES_STRUCTURE
 
     ratio: float = 0.0
     """The share of channels that go, in [0, 1)."""
@@ -92,7 +99,7 @@ class ChannelPruning:
         renew_batch_norm(opened, task)
         return opened
 
-    def left_as_they_are(self, model: nn.Module, task: Task) -> dict[str, str]:
+    def skipped_layers(self, model: nn.Module, task: Task) -> dict[str, str]:
         """Return by the name of a layer why its channels stay, whatever the ratio."""
         _refuse(model)
         example = first_samples(to_device(task.example, device_of(model)), TRACED)

@@ -13,14 +13,22 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressors.attention import plain_attention
-from compressors.base import InfeasibleError, Inputs, Kind, Task, check_choice, check_range, run
-from compressors.batch_norm import renew_batch_norm
-from compressors.calibration import device_of, to_device
-from compressors.copying import copy_model
-from compressors.feature_matching import LastFeatures, similarity_loss
-from compressors.masks import close_masks
-from compressors.training import fastest_precision, train
+from compressors.base import (
+    CompressorKind,
+    InfeasibleError,
+    Inputs,
+    Task,
+    check_choice,
+    check_range,
+    run,
+)
+from compressors.models.batch_norm import renew_batch_norm
+from compressors.models.calibration import device_of, to_device
+from compressors.models.copying import copy_model
+from compressors.models.fused_attention import plain_attention
+from compressors.training.feature_matching import LastFeatures, similarity_loss
+from compressors.training.loop import fastest_precision, train
+from compressors.weights.masks import close_masks
 
 PRECISIONS = ("float32", "bfloat16", "fastest")
 STEPS_A_MASK = 16
@@ -36,7 +44,7 @@ class Distillation:
     (Hinton et al., 2015, arXiv:1503.02531).
     """
 
-    kind: ClassVar[Kind] = Kind.RECOVERS
+    kind: ClassVar[CompressorKind] = CompressorKind.RECOVERS
 
     epochs: float = 0
     """Passes over the training data, the last maybe in part; 0 for none."""

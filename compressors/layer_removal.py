@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from compressors.attention import plain_attention
-from compressors.base import InfeasibleError, Inputs, Kind, Task, check_range, run
-from compressors.batch_norm import renew_batch_norm
-from compressors.calibration import calibration_batches, device_of, to_device
-from compressors.copying import copy_model
-from compressors.removable import is_torch_stack, parent_of, removable_blocks
+from compressors.base import CompressorKind, InfeasibleError, Inputs, Task, check_range, run
+from compressors.layers.removable import is_torch_stack, parent_of, removable_blocks
+from compressors.models.batch_norm import renew_batch_norm
+from compressors.models.calibration import calibration_batches, device_of, to_device
+from compressors.models.copying import copy_model
+from compressors.models.fused_attention import plain_attention
 
 
 class PassThrough(nn.Module):
@@ -32,7 +32,7 @@ class LayerRemoval:
     (Men et al., 2024, arXiv:2403.03853). Batch-norm statistics are measured anew at the end.
     """
 
-    kind: ClassVar[Kind] = Kind.REMOVES_STRUCTURE
+    kind: ClassVar[CompressorKind] = CompressorKind.REMOVES_STRUCTURE
 
     ratio: float = 0.0
     """The share of removable blocks that go, in [0, 1): at least one unless 0."""

@@ -8,15 +8,15 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from compressors.allocation import allocate
-from compressors.base import InfeasibleError, Kind, Task, check_choice, check_range
-from compressors.batch_norm import renew_batch_norm
-from compressors.calibration import device_of, to_device
-from compressors.copying import copy_model
-from compressors.factorisable import factorisable_layers, replace_layer
-from compressors.factors import Factors, Layer, factorised, factors_of
-from compressors.layer_values import check_patterns, layer_value
-from compressors.sensitivity import Change, sensitivity
+from compressors.base import CompressorKind, InfeasibleError, Task, check_choice, check_range
+from compressors.budget.knapsack import allocate
+from compressors.budget.per_layer import check_patterns, layer_value
+from compressors.budget.sensitivity import Change, sensitivity
+from compressors.layers.factorisable import factorisable_layers, replace_layer
+from compressors.layers.factors import Factors, Layer, factorised, factors_of
+from compressors.models.batch_norm import renew_batch_norm
+from compressors.models.calibration import device_of, to_device
+from compressors.models.copying import copy_model
 
 LADDER = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 """The energies whose ranks are probed in each layer, beside rank 1 and the layer as it is."""
@@ -30,7 +30,7 @@ class LowRank:
     are measured anew at the end.
     """
 
-    kind: ClassVar[Kind] = Kind.REMOVES_STRUCTURE
+    kind: ClassVar[CompressorKind] = CompressorKind.REMOVES_STRUCTURE
 
     lost_energy: float = 0.0
     """The share of squared singular values that may go, in [0, 1); 0 leaves every layer."""
@@ -80,7 +80,7 @@ class LowRank:
         renew_batch_norm(smaller, task)
         return smaller
 
-    def left_as_they_are(self, model: nn.Module, task: Task) -> dict[str, str]:
+    def skipped_layers(self, model: nn.Module, task: Task) -> dict[str, str]:
         """Return by the name of a layer why it has no pair, whatever the values."""
         found = factorisable_layers(model, to_device(task.example, device_of(model)))
         layers = (nn.Linear, _ConvNd, nn.RNNBase, nn.MultiheadAttention)

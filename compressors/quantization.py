@@ -6,15 +6,15 @@ from typing import ClassVar, Literal
 
 from torch import nn
 
-from compressors.allocation import allocate
-from compressors.base import InfeasibleError, Kind, Task, check_choice, check_range
-from compressors.biases import round_biases
-from compressors.copying import copy_model
-from compressors.layer_values import check_patterns, layer_value
-from compressors.masks import settle_masks
-from compressors.sensitivity import Change, sensitivity
-from compressors.uniform_quantizer import UniformQuantizer, quantizer_for
-from compressors.weights import Weight, compressible_weights
+from compressors.base import CompressorKind, InfeasibleError, Task, check_choice, check_range
+from compressors.budget.knapsack import allocate
+from compressors.budget.per_layer import check_patterns, layer_value
+from compressors.budget.sensitivity import Change, sensitivity
+from compressors.models.copying import copy_model
+from compressors.weights.biases import round_biases
+from compressors.weights.compressible import Weight, compressible_weights
+from compressors.weights.masks import settle_masks
+from compressors.weights.uniform_quantizer import UniformQuantizer, quantizer_for
 
 LADDER = range(2, 9)
 """The bit-widths."""
@@ -30,7 +30,7 @@ class Quantization:
     where the squared error of the weights is least. A later recovery trains weights and scales.
     """
 
-    kind: ClassVar[Kind] = Kind.ENCODES_WEIGHTS
+    kind: ClassVar[CompressorKind] = CompressorKind.ENCODES_WEIGHTS
 
     bits: float | None = None
     """2 to 8, or None for off; a mean over the weights, and so any fraction, if by sensitivity."""

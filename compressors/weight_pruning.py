@@ -8,15 +8,15 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from compressors.allocation import ALLOCATIONS, allocate
-from compressors.base import InfeasibleError, Kind, Task, check_choice, check_range
-from compressors.copying import copy_model
-from compressors.fingerprint import content
-from compressors.importance import IMPORTANCES, magnitude, taylor, wanda
-from compressors.layer_values import check_patterns, layer_value
-from compressors.masks import Mask, Schedule, keep_best, shared_masks
-from compressors.sensitivity import Change, sensitivity
-from compressors.weights import Weight, compressible_weights
+from compressors.base import CompressorKind, InfeasibleError, Task, check_choice, check_range
+from compressors.budget.importance import IMPORTANCES, magnitude, taylor, wanda
+from compressors.budget.knapsack import ALLOCATIONS, allocate
+from compressors.budget.per_layer import check_patterns, layer_value
+from compressors.budget.sensitivity import Change, sensitivity
+from compressors.models.copying import copy_model
+from compressors.models.fingerprint import content
+from compressors.weights.compressible import Weight, compressible_weights
+from compressors.weights.masks import Mask, Schedule, keep_best, shared_masks
 
 LADDER = (0.2, 0.4, 0.6, 0.75, 0.85, 0.92, 0.96, 0.98, 0.99, 0.995)
 """The shares of zeros at which the sensitivity of a layer is probed, beside none."""
@@ -29,7 +29,7 @@ class WeightPruning:
     Weights that an earlier mask holds at zero count towards the share and stay there.
     """
 
-    kind: ClassVar[Kind] = Kind.MASKS_WEIGHTS
+    kind: ClassVar[CompressorKind] = CompressorKind.MASKS_WEIGHTS
 
     ratio: float = 0.0
     """The share of zeros among all weights, in [0, 1)."""

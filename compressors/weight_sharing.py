@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressors.allocation import allocate
-from compressors.base import InfeasibleError, Kind, Task, check_choice, check_range
-from compressors.biases import round_biases
-from compressors.coding import CodedWeight
-from compressors.copying import copy_model
-from compressors.layer_values import check_patterns, layer_value
-from compressors.masks import Mask, settle_masks
-from compressors.sensitivity import Change, sensitivity
-from compressors.weights import Weight, compressible_weights
+from compressors.base import CompressorKind, InfeasibleError, Task, check_choice, check_range
+from compressors.budget.knapsack import allocate
+from compressors.budget.per_layer import check_patterns, layer_value
+from compressors.budget.sensitivity import Change, sensitivity
+from compressors.models.copying import copy_model
+from compressors.weights.biases import round_biases
+from compressors.weights.compressible import Weight, compressible_weights
+from compressors.weights.encoded import CodedWeight
+from compressors.weights.masks import Mask, settle_masks
 
 LADDER = (2, 3, 4, 6, 8, 16, 32, 64, 255)
 """The numbers of clusters at which the sensitivity of a weight is probed."""
@@ -87,7 +87,7 @@ class WeightSharing:
     arXiv:1510.00149). A later recovery trains the centroids and the choice among them.
     """
 
-    kind: ClassVar[Kind] = Kind.ENCODES_WEIGHTS
+    kind: ClassVar[CompressorKind] = CompressorKind.ENCODES_WEIGHTS
 
     clusters: int = 0
     """Distinct non-zero values of a weight tensor: 2 to 256 (255 beside zeros), or 0 for off."""

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from search.result import StudyResult
+    from search.report.result import StudyResult
 
 
 def run_study(*overrides: str, config_dir: str | Path | None = None) -> "StudyResult":
@@ -21,10 +21,10 @@ def run_study(*overrides: str, config_dir: str | Path | None = None) -> "StudyRe
         ConfigError: the configuration cannot run; nothing was started.
         StudyError: another process runs the study, or it was begun otherwise, or the task fails.
     """
-    from search.check_space import check_space
-    from search.compose import compose_search
-    from search.display import Display
-    from search.study import run_study as run
+    from search.config.compose import compose_search
+    from search.recipe.validation import check_space
+    from search.study.run import run_study as run
+    from search.study.terminal import Display
 
     config = compose_search(overrides, Path(config_dir) if config_dir else None)
     check_space(config.space)

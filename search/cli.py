@@ -13,10 +13,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from search.conf_folder import conf_folder
-from search.config import existing_study, study_config, unknown_key
+from search.config.overrides import check_additions, flags_first, name_file, rewrite
+from search.config.paths import conf_folder
+from search.config.study_config import existing_study, study_config, unknown_key
 from search.errors import ConfigError, StudyError
-from search.overrides import check_additions, flags_first, name_file, rewrite
 
 USAGE = """\
 usage: paredown COMMAND [OVERRIDE ...]
@@ -123,7 +123,7 @@ def _search(config: DictConfig) -> None:
     executor = checked.executor()
     executor.prepare()
     # Only now, since these import torch, and then everything else.
-    from search.check_space import check_space
+    from search.recipe.validation import check_space
 
     check_space(checked.space)
     from search import commands
@@ -148,7 +148,7 @@ def _export(config: DictConfig) -> None:
 
 def _apply(config: DictConfig) -> None:
     arguments = _composed(config) | {"task_name": HydraConfig.get().runtime.choices["task"]}
-    from search.apply import apply
+    from search.deploy.apply import apply
 
     apply(arguments)
 
@@ -159,7 +159,7 @@ def _unpack(config: DictConfig) -> None:
         raise ConfigError("unpack needs a file: paredown unpack model.packed")
     source = Path(arguments["file"])
     target = Path(arguments["out"] or source.with_suffix(".onnx"))
-    from search.packed_form.unpack import CorruptFileError, unpack_file
+    from search.artefact.packed_form.unpack import CorruptFileError, unpack_file
 
     try:
         unpack_file(source, target, arguments["limit_bytes"])
@@ -170,7 +170,7 @@ def _unpack(config: DictConfig) -> None:
 
 def _ui(config: DictConfig) -> None:
     arguments = _composed(config)
-    from search.ui import serve
+    from search.tracking.ui import serve
 
     serve(Path(arguments["runs_dir"]), arguments["host"], arguments["port"])
 

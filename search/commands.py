@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from search.config import StudyConfig, read_config
-from search.display import Display
+from search.config.study_config import StudyConfig, read_config
 from search.errors import StudyError
 from search.executors.base import Executor
-from search.report import front_table
-from search.result import StudyResult, baseline_of, draw, study_result
-from search.store import read_store
-from search.study import run_study
-from search.summary import write_summary
+from search.report.result import StudyResult, baseline_of, draw, study_result
+from search.report.summary import write_summary
+from search.report.tables import front_table
+from search.study.journal import read_store
+from search.study.run import run_study
+from search.study.terminal import Display
 
 
 def search(config: StudyConfig, executor: Executor) -> None:
@@ -43,7 +43,7 @@ def front(folder: Path) -> None:
 
 def export(folder: Path, expression: str, output: str | None) -> None:
     """Write the selected trial for deployment."""
-    from search.export import export_trial
+    from search.deploy.export import export_trial
 
     done = export_trial(folder, expression, Path(output) if output else None)
     metrics = done.record.metrics

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from compressors.base import InfeasibleError
 
 if TYPE_CHECKING:
-    from search.trial import HoldMachine
+    from search.trial.evaluate import HoldMachine
 
 
 def ok(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:

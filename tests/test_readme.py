@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from search.cli import COMMANDS
-from search.overrides import flags_first, name_file, rewrite
-from search.selection import parse
-from tests.test_cli import paredown
-from tests.test_configs import plain
+from search.config.overrides import flags_first, name_file, rewrite
+from search.pareto.selection import parse
+from tests.search.config.test_configs import plain
+from tests.search.test_cli import paredown
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -57,7 +57,7 @@ def test_the_model_of_ones_own_is_swept(tmp_path: Path) -> None:
     code, _, err = paredown(*command, *quick, folder=tmp_path)
     assert (code, err) == (0, "")
     frame = pd.read_parquet(tmp_path / "runs" / "mine" / "trials.parquet")
-    assert (frame["outcome"] == "ok").all()
+    assert (frame["status"] == "ok").all()
 
 
 def test_the_console_script_is_installed() -> None:

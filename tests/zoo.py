@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from compressors.base import Inputs, run
-from compressors.calibration import batch_size
+from compressors.models.calibration import batch_size
 from tests.architectures import (
     CLASSES,
     TOKENS,

@@ -22,12 +22,12 @@ class Job:
 class Outcome:
     """How a job ended."""
 
-    kind: str
-    """ok, infeasible, refused, error, timeout, oom, crashed or lost."""
+    status: str
+    """ok, infeasible, config_error, error, timeout, oom or crashed."""
     result: Mapping[str, Any] | None = None
-    """What the function returned; None unless the kind is ok."""
+    """What the function returned; None unless the status is ok."""
     error: str = ""
-    """The traceback or the reason; empty when the kind is ok."""
+    """The traceback or the reason; empty when the status is ok."""
     started: float
     """Unix time in seconds."""
     finished: float

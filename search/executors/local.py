@@ -15,7 +15,7 @@ import psutil
 
 from search.errors import ConfigError
 from search.executors.base import Job, Outcome
-from search.worker import LOG, OUTCOME, main
+from search.executors.worker import LOG, OUTCOME, main
 
 _MEMORY_PER_WORKER = 2 * 2**30
 _POLL_SECONDS = 0.25
@@ -60,14 +60,14 @@ class _Running:
         except psutil.NoSuchProcess:
             return 0.0
 
-    def stop(self, kind: str, reason: str) -> Outcome:
+    def stop(self, status: str, reason: str) -> Outcome:
         """Kill the process and return the outcome of a broken limit."""
         self.process.kill()
-        return self.outcome(kind, reason)
+        return self.outcome(status, reason)
 
-    def outcome(self, kind: str, error: str) -> Outcome:
+    def outcome(self, status: str, error: str) -> Outcome:
         """Return an outcome without a result."""
-        return Outcome(kind=kind, error=error, started=self.started, finished=time.time())
+        return Outcome(status=status, error=error, started=self.started, finished=time.time())
 
 
 @dataclass(kw_only=True)
@@ -224,7 +224,7 @@ def _context() -> BaseContext:
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
-        context.set_forkserver_preload(["search.preload"])
+        context.set_forkserver_preload(["search.trial.preload"])
     return context
 
 

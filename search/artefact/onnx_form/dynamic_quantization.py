@@ -1,0 +1,100 @@
+"""Quantise matrix products, recurrent layers and embeddings: activations at run time."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnxruntime.quantization import QuantType, quantize_dynamic
+
+from search.artefact.onnx_form.integer_types import IntegerTypes
+from search.artefact.onnx_form.integer_weights import IntegerWeight
+
+WEIGHT_INPUTS = {"MatMul": (1,), "Gemm": (1,), "LSTM": (1, 2), "Gather": (0,)}
+"""Operators that can be quantised, and which of their inputs are weights."""
+ZERO_POINT_INPUTS = {"MatMulInteger": (3,), "DynamicQuantizeLSTM": (9, 11)}
+"""Which inputs of the integer operators are the zero points of their weights."""
+
+
+def quantise_dynamic(
+    model: onnx.ModelProto,
+    nodes: list[onnx.NodeProto],
+    weights: Mapping[str, IntegerWeight],
+    machine: IntegerTypes,
+) -> onnx.ModelProto:
+    """Return the graph with these nodes in integers.
+
+    Activations span all 8 bits. Weights are signed or unsigned, as suits the machine and their
+    width: a CPU without VNNI saturates sums of unsigned times signed products.
+
+    Args:
+        model: The graph in floats, apart from convolutions.
+        nodes: Those to quantise.
+        weights: The integers of each of their weights, by the initialiser's name.
+        machine: What was measured on it.
+    """
+    # The quantiser splits a Gemm into an addition and a matrix product of this name.
+    names = [node.name for node in nodes] + [f"{node.name}_MatMul" for node in nodes]
+    with TemporaryDirectory() as folder:
+        source, target = Path(folder) / "float.onnx", Path(folder) / "dynamic.onnx"
+        onnx.save(model, source)
+        quantize_dynamic(
+            source,
+            target,
+            op_types_to_quantize=sorted({node.op_type for node in nodes} | {"MatMul"}),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_quantize=names,
+        )
+        quantised = onnx.load(target)
+    _rewrite_integers(quantised, nodes, weights, machine)
+    return quantised
+
+
+def _rewrite_integers(
+    model: onnx.ModelProto,
+    nodes: list[onnx.NodeProto],
+    weights: Mapping[str, IntegerWeight],
+    machine: IntegerTypes,
+) -> None:
+    """Put in the integers and scales of the weights, then make them unsigned where that suits.
+
+    The quantiser scales each channel to the full range, which a weight may not fill. Moving
+    integers and zero points up by 128 changes no value.
+    """
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    origins = {node.name: node for node in nodes}
+    for node in model.graph.node:
+        origin = origins.get(node.name.removesuffix("_quant").removesuffix("_MatMul"))
+        if origin is None or node.op_type not in ZERO_POINT_INPUTS:
+            continue
+        places = zip(WEIGHT_INPUTS[origin.op_type], ZERO_POINT_INPUTS[node.op_type], strict=True)
+        found = [weights[origin.input[place]] for place in WEIGHT_INPUTS[origin.op_type]]
+        # All weights of a layer have one type.
+        types = machine.product(narrow=all(weight.narrow for weight in found))
+        for (weight_input, zero_input), integers in zip(places, found, strict=True):
+            weight, zero = tensors[node.input[weight_input]], tensors[node.input[zero_input]]
+            scale = tensors[weight.name.removesuffix("_quantized") + "_scale"]
+            # A scale a row of the integers is a scale a channel of the operator.
+            if integers.fits_int8 and integers.transposed == (origin.op_type == "MatMul"):
+                _put_integers(weight, scale, integers)
+            for tensor in (weight, zero):
+                if types == "U8U8" and tensor.data_type == onnx.TensorProto.INT8:
+                    shifted = numpy_helper.to_array(tensor).astype(np.int16) + 128
+                    _replace(tensor, shifted.astype(np.uint8))
+
+
+def _put_integers(weight: onnx.TensorProto, scale: onnx.TensorProto, held: IntegerWeight) -> None:
+    """Write a weight `[..., N, R]` and its scales `[..., R]` from integers of rows `[R, N]`."""
+    channels_first = (*weight.dims[:-2], weight.dims[-1], weight.dims[-2])
+    integers = held.signed.astype(np.int8).reshape(channels_first)
+    _replace(weight, np.swapaxes(integers, -1, -2))
+    _replace(scale, held.scale.reshape(tuple(scale.dims)))
+
+
+def _replace(tensor: onnx.TensorProto, values: NDArray[Any]) -> None:
+    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values), tensor.name))

@@ -1,0 +1,154 @@
+"""Turn the layers with quantised weights of an ONNX graph into integer operators."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import onnx
+from onnx import numpy_helper
+
+from compressors.weights.encoded import CodedWeight
+from search.artefact.onnx_form.activation_ranges import Feeds
+from search.artefact.onnx_form.block_quantization import quantise_blocks, runs_in_blocks
+from search.artefact.onnx_form.dynamic_quantization import WEIGHT_INPUTS, quantise_dynamic
+from search.artefact.onnx_form.integer_types import IntegerTypes, integer_types
+from search.artefact.onnx_form.integer_weights import IntegerRows, IntegerWeight
+from search.artefact.onnx_form.static_quantization import quantise_static
+
+
+@dataclass(kw_only=True)
+class _Plan:
+    """Which nodes run how, and the integers of their weights by the initialiser's name."""
+
+    weights: dict[str, IntegerWeight] = field(default_factory=dict)
+    static: list[onnx.NodeProto] = field(default_factory=list)
+    dynamic: list[onnx.NodeProto] = field(default_factory=list)
+    blocks: list[onnx.NodeProto] = field(default_factory=list)
+    floats: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    """By operator, the bits of quantised weights that it takes as floats."""
+
+
+def quantise_onnx(
+    model: onnx.ModelProto,
+    codes: Iterable[CodedWeight],
+    calibration: Iterable[Feeds],
+    machine: IntegerTypes | None = None,
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """Return the graph with integer operators, and notes on what runs as floats all the same.
+
+    Convolutions are quantised statically, with ranges taken from `calibration`; matrix products,
+    recurrent layers and 8-bit embeddings dynamically; matrix products with groups by packed blocks.
+    The integers are kept as they are. Only those of an asymmetric 8-bit weight, and of an
+    embedding, are rounded anew to what the operators take.
+
+    Args:
+        model: The graph in floats.
+        codes: Of all encoded weights, after folding.
+        calibration: Batches of inputs, read only where there are convolutions to quantise.
+        machine: What the types are chosen for; None for this one, measured when needed.
+
+    Raises:
+        ValueError: the codes ask for different ways of calibration.
+    """
+    codes = list(codes)
+    methods = sorted({code.activations for code in codes if code.activations is not None})
+    if len(methods) > 1:
+        raise ValueError(f"activations are calibrated in one way, got {', '.join(methods)}")
+    plan = _plan(model, codes)
+    if plan.blocks:
+        model = quantise_blocks(model, plan.blocks, plan.weights)
+    if methods and (plan.static or plan.dynamic):
+        machine = machine or integer_types()
+        with _quiet():
+            if plan.static:
+                model = quantise_static(
+                    model,
+                    plan.static,
+                    plan.weights,
+                    calibration,
+                    method=methods[0],
+                    machine=machine,
+                )
+            if plan.dynamic:
+                model = quantise_dynamic(model, plan.dynamic, plan.weights, machine)
+    return model, tuple(_notes(plan.floats))
+
+
+def _plan(model: onnx.ModelProto, codes: Iterable[CodedWeight]) -> _Plan:
+    codes = [code for code in codes if code.bits is not None]
+    integers = IntegerRows(code for code in codes if code.activations is not None)
+    floats = IntegerRows(code for code in codes if code.activations is None)
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    plan = _Plan()
+    as_floats: dict[str, IntegerWeight] = {}
+    for name, constant in constants.items():
+        found = integers.find(constant)
+        if found is not None:
+            plan.weights[name] = found
+        elif (kept := floats.find(constant)) is not None:
+            as_floats[name] = kept
+    for node in model.graph.node:
+        _place(node, plan)
+        for name in node.input:
+            if name in as_floats:
+                plan.floats[node.op_type].add(as_floats[name].bits)
+    return plan
+
+
+def _place(node: onnx.NodeProto, plan: _Plan) -> None:
+    """Decide how one node runs."""
+    places = WEIGHT_INPUTS.get(node.op_type, (1,) if node.op_type == "Conv" else ())
+    found = [plan.weights.get(node.input[place]) for place in places]
+    weights = [weight for weight in found if weight is not None]
+    known = bool(weights) and len(weights) == len(found)
+    single = known and all(weight.scale.shape[1] == 1 for weight in weights)
+    if single and node.op_type == "Conv" and not weights[0].transposed:
+        plan.static.append(node)
+    elif single and (node.op_type in ("MatMul", "Gemm", "LSTM") or _is_8_bit_table(node, weights)):
+        plan.dynamic.append(node)
+    elif known and runs_in_blocks(node, weights[0]):
+        plan.blocks.append(node)
+    else:
+        for name in node.input:
+            if name in plan.weights:
+                plan.floats[node.op_type].add(plan.weights[name].bits)
+
+
+def _is_8_bit_table(node: onnx.NodeProto, weights: list[IntegerWeight]) -> bool:
+    """Return whether this is an embedding that loses little when it is rounded anew to 8 bits."""
+    return node.op_type == "Gather" and weights[0].bits == 8
+
+
+def _notes(floats: Mapping[str, set[int]]) -> Iterator[str]:
+    for operator, widths in sorted(floats.items()):
+        bits = ", ".join(map(str, sorted(widths)))
+        yield f"weights of {bits} bits are packed, but {operator} runs as floats"
+
+
+def integer_operators(model: onnx.ModelProto) -> int:
+    """Return how many layers of a graph run in integers when ONNX Runtime has loaded it."""
+    makers = {name: node.op_type for node in model.graph.node for name in node.output}
+    count = 0
+    for node in model.graph.node:
+        inputs = [makers.get(name) for name in node.input[:2]]
+        convolution = node.op_type == "Conv" and inputs == ["DequantizeLinear"] * 2
+        count += convolution or node.op_type in (
+            "MatMulInteger",
+            "DynamicQuantizeLSTM",
+            "MatMulNBits",
+        )
+    return count
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the quantiser's advice to pre-process, which the exporter's graph has no need of."""
+    logger = logging.getLogger()
+    disabled = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = disabled

@@ -1,0 +1,38 @@
+"""Run an artefact's run form in ONNX Runtime."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import onnxruntime
+import torch
+from torch import Tensor
+
+from compressors.base import Inputs
+from search.artefact.onnx_form.export import OUTPUT, feeds
+
+
+def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
+    """Return a session with all graph optimisations, operators one after the other."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def predictor(path: Path, threads: int = 1) -> Callable[[Inputs], Tensor]:
+    """Return a function from a batch of inputs to the outputs `[B, ...]` of an ONNX file.
+
+    Arguments:
+        path: the run form, model.onnx.
+        threads: threads within an operator.
+    """
+    session = open_session(path, threads)
+
+    def predict(inputs: Inputs) -> Tensor:
+        return torch.from_numpy(session.run([OUTPUT], feeds(inputs))[0])
+
+    return predict

@@ -1,0 +1,42 @@
+"""Composing a search's configuration from Python, without Hydra's command line."""
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+
+from search.config.overrides import check_additions, rewrite
+from search.config.paths import conf_folder
+from search.config.study_config import StudyConfig, study_config
+from search.errors import ConfigError
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Hydra composes in a state that all threads share."""
+
+
+def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None) -> StudyConfig:
+    """Return the checked configuration that overrides make of `conf/search.yaml`.
+
+    Arguments:
+        overrides: Hydra's, as on the command line.
+        config_dir: a folder whose groups join those of `conf/`.
+
+    Raises:
+        ConfigError: an override, an option or a value does not fit.
+    """
+    overrides = [rewrite(override) for override in overrides]
+    own = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
+    try:
+        with _ONE_AT_A_TIME, initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            composed = compose("search", [*overrides, *own], return_hydra_config=True)
+    except HydraException as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    choices = composed.hydra.runtime.choices
+    check_additions(overrides, choices, [str(key) for key in composed])
+    plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
+    resolved = cast(dict[str, Any], OmegaConf.to_container(plain, resolve=True))
+    return study_config(resolved, choices["task"])

@@ -1,0 +1,49 @@
+"""Bounds on measured figures: a trial beyond one is infeasible."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from search.config.metric_names import check_measure
+from search.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraint:
+    """`metric <= bound`, or `metric >= bound`."""
+
+    metric: str
+    upper: bool
+    bound: float
+
+    def __str__(self) -> str:
+        """Return the constraint as it is written in a configuration."""
+        return f"{self.metric}{'<=' if self.upper else '>='}{self.bound:g}"
+
+    def violation(self, metrics: Mapping[str, float]) -> float:
+        """Return how far the metric lies beyond the bound; at most 0 when satisfied."""
+        excess = metrics[self.metric] - self.bound
+        return excess if self.upper else -excess
+
+
+def parse_constraints(node: Mapping[str, Any]) -> tuple[Constraint, ...]:
+    """Read the `constraints` node: by metric, a text such as '<=0.02'.
+
+    Raises:
+        ConfigError: the metric is not measured, or the bound is not `<=` or `>=` and a number.
+    """
+    parsed = []
+    for metric, text in node.items():
+        check_measure(f"constraints.{metric}", metric)
+        match = re.fullmatch(r"\s*([<>])=\s*(\S+)\s*", str(text))
+        try:
+            bound = float(match[2]) if match else None
+        except ValueError:
+            bound = None
+        if match is None or bound is None:
+            raise ConfigError(
+                f"constraints.{metric} must be '<=' or '>=' and a number, got {text!r}"
+            )
+        parsed.append(Constraint(metric=metric, upper=match[1] == "<", bound=bound))
+    return tuple(parsed)

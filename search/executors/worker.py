@@ -1,0 +1,108 @@
+"""The process of one job: it runs one function, writes the outcome, and dies with its driver."""
+
+import faulthandler
+import importlib
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from search.errors import ConfigError
+from search.utils.files import write_atomically
+
+OUTCOME = "outcome.json"
+LOG = "log.txt"
+
+
+class Lifeline:
+    """The worker's end of the pipe to its driver: asks for the machine, dies with the driver."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._granted = threading.Event()
+        self._paused: list[int] = []
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                self._paused = self._pipe.recv()
+            except (EOFError, OSError):
+                # The driver is gone. Neighbours it had paused for this worker must notice it too.
+                for pid in self._paused:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGCONT)
+                os._exit(1)
+            self._granted.set()
+
+    @contextmanager
+    def hold_machine(self) -> Iterator[None]:
+        """Hold the machine: the driver pauses all other workers until the block ends."""
+        self._pipe.send("hold")
+        self._granted.wait()
+        self._granted.clear()
+        try:
+            yield
+        finally:
+            self._pipe.send("release")
+
+    def done(self) -> None:
+        """Tell the driver that the outcome is written."""
+        self._pipe.send("done")
+
+
+def main(pipe: Connection, function: str, payload: Mapping[str, Any], folder: str) -> None:
+    """Run a job, as the target of a fresh process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    where = Path(folder)
+    _write_output_to(where / LOG)
+    lifeline = Lifeline(pipe)
+    started = time.time()
+    status, result, error = _call(function, payload, lifeline)
+    print(error, file=sys.stderr, flush=True)
+    times = {"started": started, "finished": time.time()}
+    with write_atomically(where / OUTCOME) as file:
+        file.write(
+            json.dumps({"status": status, "result": result, "error": error, **times}).encode()
+        )
+    lifeline.done()
+
+
+def _call(
+    function: str, payload: Mapping[str, Any], lifeline: Lifeline
+) -> tuple[str, dict[str, Any] | None, str]:
+    """Run the function; return the status, the result as plain data, and the error."""
+    # Here, since the driver reads this module too and does without torch for as long as it can.
+    from compressors.base import InfeasibleError
+
+    try:
+        module, _, name = function.partition(":")
+        result = getattr(importlib.import_module(module), name)(payload, lifeline.hold_machine)
+        return "ok", json.loads(json.dumps(result)), ""
+    except InfeasibleError as reason:
+        return "infeasible", None, str(reason)
+    except ConfigError as reason:
+        return "config_error", None, str(reason)
+    except MemoryError:
+        return "oom", None, traceback.format_exc()
+    except Exception:  # noqa: BLE001 - any failure of a trial is its outcome, kept with its traceback
+        return "error", None, traceback.format_exc()
+
+
+def _write_output_to(path: Path) -> None:
+    """Send everything printed, by Python or by native code, to a file; crashes leave a trace."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    faulthandler.enable()

@@ -1,0 +1,170 @@
+"""Choosing one trial of a study: the knee of the front, or the best one within bounds."""
+
+import difflib
+import math
+import operator
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from search.errors import ConfigError
+from search.pareto.front import Objectives, cost_matrix, pareto_front
+from search.trial_record import TrialRecord
+
+GRAMMAR = (
+    "knee, or: max|min METRIC [where METRIC OP NUMBER [and METRIC OP NUMBER ...]] "
+    "with OP one of <=, >=, <, >, ==; for example: max score where size_bytes<=20000"
+)
+OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "<": operator.lt,
+    ">": operator.gt,
+    "==": operator.eq,
+}
+_METRIC = r"[A-Za-z_][\w./-]*"
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
+_GOAL = re.compile(rf"(max|min)\s+({_METRIC})(?:\s+where\s+(.+))?")
+_BOUND = re.compile(rf"({_METRIC})\s*(<=|>=|==|<|>)\s*({_NUMBER})")
+
+
+class SelectionError(ConfigError):
+    """Raised when an expression cannot be read or no trial answers it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """One condition on a metric of a trial."""
+
+    metric: str
+    relation: str
+    """One of `OPERATORS`."""
+    limit: float
+
+    def holds(self, record: TrialRecord) -> bool:
+        """Tell whether a trial has the metric and meets the limit."""
+        value = record.metrics.get(self.metric)
+        return value is not None and OPERATORS[self.relation](value, self.limit)
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.relation} {self.limit:.12g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Goal:
+    """The metric to drive to its largest or smallest value, and the bounds to keep."""
+
+    metric: str
+    largest: bool
+    bounds: tuple[Bound, ...]
+
+
+def select(
+    records: Sequence[TrialRecord],
+    objectives: Objectives,
+    expression: str,
+    weights: Mapping[str, float] | None = None,
+) -> TrialRecord:
+    """Return the trial that an expression names.
+
+    `knee` chooses among the front by the weights, `max|min METRIC [where ...]` among all feasible
+    trials, ties going to one that no other dominates and then to the better by the objectives.
+    Metrics of the test set cannot be asked for: a figure that chose the model no longer measures
+    it.
+
+    Raises: SelectionError if the expression is malformed or unanswerable.
+    """
+    if expression.strip() == "knee":
+        return knee(records, objectives, weights)
+    goal = parse(expression)
+    candidates = [record for record in records if record.feasible]
+    if not candidates:
+        raise SelectionError("no trial is feasible: there is nothing to choose from")
+    for metric in (goal.metric, *(bound.metric for bound in goal.bounds)):
+        _check_metric(metric, candidates)
+    for bound in goal.bounds:
+        candidates = _bounded(candidates, bound)
+    sign = -1 if goal.largest else 1
+    having = [r for r in candidates if math.isfinite(r.metrics.get(goal.metric, math.nan))]
+    if not having:
+        raise SelectionError(f"no trial within the bounds has a finite {goal.metric}")
+    best = min(sign * record.metrics[goal.metric] for record in having)
+    tied = [record for record in having if sign * record.metrics[goal.metric] == best]
+    return pareto_front(tied, objectives)[0]
+
+
+def knee(
+    records: Sequence[TrialRecord],
+    objectives: Objectives,
+    weights: Mapping[str, float] | None = None,
+) -> TrialRecord:
+    """Return the front's member with the smallest Manhattan distance to the ideal point.
+
+    Each objective is scaled to [0, 1] over the front. With two objectives this is the point
+    farthest from the line through the extremes; unlike that line it needs no extremes to span a
+    plane, so it holds for any number of objectives (Chiu et al., 2016, arXiv:1705.01705). With
+    weights w (1 where not given) the distance is the sum over objectives of w times the scaled
+    cost (compromise programming with exponent 1: Yu, 1973, doi:10.1287/mnsc.19.8.936). Ties go
+    to the better one by the first objective.
+
+    Raises: SelectionError if no trial is feasible.
+    """
+    front = pareto_front(records, objectives)
+    if not front:
+        raise SelectionError("no trial is feasible: there is no front and no knee")
+    costs = cost_matrix(front, objectives)
+    span = np.ptp(costs, axis=0)
+    scaled = (costs - costs.min(axis=0)) / np.where(span > 0, span, 1.0)
+    weighing = np.array([(weights or {}).get(name, 1.0) for name in objectives])
+    distances = scaled @ (weighing / weighing.max())
+    return front[int(np.argmin(distances.round(12)))]
+
+
+def parse(expression: str) -> Goal:
+    """Read `max|min METRIC [where ...]`; raise `SelectionError` with the grammar."""
+    goal = _GOAL.fullmatch(expression.strip())
+    if goal is None:
+        raise SelectionError(f"cannot read select={expression!r}; write {GRAMMAR}")
+    way, metric, conditions = goal.groups()
+    bounds = []
+    for condition in re.split(r"\s+and\s+", conditions or ""):
+        if conditions is None:
+            break
+        parts = _BOUND.fullmatch(condition.strip())
+        if parts is None:
+            raise SelectionError(
+                f"cannot read {condition.strip()!r} in select={expression!r}; write {GRAMMAR}"
+            )
+        name, relation, number = parts.groups()
+        bounds.append(Bound(metric=name, relation=relation, limit=float(number)))
+    return Goal(metric=metric, largest=way == "max", bounds=tuple(bounds))
+
+
+def _check_metric(metric: str, candidates: Sequence[TrialRecord]) -> None:
+    if metric.startswith("test_"):
+        raise SelectionError(
+            f"{metric} is measured on the test set, which must not choose the model: "
+            f"select by {metric.removeprefix('test_')}"
+        )
+    known = sorted({name for record in candidates for name in record.metrics})
+    if metric not in known:
+        near = difflib.get_close_matches(metric, known, n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(known)}"
+        raise SelectionError(f"unknown metric {metric!r}; {hint}")
+
+
+def _bounded(candidates: Sequence[TrialRecord], bound: Bound) -> list[TrialRecord]:
+    """Return the trials within a bound; raise `SelectionError` naming the closest if none is."""
+    within = [record for record in candidates if bound.holds(record)]
+    if within:
+        return within
+    having = [r for r in candidates if math.isfinite(r.metrics.get(bound.metric, math.nan))]
+    if not having:
+        raise SelectionError(f"no trial left has a finite {bound.metric}, asked for {bound}")
+    closest = min(having, key=lambda r: (abs(r.metrics[bound.metric] - bound.limit), r.number))
+    raise SelectionError(
+        f"none of the {len(candidates)} feasible trials (within the bounds before it) has {bound}: "
+        f"the closest is {closest.metrics[bound.metric]:.6g}, trial {closest.number}"
+    )

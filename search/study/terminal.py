@@ -1,0 +1,109 @@
+"""What the terminal shows of a study while it runs: a line a trial and a progress bar."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.status import Status
+
+from search.report.describe import describe, last_line
+from search.trial_record import TrialRecord
+
+PIPE_COLUMNS = 120
+
+
+@dataclass(kw_only=True)
+class Display:
+    """The terminal; where output goes to a file or a pipe, it has the lines and no bar."""
+
+    console: Console = field(default_factory=lambda: _console())
+    _progress: Progress | None = None
+    _task: TaskID | None = None
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+        self.console.print(text, markup=False)
+
+    def status(self, text: str) -> AbstractContextManager[object]:
+        """Show what is being done until the block ends."""
+        if self.console.is_terminal:
+            return Status(text, console=self.console)
+        self.say(text)
+        return _nothing()
+
+    @contextmanager
+    def progress(self, *, total: int, done: int) -> Iterator[None]:
+        """Show how many trials are finished until the block ends."""
+        self.console.print(HEADER, markup=False, style="bold")
+        columns = (
+            TextColumn("trials"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        disable = not self.console.is_terminal
+        with Progress(*columns, console=self.console, transient=True, disable=disable) as progress:
+            self._progress, self._task = (
+                progress,
+                progress.add_task("", total=total, completed=done),
+            )
+            yield
+        self._progress = self._task = None
+
+    def refresh(self) -> None:
+        """Keep the clock of the progress bar going."""
+        if self._progress is not None:
+            self._progress.refresh()
+
+    def trial(self, record: TrialRecord, baseline: Mapping[str, float]) -> None:
+        """Print the line of a finished trial."""
+        if record.status == "ok":
+            self.say(measured_line(record, baseline))
+        else:
+            what = f"{record.status}: {last_line(record.error)}"
+            self.say(f"{record.number:>5}  {what[:60]:<60}  {describe(record)}")
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task)
+
+
+HEADER = (
+    f"{'trial':>5}  {'score':>6} {'±':>6}  {'size kB':>8} {'smaller':>7}  {'latency':>7}  "
+    f"{'verdict':<22}  recipe"
+)
+
+
+def measured_line(record: TrialRecord, baseline: Mapping[str, float]) -> str:
+    """Return the figures of a measured trial in the columns of `HEADER`."""
+    metrics = record.metrics
+    smaller = f"{baseline['run_bytes'] / metrics['size_bytes']:.1f}x"
+    verdict = record.verdict if record.feasible else "breaks a constraint"
+    return (
+        f"{record.number:>5}  {metrics['score']:>6.4f} {metrics['score_standard_error']:>6.4f}  "
+        f"{metrics['size_bytes'] / 1000:>8.1f} {smaller:>7}  {metrics['latency_ratio']:>6.2f}x  "
+        f"{verdict:<22}  {describe(record)}"
+    )
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal, or wide enough for tables where there is none."""
+    terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(highlight=False, soft_wrap=True, width=None if terminal else PIPE_COLUMNS)
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

@@ -1,0 +1,95 @@
+"""What is known of a model before it is written: its score in memory and about how large it is."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import cached
+
+from compressors.base import Inputs, run
+from compressors.models.calibration import device_of, to_device
+from compressors.models.fingerprint import structure_digest
+from compressors.weights.encoded import CodedWeight, coded_weights
+from search.tasks.task import EvaluatedTask
+from search.trial.model_counts import count_macs, count_model, used_weights
+from search.trial.scoring import evaluate
+
+FLOAT_BITS = 26.8
+"""Of a trained 32-bit weight after entropy coding; its mantissa hardly compresses."""
+
+
+def figures_in_memory(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
+    """Return what can be said of a model without a file: score, size and operations."""
+    device = device_of(model)
+
+    def predict(inputs: Inputs) -> Tensor:
+        outputs: Tensor = run(model, to_device(inputs, device))
+        return outputs.cpu()
+
+    with cached():
+        score = evaluate(predict, task.validation, task)
+    return {**score.figures(), **figures_of_structure(model, task)}
+
+
+def figures_of_structure(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
+    """Return what is known of a model without running it on data: size and operations.
+
+    Beside the figures there is `model`, a digest of the model.
+    """
+    held = count_model(model)
+    return {
+        "estimated_bytes": weight_bytes(model),
+        "macs": count_macs(model, task.example),
+        "parameters": held.parameters,
+        "nonzeros": held.nonzeros,
+        "integers": any(c.activations is not None for c in coded_weights(model).values()),
+        "model": structure_digest(model)[:16],
+    }
+
+
+def weight_bytes(model: nn.Module) -> float:
+    """Return about how many bytes the weights take in a packed file, from their entropy."""
+    codes = coded_weights(model)
+    with torch.no_grad():
+        bits = sum(
+            _coded_bits(codes[name]) if name in codes else _float_bits(weight)
+            for name, weight in used_weights(model)
+        )
+    return bits / 8
+
+
+def _coded_bits(code: CodedWeight) -> float:
+    """Return the bits of the positions of the commonest value, of the other values, and of levels.
+
+    Positions are often few in some rows or columns, which the packed file makes use of.
+    """
+    counts = np.bincount(code.indices.ravel())
+    others = code.indices != counts.argmax()
+    lines = [_entropies(others.ravel()[None]), _entropies(others), _entropies(others.T)]
+    scales = code.factor.size if (code.factor != 1).any() else 0
+    levels = int((counts > 0).sum()) if code.bits is None else 0
+    rest = _entropy(np.delete(counts, counts.argmax()))
+    return min(lines) + rest + FLOAT_BITS * (levels + scales)
+
+
+def _entropies(lines: NDArray[np.bool_]) -> float:
+    """Return the bits of flags `[L, N]` with a density of its own for each line."""
+    count = lines.shape[1]
+    share = lines.sum(axis=1) / count
+    inner = share[(share > 0) & (share < 1)]
+    bits = -(inner * np.log2(inner) + (1 - inner) * np.log2(1 - inner)).sum() * count
+    return float(bits + 0.5 * len(lines) * np.log2(count + 1))
+
+
+def _float_bits(weight: Tensor) -> float:
+    zeros = weight.numel() - int(weight.count_nonzero())
+    kept = weight.numel() - zeros
+    return FLOAT_BITS * kept + _entropy(np.array([zeros, kept]))
+
+
+def _entropy(counts: NDArray[np.int64]) -> float:
+    """Return the bits that symbols with these counts take together."""
+    seen = counts[counts > 0]
+    return float((seen * np.log2(seen.sum() / seen)).sum()) if len(seen) else 0.0

@@ -1,0 +1,140 @@
+"""Count what a model holds and computes: parameters, zeros, channels, layers, operations."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils.parametrize import is_parametrized
+from torch.utils.flop_counter import FlopCounterMode
+
+from compressors.base import Inputs, run
+from compressors.models.copying import copy_model
+from compressors.models.fused_attention import plain_attention
+from search.artefact.onnx_form.export import feeds
+
+
+class MeasurementError(RuntimeError):
+    """A figure could not be measured, or is not finite; no default takes its place."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCounts:
+    """What a model holds, its masks and codes applied."""
+
+    parameters: int
+    nonzeros: int
+    layers: int
+    """Modules with a weight of two or more axes."""
+    channels: int
+    """Output channels of convolutions, linear, attention and recurrent layers, in all."""
+
+
+def count_model(model: nn.Module) -> ModelCounts:
+    """Count a model; a parametrised weight counts once, by the value it has in use."""
+    with torch.no_grad():
+        weights = list(_weights(model))
+        return ModelCounts(
+            parameters=sum(weight.numel() for _, weight, _ in weights),
+            nonzeros=sum(int(weight.count_nonzero()) for _, weight, _ in weights),
+            layers=len({id(module) for module, weight, _ in weights if weight.ndim > 1}),
+            channels=sum(_channels(module) for module in model.modules()),
+        )
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return the number of parameters; one that several modules share counts once."""
+    return count_model(model).parameters
+
+
+def count_nonzeros(model: nn.Module) -> int:
+    """Return the number of parameters that are not zero in use."""
+    return count_model(model).nonzeros
+
+
+def achieved(before: ModelCounts, after: ModelCounts) -> dict[str, float]:
+    """Return the shares that a step removed, and the share of zeros among what is left."""
+    return {
+        "parameters_removed": _share(before.parameters - after.parameters, before.parameters),
+        "zeros": _share(after.parameters - after.nonzeros, after.parameters),
+        "channels_removed": _share(before.channels - after.channels, before.channels),
+        "layers_removed": _share(before.layers - after.layers, before.layers),
+    }
+
+
+def count_macs(model: nn.Module, example: Inputs) -> int:
+    """Return the multiply-accumulates of one example, from torch's count of operations.
+
+    Arguments:
+        model: counted in eval mode, with all its weights, zeros too.
+        example: a batch `[B, ...]`; the count is the batch's over B.
+
+    Raises:
+        MeasurementError: no operation was counted.
+    """
+    # Fused kernels count as nothing.
+    counted = copy_model(model).cpu().requires_grad_(True)
+    counter = FlopCounterMode(display=False)
+    countable = (torch.enable_grad(), plain_attention(), sdpa_kernel(SDPBackend.MATH))
+    with ExitStack() as stack:
+        for context in (*countable, _without_onednn(), counter):
+            stack.enter_context(context)
+        run(counted, example)
+    batch = len(next(iter(feeds(example).values())))
+    macs = counter.get_total_flops() // (2 * batch)
+    if macs == 0:
+        raise MeasurementError("macs is 0: torch counts none of the model's operations")
+    return int(macs)
+
+
+@contextmanager
+def _without_onednn() -> Iterator[None]:
+    enabled = torch.backends.mkldnn.set_flags(False)[0]  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.set_flags(enabled)  # type: ignore[no-untyped-call]
+
+
+def _weights(model: nn.Module) -> Iterator[tuple[nn.Module, Tensor, str]]:
+    """Yield each module's own parameters by the value they have in use, shared ones once."""
+    seen: set[int] = set()
+    for path, module in model.named_modules():
+        if "parametrizations" in path.split("."):
+            continue
+        for name, weight in module.named_parameters(recurse=False):
+            if id(weight) not in seen:
+                seen.add(id(weight))
+                yield module, weight, name
+        if is_parametrized(module):
+            for name, chain in cast(nn.ModuleDict, module.parametrizations).items():
+                stored = getattr(chain, "original", chain)
+                if id(stored) not in seen:
+                    seen.add(id(stored))
+                    yield module, getattr(module, name), name
+
+
+def used_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield each parameter under its name in the plain model, by the value it has in use, once."""
+    names = {id(module): path for path, module in model.named_modules()}
+    for module, weight, name in _weights(model):
+        yield f"{names[id(module)]}.{name}".lstrip("."), weight
+
+
+def _channels(module: nn.Module) -> int:
+    if isinstance(module, nn.RNNBase):
+        return module.hidden_size * module.num_layers * (1 + module.bidirectional)
+    if isinstance(module, nn.MultiheadAttention):
+        return 3 * int(module.embed_dim)  # its output layer is counted by itself
+    if isinstance(module, nn.Linear):
+        return module.out_features
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return module.out_channels
+    return 0
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

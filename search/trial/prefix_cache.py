@@ -1,0 +1,113 @@
+"""Models as they stand after the first steps of a recipe, kept for recipes that begin alike."""
+
+import io
+import json
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
+
+from compressors.models.copying import copy_model, refresh_recurrent_weights
+from search.recipe.recipe import Step
+from search.utils.array_cache import ArrayCache
+from search.utils.provenance import source_digest
+
+KEPT_FROM_SECONDS = 0.05
+"""What was faster to compute is computed again."""
+NOT_STORABLE = (pickle.PicklingError, AttributeError, TypeError, RuntimeError)
+"""What pickle raises for a model whose class is local to a function, or that holds a lambda, and
+torch for one that is compiled or too deep."""
+HERE = 6
+"""So many of the latest states stay in memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """A model after some steps of a recipe, and the shares that each of them removed."""
+
+    model: nn.Module
+    achieved: Mapping[str, float]
+
+
+@dataclass(kw_only=True)
+class PrefixCache:
+    """The states that recipes have passed, in this process and, as far as is worth it, on disk.
+
+    Models are pickled into the user's own cache, which nobody else writes to.
+    """
+
+    cache: ArrayCache | None
+    """None: only this process remembers."""
+    context: str
+    """All that a state depends on beside the steps: baseline, data, seed and code."""
+    _here: dict[str, State] = field(default_factory=dict)
+
+    def longest(self, steps: Sequence[Step]) -> tuple[int, State | None]:
+        """Return how many of the first steps are known, and the state after them."""
+        for count in range(len(steps), 0, -1):
+            key = self._key(steps[:count])
+            if key in self._here:
+                return count, self._here[key]
+            kept = self.cache.find(key) if self.cache else None
+            state = _load(kept["state"].tobytes()) if kept else None
+            if state is not None:
+                self._remember(key, state)
+                return count, state
+        return 0, None
+
+    def keep(self, steps: Sequence[Step], state: State, seconds: float) -> None:
+        """Remember the state after some steps, the last of which took so many seconds."""
+        key = self._key(steps)
+        self._remember(key, state)
+        if self.cache is not None and seconds >= KEPT_FROM_SECONDS:
+            try:
+                content = _dump(state)
+            except NOT_STORABLE:
+                return
+            self.cache.get(key, lambda: {"state": np.frombuffer(content, np.uint8)})
+
+    def _remember(self, key: str, state: State) -> None:
+        self._here[key] = state
+        while len(self._here) > HERE:
+            del self._here[next(iter(self._here))]
+
+    def _key(self, steps: Sequence[Step]) -> str:
+        told = [
+            (step.name, step.target, source_digest(step.target), sorted(step.values.items()))
+            for step in steps
+        ]
+        return f"prefix {self.context} {json.dumps(told)}"
+
+
+def _dump(state: State) -> bytes:
+    """Return a state as bytes: the model with plain weights, its parametrisations beside it."""
+    model = copy_model(state.model)
+    chains = [
+        (path, name, list(chain), chain.unsafe)
+        for path, module in model.named_modules()
+        for name, chain in getattr(module, "parametrizations", {}).items()
+    ]
+    for path, name, *_ in chains:
+        remove_parametrizations(model.get_submodule(path), name, leave_parametrized=False)
+    stream = io.BytesIO()
+    torch.save((model, chains, dict(state.achieved)), stream)
+    return stream.getvalue()
+
+
+def _load(content: bytes) -> State | None:
+    """Return the state; None if a class of the model is not there any more."""
+    try:
+        model, chains, achieved = torch.load(io.BytesIO(content), weights_only=False)
+    except (AttributeError, ModuleNotFoundError):
+        return None
+    for path, name, chain, unsafe in chains:
+        module = model.get_submodule(path)
+        for step in chain:
+            register_parametrization(module, name, step, unsafe=True)
+        module.parametrizations[name].unsafe = unsafe
+    refresh_recurrent_weights(model)
+    return State(model=model.eval().requires_grad_(False), achieved=achieved)

@@ -1,0 +1,78 @@
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import nn
+
+from compressors.budget.sensitivity import divergence, sensitivity
+from tests.zoo import NETS, toy_task
+
+
+def scaled(factor: float):
+    def change(model: nn.Module) -> None:
+        next(model.parameters()).mul_(factor)
+
+    return change
+
+
+def test_divergence_is_the_mean_kl_in_nats() -> None:
+    before, after = torch.tensor([[0.0, 1.0], [2.0, 0.0]]), torch.tensor([[1.0, 1.0], [2.0, 0.0]])
+    p, q = before.softmax(-1), after.softmax(-1)
+    expected = float((p * (p / q).log()).sum(-1).mean())
+    assert float(divergence([before], [after])) == pytest.approx(expected, rel=1e-5)
+    assert float(divergence([before], [before])) == 0.0
+
+
+def test_outputs_that_are_no_logits_are_compared_by_their_squares() -> None:
+    before, after = [torch.tensor([3.0, 4.0])], [torch.tensor([3.0, 9.0])]
+    assert float(divergence(before, after)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_no_change_costs_nothing_and_the_model_is_left_alone(net: str) -> None:
+    task = toy_task(net)
+    before = [p.clone() for p in task.baseline.parameters()]
+    none, some = sensitivity(task.baseline, task, [scaled(1.0), scaled(0.2)])
+    assert none == pytest.approx(0, abs=1e-6)
+    assert some > 1e-5
+    for old, new in zip(before, task.baseline.parameters(), strict=True):
+        assert torch.equal(old, new)
+
+
+def test_it_is_the_divergence_on_calibration_data() -> None:
+    task = toy_task("mlp")
+    changed = NETS["mlp"]()
+    scaled(0.5)(changed)
+    batches = [inputs for inputs, _ in task.train_batches(0)]
+    logs = [F.log_softmax(changed(x), -1) for x in batches]
+    olds = [F.log_softmax(task.baseline(x), -1) for x in batches]
+    each = [
+        F.kl_div(new, old, reduction="batchmean", log_target=True)
+        for new, old in zip(logs, olds, strict=True)
+    ]
+    (found,) = sensitivity(task.baseline, task, [scaled(0.5)], samples=10**6)
+    assert found == pytest.approx(float(torch.stack(each).mean()), rel=1e-5)
+
+
+def test_named_changes_are_probed_once_for_each_model() -> None:
+    task = toy_task("mlp")
+    kept: dict[str, object] = {}
+
+    def measured(key, measure):
+        if key not in kept:
+            kept[key] = measure()
+        return kept[key]
+
+    task.measured = measured
+    first = sensitivity(task.baseline, task, [scaled(0.5)], name="halves")
+    assert sensitivity(task.baseline, task, [scaled(0.9)], name="halves") == first
+    assert len(kept) == 1
+    other = NETS["mlp"]()
+    scaled(0.3)(other)
+    sensitivity(other, task, [scaled(0.5)], name="halves")
+    assert len(kept) == 2
+
+
+def test_outputs_that_are_not_finite_are_an_error() -> None:
+    task = toy_task("mlp")
+    with pytest.raises(FloatingPointError, match="not finite"):
+        sensitivity(task.baseline, task, [scaled(float("inf"))])

@@ -1,0 +1,156 @@
+import math
+
+import pytest
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+
+from compressors.base import InfeasibleError
+from compressors.budget.sensitivity import divergence
+from compressors.distillation import Distillation
+from compressors.models.copying import copy_model
+from compressors.weight_pruning import WeightPruning
+from compressors.weight_sharing import Codebook, WeightSharing, cluster, codebook_for
+from compressors.weights.compressible import compressible_weights
+from compressors.weights.encoded import coded_weights
+from compressors.weights.masks import Mask
+from tests.zoo import toy_task
+
+
+def inertia(values: Tensor, centroids: Tensor) -> float:
+    return float((values[:, None] - centroids[None]).abs().min(1).values.double().square().sum())
+
+
+@pytest.mark.parametrize("clusters", [2, 4, 16, 64])
+def test_inertia_matches_k_means_of_many_starts(clusters: int) -> None:
+    values = torch.randn(3000, generator=torch.Generator().manual_seed(0))
+    reference = KMeans(clusters, n_init=5, random_state=0).fit(values[:, None].numpy())
+    assert inertia(values, cluster(values, clusters)) <= 1.05 * reference.inertia_
+
+
+def test_histogram_of_a_large_weight_matches_k_means_on_all_its_values() -> None:
+    values = torch.randn(60_000, generator=torch.Generator().manual_seed(0))
+    reference = KMeans(16, n_init=3, random_state=0).fit(values[:, None].numpy())
+    assert inertia(values, cluster(values, 16)) <= 1.011 * reference.inertia_
+
+
+def test_few_distinct_values_are_kept_exactly() -> None:
+    weight = torch.tensor([[0.5, -1.0, 0.5], [2.0, 0.0, -1.0]])
+    codebook = codebook_for(weight, 16)
+    assert codebook.table().tolist() == [0.0, -1.0, 0.5, 2.0]
+    assert codebook.indices(weight).tolist() == [[2, 1, 2], [3, 0, 1]]
+    assert torch.equal(codebook(weight), weight)
+
+
+def test_each_weight_takes_its_nearest_centroid() -> None:
+    weight = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
+    codebook = codebook_for(weight, 8)
+    centroids = codebook.centroids.detach()
+    nearest = centroids[(weight[..., None] - centroids).abs().argmin(-1)]
+    assert torch.equal(codebook(weight), nearest)
+
+
+def test_the_gradient_reaches_centroids_by_cluster_and_weights_straight_through() -> None:
+    weight = torch.tensor([[1.0, 1.1, 5.0, 0.0]], requires_grad=True)
+    codebook = codebook_for(weight.detach(), 2).requires_grad_(True)
+    said = codebook(weight)
+    assert said.tolist()[0] == pytest.approx([1.05, 1.05, 5.0, 0.0])
+    (said * torch.tensor([[1.0, 10.0, 100.0, 1000.0]])).sum().backward()
+    assert codebook.centroids.grad is not None
+    assert codebook.centroids.grad.tolist() == [11.0, 100.0]
+    assert weight.grad is not None
+    assert weight.grad.tolist() == [[1.0, 10.0, 100.0, 1000.0]]
+
+
+def test_centroids_that_training_has_crossed_are_stored_ascending() -> None:
+    weight = torch.tensor([[-1.0, 0.0, 2.0]])
+    codebook = codebook_for(weight, 2)
+    with torch.no_grad():
+        codebook.centroids.copy_(torch.tensor([3.0, -2.0]))
+    code = codebook.coded(weight)
+    assert code.levels.tolist() == [0.0, -2.0, 3.0]
+    assert torch.equal(torch.from_numpy(code.decode()), codebook(weight))
+
+
+def test_a_mask_is_taken_into_the_code() -> None:
+    task = toy_task("mlp")
+    masked = WeightPruning(ratio=0.7)(task.baseline, task)
+    said = masked(task.inputs)
+    shared = WeightSharing(clusters=256, biases=False)(masked, task)
+    for before, after in zip(
+        compressible_weights(masked), compressible_weights(shared), strict=True
+    ):
+        assert [type(p) for p in after.chain()] == [Mask, Codebook]
+        assert torch.equal(before.value() == 0, after.value() == 0)
+    assert torch.equal(masked(task.inputs), said)
+
+
+def test_zeros_without_a_mask_stay_zero_through_training() -> None:
+    task = toy_task("mlp")
+    model = copy_model(task.baseline)
+    compressible_weights(model)[0].value()[:, ::2] = 0.0
+    shared = WeightSharing(clusters=4)(model, task)
+    tuned = Distillation(epochs=1)(shared, task)
+    for old, new in zip(compressible_weights(shared), compressible_weights(tuned), strict=True):
+        assert not torch.equal(old.value(), new.value())
+        assert torch.equal(old.value() == 0, new.value() == 0)
+
+
+def test_allocation_by_sensitivity_keeps_the_mean_and_lowers_the_divergence() -> None:
+    task = toy_task("residual")
+    uniform = WeightSharing(clusters=6, biases=False)(task.baseline, task)
+    allocated = WeightSharing(clusters=6, biases=False, allocation="sensitivity")(
+        task.baseline, task
+    )
+
+    def bits(model: nn.Module) -> float:
+        return sum(
+            w.value().numel() * math.log2(len(w.value().unique()))
+            for w in compressible_weights(model)
+        )
+
+    def moved(model: nn.Module) -> float:
+        return float(divergence([task.logits], [model(task.inputs)]))
+
+    assert bits(allocated) <= bits(uniform) * (1 + 1e-9)
+    assert moved(allocated) < moved(uniform)
+    counts = {len(w.value().unique()) for w in compressible_weights(allocated)}
+    assert len(counts) > 1
+
+
+def test_layers_have_clusters_of_their_own() -> None:
+    task = toy_task("mlp")
+    shared = WeightSharing(clusters=4, layers={"2.*": 16})(task.baseline, task)
+    assert [len(w.value().unique()) for w in compressible_weights(shared)] == [4, 16, 4]
+    with pytest.raises(InfeasibleError, match=r"pattern 'fc\*' matches none of 0.weight"):
+        WeightSharing(clusters=4, layers={"fc*": 16})(task.baseline, task)
+
+
+def test_biases_are_rounded_to_8_bits() -> None:
+    task = toy_task("mlp")
+    shared = WeightSharing(clusters=4)(task.baseline, task)
+    codes = [code for code in coded_weights(shared).values() if len(code.shape) == 1]
+    assert [code.shape for code in codes] == [(24,), (24,), (4,)]
+    assert {code.bits for code in codes} == {8}
+
+
+def test_tied_weights_stay_tied() -> None:
+    model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6)).eval().requires_grad_(False)
+    model[2].weight = model[0].weight
+    task = toy_task("mlp")
+    shared = WeightSharing(clusters=4)(WeightPruning(ratio=0.5)(model, task), task)
+    stored = [layer.parametrizations.weight.original for layer in (shared[0], shared[2])]
+    assert stored[0] is stored[1]
+    assert torch.equal(shared[0].weight, shared[2].weight)
+    assert model[0].weight is model[2].weight
+
+
+@pytest.mark.parametrize("clusters", [1, 257, -1])
+def test_clusters_out_of_range_are_refused(clusters: int) -> None:
+    with pytest.raises(ValueError, match=r"clusters must be in \[2, 256\]"):
+        WeightSharing(clusters=clusters)
+
+
+def test_layers_alone_are_refused() -> None:
+    with pytest.raises(ValueError, match="layers need clusters"):
+        WeightSharing(layers={"0.*": 4})

@@ -1,0 +1,131 @@
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+from torch import nn
+
+from compressors.quantization import Quantization
+from compressors.weights.encoded import coded_weights
+from search.artefact.artefact import bake
+from search.artefact.onnx_form.batch_norm_folding import fold_batch_norms
+from search.artefact.onnx_form.export import export_onnx, simplify
+from search.artefact.onnx_form.integer_types import TYPES, IntegerTypes
+from search.artefact.onnx_form.quantization import integer_operators, quantise_onnx
+from tests.zoo import toy_task
+
+
+def machine_of(types, *, saturates):
+    """A machine on which these types are the fastest."""
+    seconds = {name: 1.0 if name == types else 2.0 for name in TYPES}
+    return IntegerTypes(
+        convolution_seconds=seconds,
+        product_seconds={name: seconds[name] for name in TYPES[:2]},
+        exact={"U8S8": not saturates, "U8U8": True, "S8S8": True},
+    )
+
+
+def float_graph(model, task):
+    plain, codes = bake(model)
+    graph = export_onnx(plain, task.example)
+    codes = fold_batch_norms(graph, codes)
+    return simplify(graph), codes
+
+
+def outputs(graph, inputs, *, optimised=True):
+    options = onnxruntime.SessionOptions()
+    if not optimised:  # each rounding by itself, products in floats
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(graph.SerializeToString(), options)
+    return session.run(None, {"input": inputs})[0]
+
+
+def decibels(signal, approximation):
+    return 10 * np.log10(np.square(signal).sum() / np.square(signal - approximation).sum())
+
+
+def stored_types(graph):
+    tensors = {t.name: numpy_helper.to_array(t).dtype for t in graph.graph.initializer}
+    makers = {node.output[0]: node for node in graph.graph.node}
+    for node in graph.graph.node:
+        if node.op_type == "Conv":
+            yield tensors[makers[node.input[1]].input[0]]
+
+
+@pytest.mark.parametrize("types", TYPES)
+@pytest.mark.parametrize("net", ["residual", "depthwise"])
+@pytest.mark.parametrize(("bits", "symmetric"), [(8, True), (8, False), (4, False)])
+def test_every_combination_of_types_computes_the_same(types, net, bits, symmetric):
+    task = toy_task(net)
+    model = Quantization(bits=bits, symmetric=symmetric)(task.baseline, task)
+    graph, codes = float_graph(model, task)
+    before = graph.SerializeToString()
+    inputs = task.example.numpy()
+    machine = machine_of(types, saturates=True)
+    calibration = [{"input": task.inputs.numpy()}]
+    quantised, notes = quantise_onnx(graph, codes.values(), calibration, machine)
+    assert notes == ()
+    assert integer_operators(quantised) == sum(
+        isinstance(module, nn.Conv2d | nn.Linear) for module in model.modules()
+    )
+    assert set(stored_types(quantised)) == {np.dtype(np.int8 if types[2] == "S" else np.uint8)}
+    assert decibels(outputs(graph, inputs), outputs(quantised, inputs)) > 25
+    assert graph.SerializeToString() == before
+
+
+class OneConvolution(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(16, 4, 3, bias=False)
+
+    def forward(self, x):
+        return self.conv(x).flatten(1)
+
+
+class Data:
+    def __init__(self, example):
+        self.example = example
+
+    def train_batches(self, epoch):
+        yield self.example, None
+
+
+@pytest.mark.parametrize("saturates", [True, False])
+@pytest.mark.parametrize("bits", [7, 8])
+def test_headroom_is_left_where_it_is_needed_alone(saturates, bits):
+    torch.manual_seed(0)
+    task = Data(torch.rand(4, 16, 6, 6))
+    model = Quantization(bits=bits)(OneConvolution().eval(), task)
+    graph, codes = float_graph(model, task)
+    machine = machine_of("U8S8", saturates=saturates)
+    calibration = [{"input": task.example.numpy()}]
+    quantised, _ = quantise_onnx(graph, codes.values(), calibration, machine)
+    tensors = {t.name: numpy_helper.to_array(t) for t in quantised.graph.initializer}
+    scale = float(tensors["input_scale"])
+    steps = float(task.example.max()) / scale
+    assert steps == pytest.approx(127.5 if saturates and bits == 8 else 255, rel=1e-3)
+
+
+@pytest.mark.parametrize("activations", ["minmax", "percentile", "mse"])
+def test_the_way_of_calibration_reaches_the_file(activations):
+    torch.manual_seed(0)
+    example = torch.rand(64, 16, 6, 6)
+    example[5, 3, 2, 2] = 100.0
+    task = Data(example)
+    model = Quantization(bits=7, activations=activations)(OneConvolution().eval(), task)
+    graph, codes = float_graph(model, task)
+    machine = machine_of("U8S8", saturates=True)
+    quantised, _ = quantise_onnx(graph, codes.values(), [{"input": example.numpy()}], machine)
+    tensors = {t.name: numpy_helper.to_array(t) for t in quantised.graph.initializer}
+    top = 255 * float(tensors["input_scale"])
+    assert (top == pytest.approx(100)) == (activations == "minmax")
+    assert (top < 3) == (activations == "percentile")
+
+
+def test_two_ways_of_calibration_are_refused():
+    task = toy_task("mlp")
+    one = coded_weights(Quantization(bits=8)(task.baseline, task))
+    other = coded_weights(Quantization(bits=8, activations="mse")(task.baseline, task))
+    with pytest.raises(ValueError, match="one way, got minmax, mse"):
+        quantise_onnx(onnx.ModelProto(), [*one.values(), *other.values()], [])

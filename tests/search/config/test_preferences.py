@@ -1,0 +1,61 @@
+import math
+
+import pytest
+
+from search.config.compose import compose_search
+from search.config.preferences import Preferences
+from search.errors import ConfigError
+
+
+def test_defaults_prefer_nothing():
+    config = compose_search()
+    assert config.preferences == Preferences()
+    assert config.stagnation is None
+    assert str(config.preferences) == ""
+
+
+def test_preferences_are_given_on_the_command_line():
+    config = compose_search(
+        ["preferences.reference.score=0.95", "preferences.weights.size_bytes=2", "stagnation=20"]
+    )
+    assert config.preferences.reference == {"score": 0.95}
+    assert config.preferences.weights == {"size_bytes": 2.0}
+    assert config.stagnation == 20
+    assert str(config.preferences) == "score from 0.95, size_bytes weighs 2"
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("preferences.reference.macs=3", "macs is no objective of this study; name one of score,"),
+        ("preferences.weights.scor=1", "preferences.weights.scor: scor is no objective"),
+        ("preferences.weights.score=0", "weights.score must be a finite number above 0, got 0"),
+        ("preferences.weights.score=inf", "weights.score must be a finite number above 0"),
+        ("preferences.reference.score=nan", "preferences.reference.score must be finite, got nan"),
+        ("preferences.reference.score=high", "preferences.reference.score"),
+        ("stagnation=0", "stagnation must be at least 1 or null, got 0"),
+    ],
+)
+def test_unfit_preferences_are_one_clear_error(override, message):
+    with pytest.raises(ConfigError, match=message):
+        compose_search([override])
+
+
+def test_more_than_four_objectives_are_one_clear_error():
+    with pytest.raises(ConfigError, match=r"1 to 4 figures.*got 5.*bound the others"):
+        compose_search(["objectives.macs=minimize", "objectives.nll=minimize"])
+    with pytest.raises(ConfigError, match=r"1 to 4 figures.*got 0: -;"):
+        compose_search(["~objectives"])
+
+
+def test_one_to_four_objectives_of_any_measure_compose():
+    config = compose_search(["objectives.macs=minimize"])
+    assert list(config.objectives) == ["score", "size_bytes", "latency_ratio", "macs"]
+    assert list(compose_search(["~objectives.latency_ratio", "~objectives.score"]).objectives) == [
+        "size_bytes"
+    ]
+
+
+def test_weights_are_positive_numbers():
+    with pytest.raises(ConfigError, match="above 0"):
+        Preferences(weights={"score": -math.inf})

@@ -1,0 +1,147 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from search.errors import ConfigError
+from search.executors.base import Job, Outcome
+from search.executors.local import LocalExecutor
+
+FAULTS = {
+    "ok": "ok",
+    "infeasible": "infeasible",
+    "loads_data": "ok",
+    "error": "error",
+    "not_a_number": "error",
+    "segfault": "crashed",
+    "killed": "crashed",
+    "hang": "timeout",
+    "memory_eater": "oom",
+    "dies_holding": "crashed",
+}
+
+
+@pytest.fixture
+def executor() -> Iterator[LocalExecutor]:
+    built = LocalExecutor(workers=3, trial_timeout=6, memory_mb=1200)
+    yield built
+    built.close()
+
+
+def job(key: int, name: str, folder: Path, **payload: Any) -> Job:
+    return Job(key=key, function=f"tests.faults:{name}", payload=payload, folder=folder / str(key))
+
+
+def run_all(executor: LocalExecutor, jobs: list[Job]) -> dict[int, Outcome]:
+    waiting, outcomes = list(jobs), {}
+    under_way = 0
+    while waiting or under_way:
+        while waiting and under_way < executor.slots:
+            executor.submit(waiting.pop(0))
+            under_way += 1
+        for ended, outcome in executor.wait(1):
+            outcomes[ended.key] = outcome
+            under_way -= 1
+    return outcomes
+
+
+def test_each_fault_ends_its_own_job_alone(executor: LocalExecutor, tmp_path: Path) -> None:
+    names = [name for fault in FAULTS for name in (fault, "ok")]
+    jobs = [job(i, name, tmp_path, value=i) for i, name in enumerate(names)]
+    outcomes = run_all(executor, jobs)
+    kinds = {i: outcome.status for i, outcome in outcomes.items()}
+    assert kinds == {i: FAULTS[name] for i, name in enumerate(names)}
+    pids = [o.result["pid"] for o in outcomes.values() if o.result]
+    assert len(set(pids)) == len(pids), "every job has a process of its own"
+    assert all(outcomes[i].result["echo"] == i for i, n in enumerate(names) if n == "ok")
+    assert outcomes[names.index("loads_data")].result["sum"] == 15
+    assert "RuntimeError: the trial is broken" in outcomes[names.index("error")].error
+    assert "SIGSEGV" in outcomes[names.index("segfault")].error
+    assert "a line of the user's own" in (tmp_path / "0" / "log.txt").read_text()
+
+
+def test_others_are_paused_while_one_holds_the_machine(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    jobs = [
+        job(0, "holds", tmp_path, before=0.5, seconds=1.0),
+        job(1, "ticks", tmp_path, seconds=3.0),
+        job(2, "holds", tmp_path, before=0.5, seconds=1.0),
+    ]
+    results = {i: o.result for i, o in run_all(executor, jobs).items()}
+    first, second = sorted((r["began"], r["ended"]) for r in (results[0], results[2]))
+    assert first[1] <= second[0], "only one holds the machine"
+    for began, ended in (first, second):
+        during = [t for t in results[1]["seen"] if began + 0.1 < t < ended - 0.1]
+        assert during == []
+
+
+def test_a_pause_does_not_count_against_the_time_limit(tmp_path: Path) -> None:
+    executor = LocalExecutor(workers=2, trial_timeout=2.5)
+    jobs = [
+        job(0, "holds", tmp_path, before=0.2, seconds=2.0),
+        job(1, "ticks", tmp_path, seconds=1.5),
+    ]
+    assert {o.status for o in run_all(executor, jobs).values()} == {"ok"}
+    executor.close()
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from search.executors.base import Job
+from search.executors.local import LocalExecutor
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    executor = LocalExecutor(workers=2)
+    for key in (0, 1):
+        name = "tests.faults:hang"
+        executor.submit(Job(key=key, function=name, payload={}, folder=folder / str(key)))
+    print([running.process.pid for running in executor._running], flush=True)
+    executor.wait(600)
+"""
+
+
+def test_workers_die_with_their_driver(tmp_path: Path) -> None:
+    script = tmp_path / "driver.py"
+    script.write_text(DRIVER)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    with subprocess.Popen(
+        [sys.executable, str(script), str(tmp_path)], stdout=subprocess.PIPE, env=environment
+    ) as driver:
+        assert driver.stdout is not None
+        pids = eval(driver.stdout.readline())
+        time.sleep(1)
+        assert all(psutil.pid_exists(pid) for pid in pids)
+        driver.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while any(alive(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(alive(pid) for pid in pids)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_workers_and_threads_are_whole_numbers() -> None:
+    for name in ("workers", "threads"):
+        with pytest.raises(ConfigError, match=rf"executor.{name} must be a whole number"):
+            LocalExecutor(**{name: 1.5})
+
+
+@pytest.mark.parametrize("name", ["workers", "trial_timeout", "memory_mb"])
+def test_limits_must_be_positive(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"executor.{name} must be above 0 or null, got 0"):
+        LocalExecutor(**{name: 0})

@@ -1,0 +1,324 @@
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+
+from compressors.base import CompressorKind
+from search.errors import ConfigError
+from search.proposal.initial_design import initial_trials
+from search.recipe.recipe import Recipe, Step, read_recipe, recipe_from_data
+from search.recipe.space import Space, parse_space
+from search.recipe.validation import check_order
+
+PRUNE = "compressors.weight_pruning.WeightPruning"
+CHANNELS = "compressors.channel_pruning.ChannelPruning"
+LOW_RANK = "compressors.low_rank.LowRank"
+SHARE = "compressors.weight_sharing.WeightSharing"
+QUANTIZE = "compressors.quantization.Quantization"
+DISTIL = "compressors.distillation.Distillation"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Own:
+    """A user's own compressor, which takes something away."""
+
+    kind: ClassVar[CompressorKind] = CompressorKind.REMOVES_STRUCTURE
+    ratio: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        return self.ratio > 0
+
+
+def ratio(**more):
+    return {"_suggest_": "float", "low": 0.0, "high": 0.9, "step": 0.1} | more
+
+
+def space() -> Space:
+    steps = {
+        "prune": {"_target_": CHANNELS, "ratio": ratio(anchor=0.5)},
+        "sparsify": {
+            "_target_": PRUNE,
+            "importance": {
+                "_suggest_": "categorical",
+                "choices": ["magnitude", "taylor"],
+                "when": "ratio",
+            },
+            "ratio": ratio(anchor=0.8),
+        },
+        "distil": {
+            "_target_": DISTIL,
+            "epochs": {"_suggest_": "int", "low": 0, "high": 4},
+            "temperature": {"_suggest_": "float", "low": 1, "high": 8, "when": "epochs"},
+        },
+        "share": {
+            "_target_": SHARE,
+            "clusters": {"_suggest_": "int", "low": 4, "high": 64, "log": True},
+        },
+        "quantize": {"_target_": QUANTIZE, "bits": 8},
+    }
+    return parse_space(steps, {"encode": ["none", "share", "quantize"]})
+
+
+class Fixed:
+    """A source of values that returns what it was given and notes what it was asked for."""
+
+    def __init__(self, **values):
+        self.values = values
+        self.asked = []
+
+    def suggest_float(self, name, low, high, *, step, log):
+        return self._give(name)
+
+    suggest_int = suggest_float
+
+    def suggest_categorical(self, name, choices):
+        return self._give(name)
+
+    def _give(self, name):
+        self.asked.append(name)
+        return self.values[name]
+
+
+def values(**changes):
+    return {
+        "encode": "none",
+        "prune.ratio": 0.0,
+        "sparsify.ratio": 0.0,
+        "sparsify.importance": "taylor",
+        "distil.epochs": 0,
+        "distil.temperature": 2.0,
+        "share.clusters": 16,
+    } | changes
+
+
+def test_dimensions_that_do_not_matter_are_not_sampled():
+    source = Fixed(**values())
+    params = space().sample(source)
+    assert source.asked == ["encode", "prune.ratio", "sparsify.ratio", "distil.epochs"]
+    assert list(params) == source.asked
+
+
+def test_dimensions_that_matter_are_sampled_after_what_they_wait_for():
+    source = Fixed(**values(encode="share", **{"sparsify.ratio": 0.5, "distil.epochs": 2}))
+    space().sample(source)
+    assert source.asked == [
+        "encode",
+        "prune.ratio",
+        "sparsify.ratio",
+        "sparsify.importance",
+        "distil.epochs",
+        "distil.temperature",
+        "share.clusters",
+    ]
+
+
+def test_a_recipe_drops_inactive_steps_and_has_every_value_of_the_others():
+    params = space().sample(Fixed(**values(encode="quantize", **{"sparsify.ratio": 0.5})))
+    recipe = space().recipe(params, seed=7)
+    assert [step.name for step in recipe.steps] == ["sparsify", "quantize"]
+    assert recipe.steps[0].values == {
+        "ratio": 0.5,
+        "importance": "taylor",
+        "allocation": "uniform",
+        "schedule": "one_shot",
+        "layers": {},
+    }
+    assert recipe.steps[1].values["bits"] == 8
+    assert recipe.steps[1].values["granularity"] == "channel"
+
+
+def test_stepped_floats_are_rounded():
+    class Source(Fixed):
+        def suggest_float(self, name, low, high, *, step, log):
+            return low + 6 * 0.1
+
+    assert space().steps["prune"].ranges["ratio"].suggest(Source()) == 0.6
+
+
+def test_first_trials_are_the_baseline_rivals_encodings_and_a_portfolio():
+    told = [(t.origin, space().recipe(t.params, 0).steps) for t in initial_trials(space())]
+    steps = [(label, [step.name for step in taken]) for label, taken in told]
+    assert steps == [
+        ("baseline", []),
+        ("rival:int8", ["quantize"]),
+        *[("joint", ["prune", "distil", "share"])] * 4,
+        ("joint", ["prune", "sparsify", "distil", "share"]),
+        ("joint", ["prune", "distil", "share"]),
+        *[("opening:share", ["share"])] * 3,
+        ("opening:quantize", ["quantize"]),
+        *[("joint", ["prune", "sparsify", "distil", "share"])] * 2,
+        ("joint", ["prune", "distil", "share"]),
+        ("rival:int8 and half the channels", ["prune", "distil", "quantize"]),
+    ]
+    clusters = [taken[0].values["clusters"] for label, taken in told if label == "opening:share"]
+    assert clusters == [4, 16, 64]
+    ratios = [t.params["prune.ratio"] for t in initial_trials(space()) if t.origin == "joint"]
+    highest = space().steps["prune"].ranges["ratio"].high
+    assert ratios[:6] == [*[highest] * 3, 0.4, highest, 0.7]
+    assert ratios[-1] == 0.3
+
+
+def test_the_more_is_cut_the_faster_the_portfolio_learns():
+    rate = {"_suggest_": "float", "low": 1e-4, "high": 1e-2, "log": True, "anchor": 1e-3}
+    epochs = {"_suggest_": "int", "low": 0, "high": 12, "anchor": 12}
+    steps = {
+        "prune": {"_target_": CHANNELS, "ratio": ratio()},
+        "sparsify": {"_target_": PRUNE, "ratio": ratio()},
+        "distil": {"_target_": DISTIL, "epochs": epochs, "learning_rate": rate},
+    }
+    joint = [t.params for t in initial_trials(parse_space(steps, {})) if t.origin == "joint"]
+    found = {(p["prune.ratio"], p["distil.learning_rate"]) for p in joint}
+    highest = parse_space(steps, {}).steps["prune"].ranges["ratio"].high
+    assert (highest, 1e-2) in found
+    assert all(1e-3 < rate < 1e-2 for cut, rate in found if cut < 0.5 * highest)
+
+
+def test_the_portfolio_shares_out_ranks_by_sensitivity_where_it_may():
+    def allocations(choices):
+        span = {"_suggest_": "categorical", "choices": choices, "anchor": "uniform"}
+        steps = {
+            "factorise": {"_target_": LOW_RANK, "lost_energy": ratio(), "allocation": span},
+            "sparsify": {"_target_": PRUNE, "ratio": ratio(), "allocation": span},
+        }
+        joint = [t.params for t in initial_trials(parse_space(steps, {})) if t.origin == "joint"]
+        assert joint
+        return {
+            (p.get("factorise.allocation"), p.get("sparsify.allocation"))
+            for p in joint
+            if p["factorise.lost_energy"] and p["sparsify.ratio"]
+        }
+
+    assert allocations(["uniform", "sensitivity"]) == {("sensitivity", "uniform")}
+    assert allocations(["uniform"]) == {("uniform", "uniform")}
+
+
+def test_a_learning_rate_that_is_chosen_stays_at_its_anchor():
+    rate = {"_suggest_": "categorical", "choices": [1e-3, 1e-2], "anchor": 1e-3}
+    steps = {
+        "prune": {"_target_": CHANNELS, "ratio": ratio()},
+        "distil": {"_target_": DISTIL, "epochs": 4, "learning_rate": rate},
+    }
+    joint = [t.params for t in initial_trials(parse_space(steps, {})) if t.origin == "joint"]
+    assert {params["distil.learning_rate"] for params in joint} == {1e-3}
+
+
+def test_a_step_that_damages_and_is_in_no_portfolio_is_tried_alone():
+    epochs = {"_suggest_": "int", "low": 0, "high": 12, "anchor": 12}
+    steps = {
+        "own": {"_target_": "tests.search.recipe.test_space.Own", "ratio": ratio()},
+        "distil": {"_target_": DISTIL, "epochs": epochs},
+    }
+    told = [(t.origin, t.params) for t in initial_trials(parse_space(steps, {}))]
+    assert [label for label, _ in told] == ["baseline", "opening:own"]
+    assert told[1][1]["distil.epochs"] == 12
+
+
+def test_rivals_and_damaging_steps_recover_at_the_anchor_and_encodings_do_not():
+    steps = {
+        "prune": {"_target_": CHANNELS, "ratio": ratio()},
+        "distil": {
+            "_target_": DISTIL,
+            "epochs": {"_suggest_": "int", "low": 0, "high": 18, "anchor": 12},
+        },
+        "quantize": {"_target_": QUANTIZE, "bits": 8},
+    }
+    for trial in initial_trials(parse_space(steps, {"encode": ["none", "quantize"]})):
+        assert trial.params["distil.epochs"] == (12 if trial.params["prune.ratio"] else 0)
+
+
+def test_a_rival_that_a_space_cannot_express_is_left_out():
+    steps = {"quantize": {"_target_": QUANTIZE, "bits": 6}}
+    labels = [trial.origin for trial in initial_trials(parse_space(steps, {}))]
+    assert labels == ["baseline", "opening:quantize"]
+
+
+def test_a_dropped_step_leaves_its_choice():
+    steps = {"share": {"_target_": SHARE, "clusters": 8}}
+    only = parse_space(steps, {"encode": ["none", "share", "quantize"], "other": ["absent"]})
+    assert only.choices == {"encode": ("none", "share")}
+
+
+def test_a_space_without_a_step_is_the_space_parsed_without_it():
+    whole = space()
+    rest = whole.without(["share", "prune"])
+    assert list(rest.steps) == ["sparsify", "distil", "quantize"]
+    assert rest.choices == {"encode": ("none", "quantize")}
+    assert whole.without(["share", "quantize"]).choices == {}
+
+
+def test_a_choice_of_one_is_not_sampled():
+    steps = {"share": {"_target_": SHARE, "clusters": 8}}
+    forced = parse_space(steps, {"encode": ["share"]})
+    assert forced.sample(Fixed()) == {}
+    assert [step.name for step in forced.recipe({}, 0).steps] == ["share"]
+
+
+def test_the_hash_tells_spaces_apart():
+    steps = {"prune": {"_target_": CHANNELS, "ratio": ratio()}}
+    narrow = {"prune": {"_target_": CHANNELS, "ratio": ratio(high=0.5)}}
+    assert parse_space(steps, {}).hash == parse_space(steps, {}).hash
+    assert parse_space(steps, {}).hash != parse_space(narrow, {}).hash
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (ratio(low=0.95), r"steps.prune.ratio: low 0.95 lies above high 0.9"),
+        (ratio(low="x"), r"steps.prune.ratio.low must be float, got 'x'"),
+        (ratio(log=True), r"step must be positive and goes without log"),
+        ({"_suggest_": "float", "low": 0, "high": 1, "log": True}, r"log needs low above 0"),
+        ({"_suggest_": "int", "low": 0, "high": 1.5}, r"ratio.high must be int, got 1.5"),
+        ({"_suggest_": "categorical", "choices": []}, r"choices must be distinct"),
+        ({"_suggest_": "categorical", "choices": [1, 1]}, r"choices must be distinct"),
+        ({"_suggest_": "flaot", "low": 0, "high": 1}, r"_suggest_ must be one of .* got 'flaot'"),
+        ({"_suggest_": "float", "low": 0, "hihg": 1}, r"a float range needs \['high', 'low'\]"),
+        (ratio(when="epochs"), r"step 'prune' has no field 'epochs'"),
+    ],
+)
+def test_an_impossible_range_is_refused_with_its_name(node, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_space({"prune": {"_target_": CHANNELS, "ratio": node}}, {})
+
+
+def test_fields_that_wait_for_each_other_are_refused():
+    step = {"_target_": CHANNELS, "a": ratio(when="b"), "b": ratio(when="a")}
+    with pytest.raises(ConfigError, match="wait for each other"):
+        parse_space({"prune": step}, {})
+
+
+def test_a_recipe_survives_its_file(tmp_path):
+    recipe = space().recipe(space().sample(Fixed(**values(encode="share"))), seed=3)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(recipe.to_yaml())
+    assert read_recipe(path) == recipe
+    assert recipe_from_data(recipe.to_data()).hash == recipe.hash
+
+
+def test_the_hash_of_a_recipe_depends_on_order_and_values_and_not_on_the_seed():
+    a = Step(name="a", target=PRUNE, values={"ratio": 0.5, "allocation": "uniform"})
+    same = Step(name="a", target=PRUNE, values={"allocation": "uniform", "ratio": 0.5})
+    b = Step(name="b", target=SHARE, values={"clusters": 4})
+    assert Recipe(steps=(a, b), seed=0).hash == Recipe(steps=(same, b), seed=1).hash
+    assert Recipe(steps=(a, b), seed=0).hash != Recipe(steps=(b, a), seed=0).hash
+
+
+def test_an_order_that_is_not_allowed_names_both_steps():
+    share = Step(name="share", target=SHARE, values={"clusters": 4}).compressor()
+    prune = Step(name="prune", target=CHANNELS, values={"ratio": 0.5}).compressor()
+    check_order({"prune": prune, "share": share})
+    with pytest.raises(ConfigError, match=r"'prune' removes structure .* after step 'share'"):
+        check_order({"share": share, "prune": prune})
+
+
+@pytest.mark.parametrize(
+    ("target", "values", "message"),
+    [
+        (PRUNE, {"ratio": 1.2}, r"steps.x: ratio must be in \[0, 1\), got 1.2"),
+        (PRUNE, {"ratoi": 0.2}, r"steps.x: .*unexpected keyword argument 'ratoi'"),
+        ("compressors.nothing.Here", {}, r"steps.x: .*compressors.nothing"),
+    ],
+)
+def test_a_step_that_cannot_be_built_is_refused_in_one_message(target, values, message):
+    with pytest.raises(ConfigError, match=message):
+        Step(name="x", target=target, values=values).compressor()
