@@ -26,9 +26,10 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from torch import nn
 
 from benchmarks.trajectory import ERROR_MARGIN
-from compressors.base import Compressor, InfeasibleError
+from compressors.base import Compressor
 from compressors.channel_pruning import ChannelPruning
 from compressors.distillation import Distillation
+from compressors.errors import InfeasibleError
 from compressors.layer_removal import LayerRemoval
 from compressors.low_rank import LowRank
 from compressors.quantization import Quantization

@@ -1,42 +1,15 @@
-"""What a compressor is, all that it may know of a task, and which method may follow which."""
+"""What a compressor is, and all that it may know of a task."""
 
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from compressors.kinds import CompressorKind
+
 Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """One batch of model inputs: one tensor `[B, ...]`, positional tensors, or named tensors."""
-
-
-class InfeasibleError(ValueError):
-    """Raised by a compressor that is asked to act and finds nothing to act on."""
-
-
-class CompressorKind(Enum):
-    """What a compressor does to a model; the order rules are stated over kinds."""
-
-    REMOVES_STRUCTURE = "removes structure"
-    MASKS_WEIGHTS = "masks weights"
-    ENCODES_WEIGHTS = "encodes weights"
-    RECOVERS = "recovers"
-
-
-MAY_FOLLOW: Mapping[CompressorKind, frozenset[CompressorKind]] = {
-    CompressorKind.REMOVES_STRUCTURE: frozenset(CompressorKind),
-    CompressorKind.MASKS_WEIGHTS: frozenset(
-        {CompressorKind.MASKS_WEIGHTS, CompressorKind.ENCODES_WEIGHTS, CompressorKind.RECOVERS}
-    ),
-    CompressorKind.ENCODES_WEIGHTS: frozenset({CompressorKind.RECOVERS}),
-    CompressorKind.RECOVERS: frozenset(CompressorKind),
-}
-"""For each kind, the kinds that may stand anywhere after it in a recipe.
-
-Structure cannot be cut from weights that already carry a mask or a code, and a weight is encoded
-once. Recovery may stand anywhere, since masks and codes survive training.
-"""
 
 
 class Task(Protocol):

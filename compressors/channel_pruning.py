@@ -8,14 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from compressors.base import (
-    CompressorKind,
-    InfeasibleError,
-    Inputs,
-    Task,
-    check_choice,
-    check_range,
-)
+from compressors.base import Inputs, Task, check_choice, check_range
 from compressors.budget.importance import IMPORTANCES, taylor, wanda
 from compressors.budget.knapsack import ALLOCATIONS
 from compressors.budget.per_layer import check_patterns, layer_value
@@ -24,6 +17,8 @@ from compressors.channels.counts import at_share, by_sensitivity, by_threshold, 
 from compressors.channels.cutting import Cut, cut_channels, is_sound
 from compressors.channels.discovery import find_channel_groups
 from compressors.channels.group import ChannelGroup
+from compressors.errors import InfeasibleError
+from compressors.kinds import CompressorKind
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import device_of, first_samples, to_device
 from compressors.models.copying import copy_model

@@ -13,15 +13,9 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressors.base import (
-    CompressorKind,
-    InfeasibleError,
-    Inputs,
-    Task,
-    check_choice,
-    check_range,
-    run,
-)
+from compressors.base import Inputs, Task, check_choice, check_range, run
+from compressors.errors import InfeasibleError
+from compressors.kinds import CompressorKind
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import device_of, to_device
 from compressors.models.copying import copy_model

@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from compressors.base import CompressorKind, InfeasibleError, Inputs, Task, check_range, run
+from compressors.base import Inputs, Task, check_range, run
+from compressors.errors import InfeasibleError
+from compressors.kinds import CompressorKind
 from compressors.layers.removable import is_torch_stack, parent_of, removable_blocks
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import calibration_batches, device_of, to_device

@@ -8,10 +8,12 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-from compressors.base import CompressorKind, InfeasibleError, Task, check_choice, check_range
+from compressors.base import Task, check_choice, check_range
 from compressors.budget.knapsack import allocate
 from compressors.budget.per_layer import check_patterns, layer_value
 from compressors.budget.sensitivity import Change, sensitivity
+from compressors.errors import InfeasibleError
+from compressors.kinds import CompressorKind
 from compressors.layers.factorisable import factorisable_layers, replace_layer
 from compressors.layers.factors import Factors, Layer, factorised, factors_of
 from compressors.models.batch_norm import renew_batch_norm

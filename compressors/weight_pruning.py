@@ -8,11 +8,13 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from compressors.base import CompressorKind, InfeasibleError, Task, check_choice, check_range
+from compressors.base import Task, check_choice, check_range
 from compressors.budget.importance import IMPORTANCES, magnitude, taylor, wanda
 from compressors.budget.knapsack import ALLOCATIONS, allocate
 from compressors.budget.per_layer import check_patterns, layer_value
 from compressors.budget.sensitivity import Change, sensitivity
+from compressors.errors import InfeasibleError
+from compressors.kinds import CompressorKind
 from compressors.models.copying import copy_model
 from compressors.models.fingerprint import content
 from compressors.weights.compressible import Weight, compressible_weights

@@ -11,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressors.base import CompressorKind, InfeasibleError, Task, check_choice, check_range
+from compressors.base import Task, check_choice, check_range
 from compressors.budget.knapsack import allocate
 from compressors.budget.per_layer import check_patterns, layer_value
 from compressors.budget.sensitivity import Change, sensitivity
+from compressors.errors import InfeasibleError
+from compressors.kinds import CompressorKind
 from compressors.models.copying import copy_model
 from compressors.weights.biases import round_biases
 from compressors.weights.compressible import Weight, compressible_weights

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from compressors.base import InfeasibleError
+from compressors.errors import InfeasibleError
 
 if TYPE_CHECKING:
     from search.trial.evaluate import HoldMachine

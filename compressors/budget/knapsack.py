@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from compressors.base import InfeasibleError
+from compressors.errors import InfeasibleError
 
 ALLOCATIONS = ("uniform", "global", "sensitivity")
 RELATIVE_GAP = 1e-4

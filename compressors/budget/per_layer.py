@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
-from compressors.base import InfeasibleError
+from compressors.errors import InfeasibleError
 
 T = TypeVar("T")
 

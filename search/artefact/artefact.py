@@ -22,6 +22,7 @@ from search.artefact.onnx_form.quantization import integer_operators, quantise_o
 from search.artefact.onnx_form.runtime import predictor as predictor
 from search.artefact.onnx_form.unit_order import order_units
 from search.artefact.packed_form.packing import pack
+from search.errors import ArtefactError
 
 Expected = tuple[Inputs, NDArray[np.float64]]
 """A batch of inputs and the outputs of the model in memory."""
@@ -33,10 +34,6 @@ MIN_FIDELITY_DB = 40.0
 """The least signal-to-noise ratio of a file in floats: what exporting alone may cost."""
 MAX_FIDELITY_DB = 200.0
 """Reported where the outputs are equal to the bit; float32 rounding gives 120 to 150."""
-
-
-class ArtefactError(RuntimeError):
-    """The model cannot be written as an ONNX file that computes what the model computes."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,16 +8,14 @@ from typing import Any
 
 import torch
 
-from compressors.base import InfeasibleError
-from search.artefact.artefact import ArtefactError
+from compressors.errors import InfeasibleError
 from search.config.latency_settings import LatencySettings
-from search.errors import ConfigError, StudyError
+from search.errors import ArtefactError, ConfigError, MeasurementError, StudyError
 from search.recipe.recipe import read_recipe
 from search.recipe.validation import check_order
 from search.study.terminal import Display
 from search.tasks.task import load_task
 from search.trial.evaluate import evaluate_recipe, measure_baseline
-from search.trial.model_counts import MeasurementError
 
 
 def apply(arguments: Mapping[str, Any]) -> None:

@@ -81,7 +81,7 @@ def _call(
 ) -> tuple[str, dict[str, Any] | None, str]:
     """Run the function; return the status, the result as plain data, and the error."""
     # Here, since the driver reads this module too and does without torch for as long as it can.
-    from compressors.base import InfeasibleError
+    from compressors.errors import InfeasibleError
 
     try:
         module, _, name = function.partition(":")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from compressors.base import CompressorKind
+from compressors.kinds import CompressorKind
 from search.recipe.recipe import Recipe, Step, build_step, values_of
 from search.recipe.space import Range, Space, StepSpace
 from search.recipe.step_values import StepValues, acting_compressor, params_for, recovers

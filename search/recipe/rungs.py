@@ -9,7 +9,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-from compressors.base import CompressorKind
+from compressors.kinds import CompressorKind
 from search.errors import ConfigError
 from search.recipe.recipe import Recipe, Step
 

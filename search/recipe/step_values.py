@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from compressors.base import Compressor, CompressorKind
+from compressors.base import Compressor
+from compressors.kinds import CompressorKind
 from search.recipe.recipe import build_step, values_of
 from search.recipe.space import NONE, Space, StepSpace
 from search.trial_record import Value

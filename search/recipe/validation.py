@@ -3,7 +3,8 @@
 import itertools
 from collections.abc import Mapping
 
-from compressors.base import MAY_FOLLOW, Compressor
+from compressors.base import Compressor
+from compressors.kinds import MAY_FOLLOW
 from search.errors import ConfigError
 from search.recipe.recipe import build_step
 from search.recipe.space import Range, Space, StepSpace

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from search.config.study_config import StudyConfig
+from search.errors import TrackingError
 from search.pareto.archive import ParetoArchive
 from search.report.result import StudyResult, draw, study_result
 from search.report.summary import write_summary
@@ -16,7 +17,6 @@ from search.study.journal import Store
 from search.study.terminal import Display
 from search.study.throttle import Throttle
 from search.tracking.base import Mirror
-from search.tracking.mlflow_client import TrackingError
 
 TOGETHER = 8
 """So many trials go to the tracker at once: each costs four fifths of what it costs alone."""

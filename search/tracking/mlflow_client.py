@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from filelock import FileLock
 
-from search.errors import StudyError
+from search.errors import TrackingError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -27,10 +27,6 @@ _SETTINGS = {
 }
 """Set unless the user has set them: no calls home, no chatter, no minutes of retries."""
 _SCHEMA_LOGGERS = ("mlflow.store.db.utils", "alembic")
-
-
-class TrackingError(StudyError):
-    """Raised when the tracker cannot be reached or refuses what it is given."""
 
 
 def connect(uri: str) -> "MlflowClient":

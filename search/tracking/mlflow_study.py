@@ -4,7 +4,7 @@ import getpass
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from search.tracking.mlflow_client import TrackingError
+from search.errors import TrackingError
 from search.utils.provenance import code_version
 
 if TYPE_CHECKING:

@@ -11,9 +11,8 @@ import urllib.request
 from pathlib import Path
 from types import FrameType
 
-from search.errors import ConfigError
+from search.errors import ConfigError, TrackingError
 from search.tracking.base import database_path, default_uri
-from search.tracking.mlflow_client import TrackingError
 from search.tracking.mlflow_links import links_of_studies
 
 START_TIMEOUT_S = 120.0

@@ -13,24 +13,19 @@ import numpy as np
 import torch
 from torch import nn
 
-from compressors.base import InfeasibleError, Inputs, Selective
+from compressors.base import Inputs, Selective
+from compressors.errors import InfeasibleError
 from compressors.models.fingerprint import fingerprint
 from search.artefact.artefact import Artefact, predictor, write_artefact
 from search.artefact.onnx_form.export import feeds
 from search.config.latency_settings import LatencySettings
-from search.errors import ConfigError
+from search.errors import ConfigError, MeasurementError
 from search.recipe.recipe import Recipe, recipe_from_data
 from search.recipe.rungs import from_first_training, training_hash, without_training
 from search.tasks.task import EvaluatedTask, load_task
 from search.trial.estimates import figures_in_memory, figures_of_structure
 from search.trial.latency import measure_latency, remembered_latency, verdict
-from search.trial.model_counts import (
-    MeasurementError,
-    ModelCounts,
-    achieved,
-    count_macs,
-    count_model,
-)
+from search.trial.model_counts import ModelCounts, achieved, count_macs, count_model
 from search.trial.prefix_cache import PrefixCache, State
 from search.trial.scoring import Score, evaluate
 from search.trial.screening import Screen, read_screen

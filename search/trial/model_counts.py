@@ -15,10 +15,7 @@ from compressors.base import Inputs, run
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import plain_attention
 from search.artefact.onnx_form.export import feeds
-
-
-class MeasurementError(RuntimeError):
-    """A figure could not be measured, or is not finite; no default takes its place."""
+from search.errors import MeasurementError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from compressors.base import Inputs
-from search.trial.model_counts import MeasurementError
+from search.errors import MeasurementError
 
 RESAMPLES = 200
 """Bootstrap resamples for the standard error of a score that is one figure."""

@@ -21,7 +21,8 @@ from benchmarks.trajectory import (
     value_at,
     write_trajectory,
 )
-from compressors.base import MAY_FOLLOW, InfeasibleError
+from compressors.errors import InfeasibleError
+from compressors.kinds import MAY_FOLLOW
 from search.config.compose import compose_search
 
 

@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressors.base import Compressor, InfeasibleError, Selective
+from compressors.base import Compressor, Selective
 from compressors.channel_pruning import ChannelPruning
 from compressors.channels.convolutional import output_layers
 from compressors.channels.discovery import find_channel_groups
+from compressors.errors import InfeasibleError
 from compressors.layer_removal import LayerRemoval
 from compressors.models.batch_norm import reestimate_batch_norm, renew_batch_norm
 from compressors.models.copying import copy_model

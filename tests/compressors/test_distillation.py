@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressors.base import InfeasibleError, Inputs
+from compressors.base import Inputs
 from compressors.channel_pruning import ChannelPruning
 from compressors.distillation import Distillation, soft_loss
+from compressors.errors import InfeasibleError
 from compressors.training.feature_matching import LastFeatures, similarity_loss
 from compressors.training.loop import fastest_precision
 from compressors.weight_pruning import WeightPruning

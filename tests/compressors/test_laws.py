@@ -8,7 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressors.base import MAY_FOLLOW, Compressor, CompressorKind, InfeasibleError, run
+from compressors.base import Compressor, run
+from compressors.errors import InfeasibleError
+from compressors.kinds import MAY_FOLLOW, CompressorKind
 from compressors.training.loop import train
 from compressors.weights.compressible import compressible_weights
 from compressors.weights.encoded import coded_weights

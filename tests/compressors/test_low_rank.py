@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from compressors.base import InfeasibleError
 from compressors.budget.sensitivity import sensitivity
+from compressors.errors import InfeasibleError
 from compressors.layers.factorisable import factorisable_layers
 from compressors.layers.factors import factorised, factors_of
 from compressors.low_rank import LowRank, ranks_by_sensitivity, saving_rank

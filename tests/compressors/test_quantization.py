@@ -3,7 +3,7 @@ from collections import Counter
 import pytest
 import torch
 
-from compressors.base import InfeasibleError
+from compressors.errors import InfeasibleError
 from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weights.biases import biases

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from compressors.base import InfeasibleError
 from compressors.budget.importance import IMPORTANCES
 from compressors.budget.sensitivity import divergence
+from compressors.errors import InfeasibleError
 from compressors.weight_pruning import WeightPruning
 from compressors.weights.compressible import compressible_weights
 from tests.zoo import NETS, ToyTask, toy_task

@@ -5,9 +5,9 @@ import torch
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 
-from compressors.base import InfeasibleError
 from compressors.budget.sensitivity import divergence
 from compressors.distillation import Distillation
+from compressors.errors import InfeasibleError
 from compressors.models.copying import copy_model
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import Codebook, WeightSharing, cluster, codebook_for

@@ -3,9 +3,9 @@ import itertools
 import pytest
 import torch
 
-from compressors.base import InfeasibleError
 from compressors.budget.knapsack import allocate
 from compressors.budget.per_layer import layer_value
+from compressors.errors import InfeasibleError
 
 
 @pytest.mark.parametrize("seed", range(12))

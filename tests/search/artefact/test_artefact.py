@@ -8,13 +8,15 @@ import torch
 from onnx import numpy_helper
 from torch import nn
 
-from compressors.base import CompressorKind, run
+from compressors.base import run
+from compressors.kinds import CompressorKind
 from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from compressors.weights.encoded import coded_weights
-from search.artefact.artefact import ArtefactError, bake, predictor, write_artefact
+from search.artefact.artefact import bake, predictor, write_artefact
 from search.artefact.packed_form.unpack import unpack
+from search.errors import ArtefactError
 from tests.zoo import NETS, toy_task
 
 COMPRESSIONS = {

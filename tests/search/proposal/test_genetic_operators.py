@@ -163,7 +163,9 @@ def test_a_place_is_where_the_value_lies() -> None:
     for step in space().steps.values():
         for span in step.ranges.values():
             if span.kind != "categorical":
-                assert span.interpolate(span.fraction_of(span.default())) == pytest.approx(span.default())
+                assert span.interpolate(span.fraction_of(span.default())) == pytest.approx(
+                    span.default()
+                )
 
 
 def test_without_a_member_there_are_no_mutations() -> None:

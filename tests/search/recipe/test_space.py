@@ -3,7 +3,7 @@ from typing import ClassVar
 
 import pytest
 
-from compressors.base import CompressorKind
+from compressors.kinds import CompressorKind
 from search.errors import ConfigError
 from search.proposal.initial_design import initial_trials
 from search.recipe.recipe import Recipe, Step, read_recipe, recipe_from_data

@@ -9,13 +9,13 @@ from optuna.distributions import FloatDistribution
 from rich.console import Console
 
 from search.config.compose import compose_search
+from search.errors import TrackingError
 from search.pareto.front import pareto_front
 from search.study.journal import Plan, Store, open_store
 from search.study.outputs import PATIENCE_SECONDS, TOGETHER, StudyOutputs
 from search.study.terminal import Display
 from search.study.throttle import Throttle
 from search.tracking.base import Mirror
-from search.tracking.mlflow_client import TrackingError
 from search.trial_record import TrialRecord
 
 

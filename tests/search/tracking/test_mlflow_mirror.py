@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from search.errors import ConfigError
+from search.errors import ConfigError, TrackingError
 from search.tracking.base import MlflowTracker, NoTracker, default_uri
-from search.tracking.mlflow_client import TrackingError, connect, shown
+from search.tracking.mlflow_client import connect, shown
 from search.tracking.ui import serve
 from search.trial_record import TrialRecord
 

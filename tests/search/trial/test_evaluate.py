@@ -44,7 +44,8 @@ from typing import ClassVar
 
 import torch
 
-from compressors.base import InfeasibleError, CompressorKind
+from compressors.errors import InfeasibleError
+from compressors.kinds import CompressorKind
 
 
 @dataclass(frozen=True, kw_only=True)

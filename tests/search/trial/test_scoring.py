@@ -7,8 +7,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
 from compressors.weight_pruning import WeightPruning
+from search.errors import MeasurementError
 from search.trial.model_counts import (
-    MeasurementError,
     ModelCounts,
     achieved,
     count_macs,

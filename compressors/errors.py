@@ -1,0 +1,9 @@
+"""The errors of this project; a caller that catches `ParedownError` catches them all."""
+
+
+class ParedownError(Exception):
+    """The base of every error that this project raises on purpose."""
+
+
+class InfeasibleError(ParedownError, ValueError):
+    """Raised by a compressor that is asked to act and finds nothing to act on."""
