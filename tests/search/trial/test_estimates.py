@@ -16,7 +16,7 @@ from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from search.artefact.artefact import write_artefact
 from search.tasks.task import EvaluatedTask, load_task
-from search.trial.estimates import FLOAT_BITS, weight_bytes
+from search.trial.estimates import FLOAT_BITS, estimate_in_memory, weight_bytes
 from search.trial.model_counts import count_macs, count_model
 from search.trial.scoring import evaluate
 from tests.zoo import ToyTask, toy_task
