@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -16,12 +16,13 @@ from search.executors.base import Executor, Job, Outcome
 from search.executors.local import read_outcome
 from search.executors.worker import LOG, OUTCOME
 from search.pareto.front import pareto_front
+from search.pareto.ranking import rung_costs
 from search.pareto.stagnation import stagnated
 from search.proposal.genetic_operators import crossings, mutations
 from search.proposal.initial_design import InitialTrial, anchors, initial_trials, is_initial
 from search.proposal.proposer import Proposal, Proposer, uncompressed
 from search.recipe.recipe import recipe_from_data
-from search.recipe.rungs import Rungs, rung_costs, training_hash
+from search.recipe.rungs import training_hash
 from search.recipe.space import Space
 from search.report.describe import by_reason, last_line
 from search.report.result import StudyResult
@@ -209,7 +210,7 @@ class Driver:
             objectives=self.config.objectives,
             sampler=self.config.sampler,
             seed=self.config.seed,
-            rungs=Rungs(**self.config.rungs),
+            rungs=self.config.rungs,
             front=[member.number for member in self.outputs.archive.front],
         )
         variation = VARIATIONS.get(number % CYCLE) if self.config.mutate_front else None
@@ -276,7 +277,7 @@ class Driver:
         always = is_initial(plan.origin)
         known = training_hash(recipe_from_data(plan.recipe))
         latest = self.store.records()[-MAX_COMPARED_TRIALS:]
-        shares = Rungs(**self.config.rungs).shares[:-1]
+        shares = self.config.rungs.shares[:-1]
         costs: list[list[list[float]]] = [[] for _ in shares]
         for record in latest:
             for figures in record.rungs:
@@ -285,7 +286,7 @@ class Driver:
                     rung.append(rung_costs(figures, list(self.config.objectives)))
         compared = {*self.config.objectives, "macs", "integer_operators"}
         return {
-            "rungs": {**self.config.rungs, "count": 1} if always else dict(self.config.rungs),
+            "rungs": asdict(replace(self.config.rungs, count=1) if always else self.config.rungs),
             "objectives": dict(self.config.objectives),
             "constraints": {
                 c.metric: str(c).removeprefix(c.metric) for c in self.config.constraints
@@ -388,7 +389,7 @@ class Driver:
         return {
             "task": self.config.task,
             "baseline": str(self.config.folder / "baseline"),
-            "latency": self.config.latency,
+            "latency": asdict(self.config.latency),
             "torch_threads": self.executor.threads,
         }
 

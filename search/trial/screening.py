@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from search.config.constraints import Constraint, parse_constraints
-from search.recipe.rungs import Rungs, rung_costs
+from search.pareto.ranking import passes, rung_costs
+from search.recipe.rungs import Rungs
 from search.trial_record import KNOWN_MODEL
 
 SURE = 1.15
@@ -59,7 +60,7 @@ class Screen:
     def stop(self, figures: Mapping[str, Any], rung: int) -> str:
         """Return why a trial is stopped at a rung; empty if it goes on."""
         peers = self.peers[rung] if rung < len(self.peers) else []
-        if self.rungs.passes(rung_costs(figures, list(self.objectives)), peers):
+        if passes(rung_costs(figures, list(self.objectives)), peers, self.rungs.factor):
             return ""
         best, share = f"1/{self.rungs.factor:g}", self.rungs.shares[rung]
         return f"not in the best {best} of {len(peers) + 1} at {share:.0%} of its training"

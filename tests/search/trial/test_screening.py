@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from search.config.constraints import parse_constraints
-from search.recipe.rungs import Rungs, rung_costs
+from search.pareto.ranking import rung_costs
+from search.recipe.rungs import Rungs
 from search.trial.screening import Screen, read_screen
 
 BASELINE = {"score": 0.9, "nll": 0.3, "size_bytes": 1000.0, "run_bytes": 4000.0}
