@@ -5,7 +5,7 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ import yaml
 
 from search.artefact.artefact import predictor
 from search.artefact.packed_form import unpack
-from search.config.latency_settings import LatencySettings
-from search.config.study_config import StudyConfig, read_config
+from search.config.existing import read_config
+from search.config.study_config import StudyConfig
 from search.deploy.model_card import model_card
 from search.errors import StudyError
 from search.pareto.front import pareto_front
@@ -102,8 +102,7 @@ def _place_artefact(
         for name in names:
             shutil.copyfile(kept / name, target / name)
         return
-    settings = LatencySettings(**config.latency)
-    evaluate = Evaluator(task=task, baseline=baseline, latency=settings)
+    evaluate = Evaluator(task=task, baseline=baseline, latency=config.latency)
     evaluate(recipe_from_data(record.recipe), target)
 
 
@@ -164,7 +163,7 @@ def _evidence(
         "test": dict(test),
         "baseline_test": _kept_test(records[0]),
         "baseline": dict(baseline.metrics),
-        "latency": dict(config.latency),
+        "latency": asdict(config.latency),
         "recipe": dict(record.recipe),
         "sha256": _hashes(target),
         "code": code_version(),

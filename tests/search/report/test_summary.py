@@ -10,7 +10,8 @@ import pytest
 from search.config.compose import compose_search
 from search.config.study_config import StudyConfig
 from search.pareto.front import pareto_front
-from search.recipe.space import Space, parse_space
+from search.recipe.parsing import parse_space
+from search.recipe.space import Space
 from search.report.boundary_values import crowded_edges
 from search.report.infeasible_ranges import culprit
 from search.report.parameter_importance import importances

@@ -9,13 +9,14 @@ import yaml
 from rich.console import Console
 
 from compressors.distillation import Distillation
-from search.config.study_config import read_config
+from search.config.existing import read_config
 from search.executors.outcome import OUTCOME, read_outcome
 from search.recipe.recipe import read_recipe
 from search.study.journal_file import read_journal
 from search.study.run import run_study
 from search.study.terminal import Display
 from search.trial.messages import TrialReply
+from search.trial_record import TrialRecord
 from tests.search.study.test_driver import MadeUp
 
 FORMER = Path(__file__).parent / "former"
@@ -44,6 +45,11 @@ def test_the_fields_of_former_records_have_their_present_names(folder: Path) -> 
     assert journal.unfinished()[0].origin == "joint"
 
 
+def without_test(record: TrialRecord) -> TrialRecord:
+    metrics = {n: v for n, v in record.metrics.items() if not n.startswith("test_")}
+    return replace(record, metrics=metrics)
+
+
 def test_a_former_study_is_finished(folder: Path) -> None:
     config = replace(read_config(folder), trials=9)
     before = read_journal(folder, config.objectives)
@@ -55,7 +61,8 @@ def test_a_former_study_is_finished(folder: Path) -> None:
     assert sorted(executor.started) == [*asked, *range(max(asked) + 1, 9)]
     finished = {record.number: record.recipe_hash for record in result.records}
     assert finished.items() >= asked.items()
-    assert result.records[:6] == read_journal(FORMER, config.objectives).records()
+    former = read_journal(FORMER, config.objectives).records()
+    assert [without_test(record) for record in result.records[:6]] == former
 
 
 def test_a_former_recipe_makes_the_same_compressors(folder: Path) -> None:
