@@ -8,7 +8,7 @@ import moocore
 import numpy as np
 from numpy.typing import NDArray
 
-COMPARED = {
+STAND_INS = {
     "score": "nll",
     "score_drop": "nll",
     "relative_drop": "nll",
@@ -25,19 +25,19 @@ COMPARED = {
 """By objective, the metric that stands for it before there is an artefact; lower is better.
 
 The loss ranks models with little training better than a score does."""
-FINEST = 1e-3
+LINEAR_BELOW = 1e-3
 """Size below which the logarithmic scale of the costs becomes linear around 0."""
 
 
-def rung_costs(figures: Mapping[str, Any], objectives: Sequence[str]) -> list[float]:
+def rung_costs(metrics: Mapping[str, Any], objectives: Sequence[str]) -> list[float]:
     """Return the costs that stand for the objectives at a rung, lower is better, none twice.
 
     Args:
-        figures: The metrics of a model in memory by name.
+        metrics: The metrics of a model in memory by name.
         objectives: The names of the objectives; one without a stand-in is left out.
     """
-    names = dict.fromkeys(COMPARED[name] for name in objectives if name in COMPARED)
-    return [float(np.arcsinh(figures[name] / FINEST)) for name in names]
+    names = dict.fromkeys(STAND_INS[name] for name in objectives if name in STAND_INS)
+    return [float(np.arcsinh(metrics[name] / LINEAR_BELOW)) for name in names]
 
 
 def passes(costs: Sequence[float], peers: Sequence[Sequence[float]], factor: float) -> bool:

@@ -214,7 +214,7 @@ class Driver:
             front=[member.number for member in self.outputs.archive.front],
         )
         variation = VARIATIONS.get(number % CYCLE) if self.config.mutate_front else None
-        if variation is not None and not (self.opening and self.opening[0].urgent):
+        if variation is not None and not (self.opening and self.opening[0].before_variation):
             seed = derived_seed(self.config.seed, number, 2)
             near = variation(self.space, self.outputs.archive.front, seed)
             if (proposal := self._first_new(near, proposer, number, trials, seen)) is not None:
