@@ -28,7 +28,7 @@ from search.config.compose import compose_search
 from search.config.study_config import StudyConfig
 from search.executors.base import Job
 from search.executors.outcome import Outcome
-from search.proposal.proposer import build_sampler
+from search.proposal.samplers import build_sampler
 from search.recipe.recipe import Recipe
 from search.recipe.rungs import Rungs
 from search.report.result import study_result

@@ -11,7 +11,7 @@ import pytest
 
 from search.cli import COMMANDS
 from search.config.overrides import flags_first, name_file, rewrite
-from search.pareto.selection import parse
+from search.pareto.selection_expression import parse
 from tests.search.config.test_configs import plain
 from tests.search.test_cli import paredown
 

@@ -34,7 +34,7 @@ _UNCHANGED = (
     "sampler",
     "objectives",
 )
-"""Fields of `StudyConfig` that stand in the composed configuration as they are."""
+"""Fields of `StudyConfig` that are taken from the composed configuration unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from search.trial_record import ModelEstimate
 
-COMPARED = {
+STAND_INS = {
     "score": "nll",
     "score_drop": "nll",
     "relative_drop": "nll",
@@ -26,7 +26,7 @@ COMPARED = {
 """By objective, the metric that stands for it before there is an artefact; lower is better.
 
 The loss ranks models with little training better than a score does."""
-FINEST = 1e-3
+LINEAR_BELOW = 1e-3
 """Size below which the logarithmic scale of the costs becomes linear around 0."""
 
 
@@ -37,8 +37,8 @@ def rung_costs(estimate: ModelEstimate, objectives: Sequence[str]) -> list[float
         estimate: A model in memory.
         objectives: The names of the objectives; one without a stand-in is left out.
     """
-    names = dict.fromkeys(COMPARED[name] for name in objectives if name in COMPARED)
-    return [float(np.arcsinh(getattr(estimate, name) / FINEST)) for name in names]
+    names = dict.fromkeys(STAND_INS[name] for name in objectives if name in STAND_INS)
+    return [float(np.arcsinh(getattr(estimate, name) / LINEAR_BELOW)) for name in names]
 
 
 def passes(costs: Sequence[float], peers: Sequence[Sequence[float]], factor: float) -> bool:

@@ -1,4 +1,4 @@
-"""Recipes near those that have proved themselves: with another end, or with one value moved."""
+"""Variations of members of the front: two recipes crossed, or one value of a recipe moved."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -11,37 +11,51 @@ from search.trial_record import TrialRecord, Value
 from search.utils.seeds import derived_seed
 
 Params = Mapping[str, Value]
-MAX_PAIRS = 20
-"""So many pairs or members of a front are looked at for a recipe that is new."""
+MAX_VARIATIONS = 20
+"""Number of variations that are offered for one trial, some of which may be known."""
 MOVE_DEVIATION = 0.15
-"""Standard deviation of a move, as a share of the range."""
+"""Standard deviation of a move as a share of the range."""
 
 
 def crossings(space: Space, front: Sequence[TrialRecord], seed: int) -> Iterator[dict[str, Value]]:
-    """Yield the parameters of recipes that begin as one member of the front and end as another.
+    """Yield the parameters of recipes that begin like one member of the front and end like another.
 
-    Up to the end of its training a recipe is a member that was trained; what comes after, the
-    encoding and its tuning, is another member's. The training is known and costs nothing more.
-    At most `MAX_PAIRS` pairs come, in an order drawn with the seed.
+    Up to the end of its training a recipe is that of a trained member; the encoding and its tuning
+    are those of another member. The prefix cache then has the trained model already.
+
+    Args:
+        space: The space of recipes.
+        front: The members of the front.
+        seed: Determines the order of the pairs.
+
+    Yields:
+        The parameters of up to `MAX_VARIATIONS` recipes.
     """
     trained = [member for member in front if member.training]
     ends = [member for member in front if member.origin != "baseline"]
     pairs = [(one, other) for one in trained for other in ends if one is not other]
     order = np.random.default_rng(derived_seed(seed)).permutation(len(pairs))
-    for place in order[:MAX_PAIRS]:
+    for place in order[:MAX_VARIATIONS]:
         yield crossed(space, pairs[place][0], pairs[place][1].params)
 
 
 def mutations(space: Space, front: Sequence[TrialRecord], seed: int) -> Iterator[dict[str, Value]]:
     """Yield the parameters of members of the front with one value moved a little.
 
-    Member, step and field are drawn with the seed; the field that makes a step act is drawn as
-    often as all its others. What a step that begins to act lacks is left to the sampler. At most
-    `MAX_PAIRS` come, some of which may be known.
+    The field that makes a step act is drawn as often as all its other fields together. Parameters
+    that a step needs when it begins to act are left to the sampler.
+
+    Args:
+        space: The space of recipes.
+        front: The members of the front.
+        seed: Determines member, step, field and move.
+
+    Yields:
+        The parameters of `MAX_VARIATIONS` recipes, none without a member.
     """
     members = [member for member in front if member.origin != "baseline"]
     drawn = np.random.default_rng(derived_seed(seed))
-    for _ in range(MAX_PAIRS if members else 0):
+    for _ in range(MAX_VARIATIONS if members else 0):
         params = members[int(drawn.integers(len(members)))].params
         choices = {name: [name] for name in space.choices if name in params}
         ranges = {
@@ -56,7 +70,7 @@ def mutations(space: Space, front: Sequence[TrialRecord], seed: int) -> Iterator
 
 
 def _moved(space: Space, name: str, value: Value, drawn: np.random.Generator) -> Value:
-    """Return a value near another in its range; any other one of a choice."""
+    """Return a value near another in its range, or any other member of a choice."""
     spans = {span.name: span for step in space.steps.values() for span in step.ranges.values()}
     span = spans.get(name)
     if span is None or span.kind == "categorical":
@@ -68,14 +82,14 @@ def _moved(space: Space, name: str, value: Value, drawn: np.random.Generator) ->
 
 
 def crossed(space: Space, parent: TrialRecord, other: Params) -> dict[str, Value]:
-    """Return a member's parameters up to the end of its training, and others from there on."""
+    """Return a member's parameters up to the end of its training and others from there on."""
     kept = _trained_steps(space, parent)
     params = {n: v for n, v in other.items() if n.partition(".")[0] not in kept}
     return params | {n: v for n, v in parent.params.items() if n.partition(".")[0] in kept}
 
 
 def _trained_steps(space: Space, member: TrialRecord) -> set[str]:
-    """Return a trained member's steps up to the end of that, and the choices between them."""
+    """Return the steps of a member up to the end of its training, and the choices among them."""
     recipe = recipe_from_data(member.recipe)
     last = recipe.steps[trained_until(recipe) - 1].name.partition(".")[0]
     order = list(space.steps)

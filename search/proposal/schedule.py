@@ -72,7 +72,7 @@ class Schedule:
     def _variation(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
         """Return a new recipe near the front, if it is its turn and the front is open to it."""
         vary = VARIATIONS.get(known.number % CYCLE) if self.config.mutate_front else None
-        if vary is None or (self.initial_queue and self.initial_queue[0].urgent):
+        if vary is None or (self.initial_queue and self.initial_queue[0].before_variation):
             return None
         seed = derived_seed(self.config.seed, known.number, 2)
         proposal = _first_new(vary(self.space, known.front, seed), proposer, known)

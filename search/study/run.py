@@ -4,7 +4,7 @@ from functools import partial
 
 from search.config.study_config import StudyConfig
 from search.executors.base import Executor
-from search.proposal.proposer import check_sampler
+from search.proposal.samplers import check_sampler
 from search.report.result import StudyResult
 from search.study.builders import build_tracker
 from search.study.driver import run_trials

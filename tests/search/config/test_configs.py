@@ -12,7 +12,7 @@ from search.config.compose import compose_search
 from search.config.paths import conf_folder
 from search.config.study_config import StudyConfig
 from search.errors import ConfigError
-from search.proposal.proposer import build_sampler
+from search.proposal.samplers import build_sampler
 from search.recipe.validation import check_space
 from search.study.builders import build_executor, build_tracker
 from search.tasks.task import task_builder

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from search.pareto.selection import SelectionError, parse, select
+from search.pareto.selection import select
+from search.pareto.selection_expression import SelectionError, parse
 from search.trial_record import TrialRecord
 
 OBJECTIVES = {"score": "maximize", "size_bytes": "minimize"}

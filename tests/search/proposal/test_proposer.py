@@ -5,7 +5,8 @@ from optuna.trial import TrialState, create_trial
 
 from search.config.paths import conf_folder
 from search.errors import ConfigError
-from search.proposal.proposer import Proposer, build_sampler, check_sampler, uncompressed
+from search.proposal.proposer import Proposer, uncompressed
+from search.proposal.samplers import build_sampler, check_sampler
 from search.recipe.parsing import parse_space
 from search.recipe.rungs import Rungs
 from search.utils.seeds import derived_seed

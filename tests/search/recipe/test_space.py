@@ -1,11 +1,6 @@
-from dataclasses import dataclass
-from typing import ClassVar
-
 import pytest
 
-from compressors.kinds import CompressorKind
 from search.errors import ConfigError
-from search.proposal.initial_design import initial_trials
 from search.recipe.parsing import parse_space
 from search.recipe.recipe import Recipe, Step, read_recipe, recipe_from_data
 from search.recipe.space import Space
@@ -17,18 +12,6 @@ LOW_RANK = "compressors.low_rank.LowRank"
 SHARE = "compressors.weight_sharing.WeightSharing"
 QUANTIZE = "compressors.quantization.Quantization"
 DISTIL = "compressors.distillation.Distillation"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Own:
-    """A user's own compressor, which takes something away."""
-
-    kind: ClassVar[CompressorKind] = CompressorKind.REMOVES_STRUCTURE
-    ratio: float = 0.0
-
-    @property
-    def active(self) -> bool:
-        return self.ratio > 0
 
 
 def ratio(**more):
@@ -135,103 +118,6 @@ def test_stepped_floats_are_rounded():
             return low + 6 * 0.1
 
     assert space().steps["prune"].ranges["ratio"].suggest(Source()) == 0.6
-
-
-def test_first_trials_are_the_baseline_rivals_encodings_and_a_portfolio():
-    told = [(t.origin, space().recipe(t.params, 0).steps) for t in initial_trials(space())]
-    steps = [(label, [step.name for step in taken]) for label, taken in told]
-    assert steps == [
-        ("baseline", []),
-        ("rival:int8", ["quantize"]),
-        *[("joint", ["prune", "distil", "share"])] * 4,
-        ("joint", ["prune", "sparsify", "distil", "share"]),
-        ("joint", ["prune", "distil", "share"]),
-        *[("opening:share", ["share"])] * 3,
-        ("opening:quantize", ["quantize"]),
-        *[("joint", ["prune", "sparsify", "distil", "share"])] * 2,
-        ("joint", ["prune", "distil", "share"]),
-        ("rival:int8 and half the channels", ["prune", "distil", "quantize"]),
-    ]
-    clusters = [taken[0].values["clusters"] for label, taken in told if label == "opening:share"]
-    assert clusters == [4, 16, 64]
-    ratios = [t.params["prune.ratio"] for t in initial_trials(space()) if t.origin == "joint"]
-    highest = space().steps["prune"].ranges["ratio"].high
-    assert ratios[:6] == [*[highest] * 3, 0.4, highest, 0.7]
-    assert ratios[-1] == 0.3
-
-
-def test_the_more_is_cut_the_faster_the_portfolio_learns():
-    rate = {"_suggest_": "float", "low": 1e-4, "high": 1e-2, "log": True, "anchor": 1e-3}
-    epochs = {"_suggest_": "int", "low": 0, "high": 12, "anchor": 12}
-    steps = {
-        "prune": {"_target_": CHANNELS, "ratio": ratio()},
-        "sparsify": {"_target_": PRUNE, "ratio": ratio()},
-        "distil": {"_target_": DISTIL, "epochs": epochs, "learning_rate": rate},
-    }
-    joint = [t.params for t in initial_trials(parse_space(steps, {})) if t.origin == "joint"]
-    found = {(p["prune.ratio"], p["distil.learning_rate"]) for p in joint}
-    highest = parse_space(steps, {}).steps["prune"].ranges["ratio"].high
-    assert (highest, 1e-2) in found
-    assert all(1e-3 < rate < 1e-2 for cut, rate in found if cut < 0.5 * highest)
-
-
-def test_the_portfolio_shares_out_ranks_by_sensitivity_where_it_may():
-    def allocations(choices):
-        span = {"_suggest_": "categorical", "choices": choices, "anchor": "uniform"}
-        steps = {
-            "factorise": {"_target_": LOW_RANK, "lost_energy": ratio(), "allocation": span},
-            "sparsify": {"_target_": PRUNE, "ratio": ratio(), "allocation": span},
-        }
-        joint = [t.params for t in initial_trials(parse_space(steps, {})) if t.origin == "joint"]
-        assert joint
-        return {
-            (p.get("factorise.allocation"), p.get("sparsify.allocation"))
-            for p in joint
-            if p["factorise.lost_energy"] and p["sparsify.ratio"]
-        }
-
-    assert allocations(["uniform", "sensitivity"]) == {("sensitivity", "uniform")}
-    assert allocations(["uniform"]) == {("uniform", "uniform")}
-
-
-def test_a_learning_rate_that_is_chosen_stays_at_its_anchor():
-    rate = {"_suggest_": "categorical", "choices": [1e-3, 1e-2], "anchor": 1e-3}
-    steps = {
-        "prune": {"_target_": CHANNELS, "ratio": ratio()},
-        "distil": {"_target_": DISTIL, "epochs": 4, "learning_rate": rate},
-    }
-    joint = [t.params for t in initial_trials(parse_space(steps, {})) if t.origin == "joint"]
-    assert {params["distil.learning_rate"] for params in joint} == {1e-3}
-
-
-def test_a_step_that_damages_and_is_in_no_portfolio_is_tried_alone():
-    epochs = {"_suggest_": "int", "low": 0, "high": 12, "anchor": 12}
-    steps = {
-        "own": {"_target_": "tests.search.recipe.test_space.Own", "ratio": ratio()},
-        "distil": {"_target_": DISTIL, "epochs": epochs},
-    }
-    told = [(t.origin, t.params) for t in initial_trials(parse_space(steps, {}))]
-    assert [label for label, _ in told] == ["baseline", "opening:own"]
-    assert told[1][1]["distil.epochs"] == 12
-
-
-def test_rivals_and_damaging_steps_recover_at_the_anchor_and_encodings_do_not():
-    steps = {
-        "prune": {"_target_": CHANNELS, "ratio": ratio()},
-        "distil": {
-            "_target_": DISTIL,
-            "epochs": {"_suggest_": "int", "low": 0, "high": 18, "anchor": 12},
-        },
-        "quantize": {"_target_": QUANTIZE, "bits": 8},
-    }
-    for trial in initial_trials(parse_space(steps, {"encode": ["none", "quantize"]})):
-        assert trial.params["distil.epochs"] == (12 if trial.params["prune.ratio"] else 0)
-
-
-def test_a_rival_that_a_space_cannot_express_is_left_out():
-    steps = {"quantize": {"_target_": QUANTIZE, "bits": 6}}
-    labels = [trial.origin for trial in initial_trials(parse_space(steps, {}))]
-    assert labels == ["baseline", "opening:quantize"]
 
 
 def test_a_dropped_step_leaves_its_choice():
