@@ -5,9 +5,9 @@ from pathlib import Path
 from search.config.study_config import StudyConfig, read_config
 from search.errors import StudyError
 from search.executors.base import Executor
+from search.report.front_table import front_table
 from search.report.result import StudyResult, baseline_of, draw, study_result
 from search.report.summary import write_summary
-from search.report.tables import front_table
 from search.study.journal import read_store
 from search.study.run import run_study
 from search.study.terminal import Display
