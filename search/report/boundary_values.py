@@ -1,9 +1,7 @@
-"""Where the front lies at the end of a range, and the overrides that move that end outward."""
+"""Ends of ranges at which the front lies, and the overrides that move these ends outward."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from search.errors import ConfigError
 from search.recipe.recipe import build_step
@@ -12,9 +10,12 @@ from search.report.step_effects import steps_of
 from search.trial_record import TrialRecord
 
 MAX_DISTANCE = 0.02
-"""How near to the end of a range, as a share of it, a value counts as being at the end."""
+"""Largest distance from an end of a range at which a value counts as being there, as a share of
+the range."""
 MIN_MEMBERS = 3
-HALVINGS = 4
+"""Members of the front that must lie at an end."""
+MAX_HALVINGS = 4
+"""Attempts to move an end, each by half of the distance before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,68 +24,65 @@ class BoundaryHit:
 
     parameter: str
     value: float
-    """The end as it is."""
+    """The end of the range."""
     members: int
-    """Members of the front that lie there."""
+    """Members of the front at this end."""
     of: int
-    """Members for which the parameter matters."""
+    """Members of the front that have the parameter."""
     overrides: str
-    """What moves the end outward, to a value that the compressor accepts."""
+    """Overrides that move the end outward, to a value that the compressor accepts."""
 
 
-def crowded_edges(front: Sequence[TrialRecord], space: Space) -> list[BoundaryHit]:
-    """Return the ends that can be moved outward, the most crowded first."""
-    edges = []
-    for step in space.steps.values():
-        for field, span in step.ranges.items():
-            acting = [r for r in front if step.name in steps_of(r) and span.name in r.params]
-            if span.kind == "categorical" or span.low == span.high:
-                continue
-            places = [_place(span, _number(r.params[span.name])) for r in acting]
-            for end in ("low", "high"):
-                there = sum(
-                    p <= MAX_DISTANCE if end == "low" else p >= 1 - MAX_DISTANCE for p in places
-                )
-                if there < MIN_MEMBERS or 2 * there < len(places):
-                    continue
-                if overrides := _outward(step, field, end):
-                    edges.append(
-                        BoundaryHit(
-                            parameter=span.name,
-                            value=getattr(span, end),
-                            members=there,
-                            of=len(places),
-                            overrides=overrides,
-                        )
-                    )
-    return sorted(edges, key=lambda edge: (-edge.members / edge.of, -edge.members))
+def boundary_hits(front: Sequence[TrialRecord], space: Space) -> list[BoundaryHit]:
+    """Return the ends of ranges that can be moved outward, those with most members first."""
+    hits = [
+        hit
+        for step in space.steps.values()
+        for field in step.ranges
+        for end in ("low", "high")
+        if (hit := _hit_at(end, step, field, front))
+    ]
+    return sorted(hits, key=lambda hit: (-hit.members / hit.of, -hit.members))
 
 
-def _number(value: Any) -> float:
-    return float(value)
-
-
-def _place(span: Range, value: float) -> float:
-    """Return where a value lies between the ends, from 0 to 1."""
-    if span.log:
-        return math.log(value / span.low) / math.log(span.high / span.low)
-    return (value - span.low) / (span.high - span.low)
+def _hit_at(
+    end: str, step: StepSpace, field: str, front: Sequence[TrialRecord]
+) -> BoundaryHit | None:
+    """Return the hit at one end of a field's range, None if there is none."""
+    span = step.ranges[field]
+    if span.kind == "categorical" or span.low == span.high:
+        return None
+    having = [r for r in front if step.name in steps_of(r) and span.name in r.params]
+    fractions = [span.fraction_of(r.params[span.name]) for r in having]
+    members = sum(f <= MAX_DISTANCE if end == "low" else f >= 1 - MAX_DISTANCE for f in fractions)
+    if members < MIN_MEMBERS or 2 * members < len(having):
+        return None
+    overrides = _outward(step, field, end)
+    if not overrides:
+        return None
+    return BoundaryHit(
+        parameter=span.name,
+        value=getattr(span, end),
+        members=members,
+        of=len(having),
+        overrides=overrides,
+    )
 
 
 def _outward(step: StepSpace, field: str, end: str) -> str:
-    """Return the overrides that widen a range, or nothing if the compressor takes no more.
+    """Return the overrides that widen a range; nothing if the compressor accepts no wider one.
 
-    The end moves by a quarter of the range, by one step where the range has steps, and by half of
-    that until the compressor accepts it.
+    The end moves by a quarter of the range, or by one step of a range with steps. Where the
+    compressor rejects the value, half of that distance is tried next.
     """
     span = step.ranges[field]
-    middles = {f: r.default() for f, r in step.ranges.items()}
-    for halving in range(HALVINGS):
+    defaults = {name: other.default() for name, other in step.ranges.items()}
+    for halving in range(MAX_HALVINGS):
         value, grid = _moved(span, end, 0.5**halving)
         if value == getattr(span, end) or (span.log and value <= 0):
             continue
         try:
-            build_step(step.name, step.target, {**step.fixed, **middles, field: value})
+            build_step(step.name, step.target, {**step.fixed, **defaults, field: value})
         except ConfigError:
             continue
         finer = "" if grid == span.step else f" steps.{span.name}.step={grid:g}"
@@ -93,16 +91,16 @@ def _outward(step: StepSpace, field: str, end: str) -> str:
 
 
 def _moved(span: Range, end: str, share: float) -> tuple[float, float | None]:
-    """Return an end moved outward by a share of a full move, and the step of the range then."""
+    """Return an end moved outward by a share of a full move, and the range's step after it."""
     sign = 1 if end == "high" else -1
-    now = span.high if end == "high" else span.low
+    current = span.high if end == "high" else span.low
     if span.kind == "int":
         grid = int(span.step or 1)
         count = max(1, round((span.high - span.low) / 4 * share / grid))
-        return int(now) + sign * count * grid, span.step
+        return int(current) + sign * count * grid, span.step
     if span.log:
-        value = now * (span.high / span.low) ** (sign * share / 4)
+        value = current * (span.high / span.low) ** (sign * share / 4)
         return float(f"{value:.2g}"), None
     if span.step is None:
-        return float(f"{now + sign * share * (span.high - span.low) / 4:.3g}"), None
-    return round(now + sign * share * span.step, 10), round(share * span.step, 10)
+        return float(f"{current + sign * share * (span.high - span.low) / 4:.3g}"), None
+    return round(current + sign * share * span.step, 10), round(share * span.step, 10)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from search.report.describe import TELLING_FIELDS
+from search.report.describe import SHORT_FORM_FIELDS
 
 SHARED_VIEW = "mlflow.sharedViewState."
 ALWAYS = ("score", "size_bytes", "latency_ratio")
@@ -72,7 +72,7 @@ def _view(search_filter: str, objectives: Mapping[str, str], parameters: Sequenc
 
 def _told(parameters: Sequence[str]) -> list[str]:
     """Return the parameters that tell most of a recipe, a few of them."""
-    telling = [name for name in parameters if name.rpartition(".")[2] in TELLING_FIELDS]
+    telling = [name for name in parameters if name.rpartition(".")[2] in SHORT_FORM_FIELDS]
     return telling[:TOLD]
 
 

@@ -11,10 +11,10 @@ from search.config.compose import compose_search
 from search.config.study_config import StudyConfig
 from search.pareto.front import pareto_front
 from search.recipe.space import Space, parse_space
-from search.report.boundary_values import crowded_edges
-from search.report.infeasible_ranges import culprit
-from search.report.parameter_importance import importances
-from search.report.reference_recipes import comparisons
+from search.report.boundary_values import boundary_hits
+from search.report.infeasible_ranges import infeasible_range
+from search.report.parameter_importance import parameter_importances
+from search.report.reference_recipes import compare_with_references
 from search.report.result import StudyResult, study_result
 from search.report.step_effects import step_effects
 from search.report.summary import summary, write_summary
@@ -82,7 +82,7 @@ def study(records: list[TrialRecord], tmp_path: Path) -> tuple[StudyConfig, Stud
     return config, study_result(config, records)
 
 
-def test_a_method_is_told_by_its_share_of_the_front_and_by_medians():
+def test_a_step_is_judged_by_its_share_of_the_front_and_by_medians():
     records = [BASELINE]
     records += [trial(n, 0.96, 1000.0 + n, steps=["share"]) for n in range(1, 7)]
     records += [trial(n, 0.90, 2000.0, steps=["sparsify"]) for n in range(7, 17)]
@@ -152,7 +152,7 @@ def test_the_parameter_that_decides_is_named_for_each_objective():
         score=lambda p: p.get("distil.temperature", 0.0),
         size=lambda p: -p["sparsify.ratio"],
     )
-    found = importances(records, OBJECTIVES, space())
+    found = parameter_importances(records, OBJECTIVES, space())
     assert next(iter(found["size_bytes"])) == "sparsify.ratio"
     assert next(iter(found["score"])) in ("distil.temperature", "distil.epochs")
     assert set(found["score"]) <= {"distil.temperature", "distil.epochs"}
@@ -161,11 +161,11 @@ def test_the_parameter_that_decides_is_named_for_each_objective():
 def test_chance_and_few_trials_name_no_parameter():
     chance = np.random.default_rng(3)
     records = random_records(60, score=lambda p: chance.normal(), size=lambda p: chance.normal())
-    assert importances(records, OBJECTIVES, space()) == {"score": {}, "size_bytes": {}}
-    assert importances(records[:19], OBJECTIVES, space()) == {}
+    assert parameter_importances(records, OBJECTIVES, space()) == {"score": {}, "size_bytes": {}}
+    assert parameter_importances(records[:19], OBJECTIVES, space()) == {}
 
 
-RIVALS = [
+REFERENCES = [
     trial(1, 0.90, 50.0, "rival:int8"),
     trial(2, 0.80, 40.0, "rival:int8 and half the channels"),
     trial(3, 0.0, 0.0, "rival:4 bits", status="error", error="Traceback\nValueError: no"),
@@ -176,25 +176,25 @@ RIVALS = [
     ("score", "size", "winner"),
     [(0.90, 49.0, 9), (0.91, 50.0, 9), (0.90, 50.0, None), (0.99, 51.0, None), (0.89, 9.0, None)],
 )
-def test_a_rival_is_beaten_by_what_is_nowhere_worse_and_somewhere_better(score, size, winner):
-    records = [*RIVALS, trial(9, score, size)]
-    held = comparisons(records, pareto_front(records, OBJECTIVES), OBJECTIVES)
-    assert [comparison.name for comparison in held] == [
+def test_a_reference_is_beaten_by_what_is_nowhere_worse_and_somewhere_better(score, size, winner):
+    records = [*REFERENCES, trial(9, score, size)]
+    compared = compare_with_references(records, pareto_front(records, OBJECTIVES), OBJECTIVES)
+    assert [comparison.name for comparison in compared] == [
         "int8",
         "int8 and half the channels",
         "4 bits",
     ]
-    found = [comparison.winner and comparison.winner.number for comparison in held]
+    found = [comparison.winner and comparison.winner.number for comparison in compared]
     assert found == [winner, 9 if size < 40 else None, None]
 
 
-def test_edges_of_ranges_where_the_front_lies_are_moved_to_what_is_accepted():
+def test_ends_of_ranges_where_the_front_lies_move_to_what_the_compressor_accepts():
     front = [trial(n, 0.9, 9.0, params={"sparsify.ratio": 0.98}) for n in range(3)]
     front += [trial(3, 0.9, 9.0, params={"sparsify.ratio": 0.5})]
-    [edge] = crowded_edges(front, space())
-    assert edge.overrides == "steps.sparsify.ratio.high=0.99 steps.sparsify.ratio.step=0.01"
-    assert (edge.parameter, edge.value, edge.members, edge.of) == ("sparsify.ratio", 0.98, 3, 4)
-    assert crowded_edges(front[1:], space()) == []
+    [hit] = boundary_hits(front, space())
+    assert hit.overrides == "steps.sparsify.ratio.high=0.99 steps.sparsify.ratio.step=0.01"
+    assert (hit.parameter, hit.value, hit.members, hit.of) == ("sparsify.ratio", 0.98, 3, 4)
+    assert boundary_hits(front[1:], space()) == []
 
 
 @pytest.mark.parametrize(
@@ -207,14 +207,14 @@ def test_edges_of_ranges_where_the_front_lies_are_moved_to_what_is_accepted():
     ],
 )
 def test_every_kind_of_range_is_widened(params, overrides):
-    edges = crowded_edges([trial(n, 0.9, 9.0, params=params) for n in range(3)], space())
-    assert [edge.overrides for edge in edges] == [overrides]
+    hits = boundary_hits([trial(n, 0.9, 9.0, params=params) for n in range(3)], space())
+    assert [hit.overrides for hit in hits] == [overrides]
 
 
 def test_a_range_that_the_compressor_takes_no_further_is_left():
     front = [trial(n, 0.9, 9.0, params={"distil.epochs": 0}) for n in range(3)]
     front += [trial(n, 0.9, 9.0, params={"sparsify.ratio": 0.0}) for n in range(3)]
-    assert crowded_edges(front, space()) == []
+    assert boundary_hits(front, space()) == []
 
 
 def bad(number: int, **params: Any) -> TrialRecord:
@@ -225,13 +225,13 @@ def bad(number: int, **params: Any) -> TrialRecord:
 def test_the_part_of_a_range_without_a_feasible_trial_is_taken_away():
     records = [bad(n, **{"sparsify.ratio": 0.8 + n / 50}) for n in range(6)]
     records += [trial(n, 0.9, 20.0, params={"sparsify.ratio": n / 20}) for n in range(8, 14)]
-    found = culprit(records, space())
+    found = infeasible_range(records, space())
     assert found is not None
     assert found.override == "steps.sparsify.ratio.high=0.65"
     assert (found.reason, found.failing, found.inside) == ("relative_drop<=0.1", 6, 6)
     assert found.part == "sparsify.ratio above 0.65"
-    assert culprit(records[1:], space()) is not None
-    assert culprit(records[2:], space()) is None
+    assert infeasible_range(records[1:], space()) is not None
+    assert infeasible_range(records[2:], space()) is None
 
 
 def test_the_choice_without_a_feasible_trial_is_taken_away():
@@ -242,12 +242,12 @@ def test_the_choice_without_a_feasible_trial_is_taken_away():
         for n in range(5)
     ]
     records += [trial(n, 0.9, 20.0, params=fine) for n in range(5, 10)]
-    found = culprit(records, space())
+    found = infeasible_range(records, space())
     assert found is not None
     assert found.override == "'steps.sparsify.importance.choices=[magnitude,wanda]'"
     assert found.part == "sparsify.importance=taylor"
     stopped = [replace(r, status="stopped") if r.status != "ok" else r for r in records]
-    assert culprit(stopped, space()) is None
+    assert infeasible_range(stopped, space()) is None
 
 
 def test_the_summary_of_a_good_study(tmp_path):
@@ -261,9 +261,9 @@ def test_the_summary_of_a_good_study(tmp_path):
     assert lines[1:] == [
         "sparsify: in 100% of the front, 46% of the feasible; medians with it: "
         "score +0.011, size_bytes -61%",
-        "fewer than 20 measured trials: too few to weigh the parameters",
-        "rival int8: beaten by trial 13: score 0.9560 against 0.9500, size_bytes 18.0 kB against "
-        "30.0 kB",
+        "fewer than 20 measured trials: too few to judge the parameters",
+        "reference int8: beaten by trial 13: score 0.9560 against 0.9500, size_bytes 18.0 kB "
+        "against 30.0 kB",
         "try steps.sparsify.ratio.high=0.99 steps.sparsify.ratio.step=0.01: 6 of 6 members of the "
         "front are at sparsify.ratio=0.98",
         "try '~steps.share': never on the front",
@@ -283,10 +283,11 @@ def test_a_front_that_does_not_beat_int8_says_so(tmp_path):
     ) in lines
 
 
-def test_a_study_that_stagnates_or_has_nothing_feasible_is_told_so(tmp_path):
+def test_a_study_that_stagnates_or_has_nothing_feasible_says_so(tmp_path):
     flat = [BASELINE, trial(1, 0.95, 9000.0), *(trial(n, 0.9, 9e4) for n in range(2, 9))]
     assert summary(*study(flat, tmp_path))[-1] == (
-        "the last 5 trials added less than 1 % to the hypervolume: enough of this space"
+        "the last 5 trials added less than 1 % to the hypervolume: more trials of this space will "
+        "hardly find better ones"
     )
     poor = [BASELINE, *(trial(n, 0.99, 2e5) for n in range(1, 9))]
     assert summary(*study(poor, tmp_path))[-1] == (
