@@ -90,7 +90,7 @@ class StudyOutputs:
         changes = self.store.changes[self._mirrored :]
         self._mirrored += len(changes)
         self._given = time.monotonic()
-        mirror.sync(changes)
+        mirror.write_trials(changes)
 
     def _write(self, result: StudyResult) -> list[Path]:
         """Write what is written as a whole; return the tables."""
@@ -98,7 +98,7 @@ class StudyOutputs:
             mirror = self.mirror.result()
             with self._tracking():
                 self._give(mirror)
-                mirror.mark([r.number for r in result.front], result.history)
+                mirror.write_front(result.front_numbers, result.history)
         return write_tables(result.frame, self.config.folder)
 
     def _result(self) -> StudyResult:

@@ -11,7 +11,7 @@ from search.study.driver import Driver
 from search.study.journal import open_store
 from search.study.terminal import Display
 from search.tasks.task import task_builder
-from search.tracking.base import Mirror
+from search.tracking.base import Mirror, StudyDescription
 from search.utils.files import write_atomically
 
 
@@ -53,16 +53,17 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
 
 
 def open_mirror(config: StudyConfig) -> Mirror:
-    """Open or find again the mirror of a study in its tracker.
+    """Open the mirror of a study in its tracker, the existing one if there is one.
 
     Raises:
         TrackingError: the tracker cannot be reached or used.
     """
-    return config.tracker().open(
-        config.study,
-        config.runs_dir,
+    description = StudyDescription(
+        name=config.study,
+        runs_dir=config.runs_dir,
         config_yaml=config.to_yaml(),
         objectives=config.objectives,
         parameters=config.space.names,
         tags=config.tags(),
     )
+    return config.tracker().open(description)

@@ -26,12 +26,12 @@ class Told:
         self.synced, self.marked, self.ended = [], [], []
         self.fails = False
 
-    def sync(self, records):
+    def write_trials(self, records):
         if self.fails:
             raise TrackingError("no server")
         self.synced += [record.number for record in records]
 
-    def mark(self, front, hypervolume):
+    def write_front(self, front, hypervolume):
         if self.fails:
             raise TrackingError("no server")
         self.marked.append((sorted(front), dict(hypervolume)))
@@ -176,7 +176,7 @@ def test_the_tracker_is_given_several_trials_at_once_and_none_waits_long(
 def test_no_trial_of_the_front_is_marked_that_the_tracker_did_not_take(config, store):
     told = Told()
     told.fails = True
-    told.mark = lambda front, hypervolume: told.marked.append(front)
+    told.write_front = lambda front, hypervolume: told.marked.append(front)
     kept = outputs(config, store, told)
     tell(store, config, 0)
     kept.update()
