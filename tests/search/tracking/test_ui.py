@@ -88,9 +88,10 @@ def test_studies_are_linked_by_name_the_newest_first(runs_dir):
     (newest, newest_links), (oldest, oldest_links) = links_of_studies(default_uri(runs_dir), base)
     assert (newest, oldest) == ("other", "digits")
     assert oldest_links == first.links(base)
+    expected = second.links(base)
     compared = [
         set(json.loads(urllib.parse.parse_qs(links.pop("compare").partition("?")[2])["runs"][0]))
-        for links in (newest_links, expected := second.links(base))
+        for links in (newest_links, expected)
     ]
     assert compared[0] == compared[1]
     assert newest_links == expected
