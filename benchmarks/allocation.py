@@ -14,7 +14,6 @@ import json
 import statistics
 import tempfile
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,8 @@ from search.config.compose import compose_search
 from search.config.latency_settings import LatencySettings
 from search.recipe.recipe import Recipe
 from search.tasks.task import EvaluatedTask, load_task
-from search.trial.evaluate import evaluate_recipe, measure_baseline
+from search.trial.baseline import measure_baseline
+from search.trial.evaluate import Evaluator
 
 SEEDS = (0, 1, 2)
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -67,7 +67,7 @@ def measure(recipe: Recipe, task: EvaluatedTask, folder: Path) -> Figures:
     baseline = measure_baseline(task, folder / "baseline")
     at = folder / recipe.hash
     settings = LatencySettings(batch_size=1, threads=1, rounds=2)
-    found = evaluate_recipe(recipe, task, baseline, at, settings, nullcontext).metrics
+    found = Evaluator(task=task, baseline=baseline, latency=settings)(recipe, at).metrics
     predict = predictor(at / "model.onnx")
     moved: list[Tensor] = []
     with torch.no_grad():

@@ -14,7 +14,6 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,8 @@ from search.config.latency_settings import LatencySettings
 from search.recipe.recipe import Recipe
 from search.tasks.mnist import LeNet5, LeNet300
 from search.tasks.task import EvaluatedTask, load_task
-from search.trial.evaluate import evaluate_recipe, measure_baseline
+from search.trial.baseline import measure_baseline
+from search.trial.evaluate import Evaluator
 from search.trial.scoring import evaluate
 
 
@@ -120,12 +120,12 @@ def rivals(name: str, folder: Path) -> Iterator[Point]:
     yield Point(
         name="the baseline, float32",
         test_error=test_error(folder / "baseline", task),
-        size_bytes=int(baseline.figures["size_bytes"]),
+        size_bytes=int(baseline.metrics["size_bytes"]),
     )
     for title, recipe in rival_recipes().items():
         at = folder / recipe.hash
         settings = LatencySettings(batch_size=1, threads=1, rounds=2)
-        found = evaluate_recipe(recipe, task, baseline, at, settings, nullcontext)
+        found = Evaluator(task=task, baseline=baseline, latency=settings)(recipe, at)
         size = int(found.metrics["size_bytes"])
         yield Point(name=title, test_error=test_error(at, task), size_bytes=size)
     torch.manual_seed(0)

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -26,15 +26,18 @@ from rich.table import Table
 
 from search.config.compose import compose_search
 from search.config.study_config import StudyConfig
-from search.executors.base import Job, Outcome
+from search.executors.base import Job
+from search.executors.outcome import Outcome
 from search.proposal.proposer import build_sampler
 from search.recipe.recipe import Recipe
 from search.recipe.rungs import Rungs
 from search.report.result import study_result
-from search.study.journal import Plan, open_store
+from search.study.journal_file import open_journal
+from search.study.plan import TrialPlan
 from search.study.run import open_mirror, run_study
 from search.study.terminal import Display
-from search.trial_record import TrialRecord, Value
+from search.trial.messages import PrepareReply, ScoreRequest, TrialReply, TrialRequest
+from search.trial_record import ModelEstimate, TrialRecord, Value
 
 SAMPLED = ("warm_start=false", "mutate_front=false")
 """So that each of the measured trials is one that the sampler proposes."""
@@ -74,7 +77,7 @@ class Instant:
     def submit(self, job: Job) -> None:
         """Take a job."""
         self.waiting.append(job)
-        if job.function.endswith(":trial_job"):
+        if job.function == TrialRequest.job:
             self.driver.append(time.process_time() - self.began)
             self.loop.append(self.bare.trial())
             self.began = time.process_time()
@@ -94,19 +97,14 @@ class Instant:
 
 
 def result_of(job: Job) -> Mapping[str, Any]:
-    """Return what a job's function would, made up."""
-    if job.function.endswith(":trial_job"):
-        metrics = made_up(job.payload["recipe"]["steps"])
-        return {"metrics": metrics, "verdict": "size gain"} | extras(metrics)
-    if job.function.endswith(":score_job"):
+    """Return the made-up reply of a job as plain data."""
+    if job.function == TrialRequest.job:
+        return reply(made_up(job.payload["recipe"]["steps"])).to_data()
+    if job.function == ScoreRequest.job:
         return {name: FIGURES[name] for name in ("score", "score_standard_error", "nll")}
-    return {
-        "figures": BASELINE,
-        "maximize": True,
-        "infeasible": {},
-        "failing": {},
-        "skipped_layers": {},
-    }
+    return PrepareReply(
+        metrics=BASELINE, maximize=True, infeasible={}, failing={}, skipped_layers={}
+    ).to_data()
 
 
 def made_up(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
@@ -140,19 +138,27 @@ def made_up(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
     }
 
 
-def extras(metrics: Mapping[str, float]) -> dict[str, Any]:
-    """Return what a trial tells beside its metrics: its figures at the rungs, and a digest."""
-    figures = {name: metrics[name] for name in ("nll", "macs", "parameters", "nonzeros")}
-    figures["estimated_bytes"] = metrics["size_bytes"]
+def reply(metrics: Mapping[str, float]) -> TrialReply:
+    """Return the reply of a trial with these metrics, with estimates at all rungs."""
+    estimate = ModelEstimate(
+        share=0.0,
+        model="",
+        estimated_bytes=metrics["size_bytes"],
+        macs=metrics["macs"],
+        parameters=int(metrics["parameters"]),
+        nonzeros=int(metrics["nonzeros"]),
+        integers=False,
+        score=metrics["score"],
+        score_standard_error=metrics["score_standard_error"],
+        nll=metrics["nll"],
+    )
     shares = Rungs(count=4, factor=3).shares[:-1]
-    return {
-        "notes": "",
-        "recipe": None,
-        "training": "",
-        "stopped": "",
-        "rungs": [{"share": share, **figures} for share in shares],
-        "digest": str(metrics["size_bytes"]),
-    }
+    return TrialReply(
+        metrics=metrics,
+        verdict="size gain",
+        rungs=[replace(estimate, share=share) for share in shares],
+        digest=str(metrics["size_bytes"]),
+    )
 
 
 def main(arguments: Iterable[str] | None = None) -> None:
@@ -211,7 +217,7 @@ def finished(
     """Return a trial as the journal holds it when it was told."""
     recipe = config.space.recipe(params, 0) if number else Recipe(steps=(), seed=0)
     data = recipe.to_data()
-    plan = Plan(
+    plan = TrialPlan(
         number=number,
         origin="sampled" if number else "baseline",
         seed=recipe.seed,
@@ -221,15 +227,15 @@ def finished(
     )
     metrics = made_up(data["steps"])
     violations = {str(bound): bound.violation(metrics) for bound in config.constraints}
-    now, told = time.time(), extras(metrics)
+    now, told = time.time(), reply(metrics)
     record = TrialRecord(
         **asdict(plan),
         status="ok",
         metrics=metrics,
         verdict="size gain",
         violations=violations,
-        rungs=told["rungs"],
-        digest=told["digest"],
+        rungs=told.rungs,
+        digest=told.digest,
         started=now,
         finished=now + 1,
     )
@@ -237,7 +243,7 @@ def finished(
         params=dict(params),
         distributions=dict(distributions),
         values=[metrics[name] for name in config.objectives],
-        user_attrs={"plan": asdict(plan), "record": asdict(record)},
+        user_attrs={"plan": plan.to_data(), "record": record.to_data()},
         constraints=violations,
     )
 
@@ -245,10 +251,10 @@ def finished(
 def fill(config: StudyConfig, trials: Sequence[FrozenTrial]) -> None:
     """Write the history where a driver that goes on will find it."""
     identity = config.identity()
-    with open_store(config.folder, objectives=config.objectives, identity=identity) as store:
+    with open_journal(config.folder, objectives=config.objectives, identity=identity) as store:
         store.begin(identity, {})
         store.study.add_trials(trials)
-    records = [TrialRecord(**trial.user_attrs["record"]) for trial in trials[:SYNCED]]
+    records = [TrialRecord.from_data(trial.user_attrs["record"]) for trial in trials[:SYNCED]]
     result = study_result(config, records)
     mirror = open_mirror(config)
     mirror.write_trials(records)

@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.timed_arms import ROOT, beginner, warm_up
-from search.study.journal import read_store
+from search.study.journal_file import read_journal
 
 TASK = ("task=digits",)
 EQUAL = (
@@ -55,7 +55,7 @@ def trials_a_minute(workers: int, trials: int, seed: int) -> float:
         )
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-        records = read_store(folder / "run", {}).records()[1:]
+        records = read_journal(folder / "run", {}).records()[1:]
     began, ended = min(r.started for r in records), max(r.finished for r in records)
     return 60 * len(records) / (ended - began)
 

@@ -22,7 +22,7 @@ import psutil
 
 from benchmarks.trajectory import Point, Trajectory
 from search.config.compose import compose_search
-from search.study.journal import read_store
+from search.study.journal_file import read_journal
 from search.tasks.task import load_task
 from search.utils.files import cache_folder
 
@@ -188,6 +188,6 @@ def _loop_rows(folder: Path) -> Rows:
 
 def _search_rows(folder: Path) -> Rows:
     """Return what was measured and keeps within the bounds, after the baseline, which may not."""
-    records = [r for r in read_store(folder / STUDY, {}).records() if r.status == "ok"]
+    records = [r for r in read_journal(folder / STUDY, {}).records() if r.status == "ok"]
     kept = [r for r in records if r.feasible or r is records[0]]
     return [{**r.metrics, "finished": r.finished} for r in kept]

@@ -8,7 +8,7 @@ from search.executors.base import Executor
 from search.report.front_table import front_table
 from search.report.result import StudyResult, baseline_of, draw, study_result
 from search.report.summary import write_summary
-from search.study.journal import read_store
+from search.study.journal_file import read_journal
 from search.study.run import run_study
 from search.study.terminal import Display
 
@@ -34,7 +34,7 @@ def front(folder: Path) -> None:
     """Show the front of a study as it stands, and draw its pictures again."""
     config = read_config(folder)
     display = Display()
-    result = study_result(config, read_store(folder, config.objectives).records())
+    result = study_result(config, read_journal(folder, config.objectives).records())
     _show_front(display, result)
     display.say(write_summary(config, result).read_text())
     for path in draw(config, result):

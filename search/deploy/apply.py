@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from search.recipe.recipe import read_recipe
 from search.recipe.validation import check_order
 from search.study.terminal import Display
 from search.tasks.task import load_task
-from search.trial.evaluate import evaluate_recipe, measure_baseline
+from search.trial.baseline import measure_baseline
+from search.trial.evaluate import Evaluator
 
 
 def apply(arguments: Mapping[str, Any]) -> None:
@@ -32,13 +32,13 @@ def apply(arguments: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         baseline = measure_baseline(task, base / "baseline")
-        found = evaluate_recipe(recipe, task, baseline, folder, settings, nullcontext)
+        found = Evaluator(task=task, baseline=baseline, latency=settings)(recipe, folder)
     except (InfeasibleError, ArtefactError, MeasurementError, FloatingPointError) as reason:
         raise StudyError(f"the recipe gives no model to ship: {reason}") from reason
     (folder / "recipe.yaml").write_text(recipe.to_yaml())
     (folder / "metrics.json").write_text(json.dumps(dict(found.metrics), indent=2))
     display = Display()
     for name, value in found.metrics.items():
-        beside = f"   baseline {baseline.figures[name]:g}" if name in baseline.figures else ""
+        beside = f"   baseline {baseline.metrics[name]:g}" if name in baseline.metrics else ""
         display.say(f"{name:<36} {value:g}{beside}")
     display.say(f"{found.verdict}; written to {folder}")

@@ -5,7 +5,6 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -23,9 +22,10 @@ from search.errors import StudyError
 from search.pareto.front import pareto_front
 from search.pareto.selection import select
 from search.recipe.recipe import recipe_from_data
-from search.study.journal import read_store
+from search.study.journal_file import read_journal
 from search.tasks.task import EvaluatedTask, load_task
-from search.trial.evaluate import Baseline, check_baseline, evaluate_recipe
+from search.trial.baseline import Baseline, check_baseline
+from search.trial.evaluate import Evaluator
 from search.trial.scoring import Score, evaluate
 from search.trial_record import TrialRecord
 from search.utils.provenance import code_version
@@ -69,7 +69,7 @@ def export_trial(folder: Path, expression: str, output: Path | None = None) -> E
         StudyError: the exported file does not give the trial's figures.
     """
     config = read_config(folder)
-    records = read_store(folder, config.objectives).records()
+    records = read_journal(folder, config.objectives).records()
     record = select(records, config.objectives, expression, config.preferences.weights)
     target = output or folder / "export" / f"trial-{record.number:04d}"
     target.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,8 @@ def _place_artefact(
             shutil.copyfile(kept / name, target / name)
         return
     settings = LatencySettings(**config.latency)
-    evaluate_recipe(recipe_from_data(record.recipe), task, baseline, target, settings, nullcontext)
+    evaluate = Evaluator(task=task, baseline=baseline, latency=settings)
+    evaluate(recipe_from_data(record.recipe), target)
 
 
 def _test_figures(record: TrialRecord, target: Path, task: EvaluatedTask) -> dict[str, float]:
@@ -162,7 +163,7 @@ def _evidence(
         "validation": {n: v for n, v in record.metrics.items() if not n.startswith("test_")},
         "test": dict(test),
         "baseline_test": _kept_test(records[0]),
-        "baseline": dict(baseline.figures),
+        "baseline": dict(baseline.metrics),
         "latency": dict(config.latency),
         "recipe": dict(record.recipe),
         "sha256": _hashes(target),

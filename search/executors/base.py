@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from search.executors.outcome import Outcome
+
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
@@ -16,22 +18,6 @@ class Job:
     payload: Mapping[str, Any]
     folder: Path
     """Where the process writes its outcome and its log."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a job ended."""
-
-    status: str
-    """ok, infeasible, config_error, error, timeout, oom or crashed."""
-    result: Mapping[str, Any] | None = None
-    """What the function returned; None unless the status is ok."""
-    error: str = ""
-    """The traceback or the reason; empty when the status is ok."""
-    started: float
-    """Unix time in seconds."""
-    finished: float
-    """Unix time in seconds."""
 
 
 class Executor(Protocol):

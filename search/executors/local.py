@@ -1,6 +1,5 @@
 """Jobs on this machine, each in a fresh process with limits on its time and memory."""
 
-import json
 import multiprocessing
 import os
 import signal
@@ -14,8 +13,9 @@ from typing import Any, cast
 import psutil
 
 from search.errors import ConfigError
-from search.executors.base import Job, Outcome
-from search.executors.worker import LOG, OUTCOME, main
+from search.executors.base import Job
+from search.executors.outcome import OUTCOME, Outcome, has_outcome, read_outcome
+from search.executors.worker import LOG, main
 
 _MEMORY_PER_WORKER = 2 * 2**30
 _POLL_SECONDS = 0.25
@@ -231,9 +231,8 @@ def _context() -> BaseContext:
 def _finished(running: _Running) -> Outcome:
     """Return what a worker wrote, or how it died without writing."""
     running.process.join(_EXIT_SECONDS)
-    path = running.job.folder / OUTCOME
-    if path.exists():
-        return read_outcome(running.job)
+    if has_outcome(running.job.folder):
+        return read_outcome(running.job.folder)
     code = running.process.exitcode
     how = f"exit code {code}"
     if code is not None and code < 0:
@@ -241,8 +240,3 @@ def _finished(running: _Running) -> Outcome:
     log = running.job.folder / LOG
     last = log.read_text(errors="replace")[-4000:] if log.exists() else ""
     return running.outcome("crashed", f"the worker ended with {how}\n{last}".strip())
-
-
-def read_outcome(job: Job) -> Outcome:
-    """Read the outcome that a worker wrote into its folder."""
-    return Outcome(**json.loads((job.folder / OUTCOME).read_text()))

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import ConfigError
-from search.utils.files import write_atomically
+from search.executors.outcome import Outcome, write_outcome
 
-OUTCOME = "outcome.json"
 LOG = "log.txt"
 
 
@@ -68,11 +67,10 @@ def main(pipe: Connection, function: str, payload: Mapping[str, Any], folder: st
     started = time.time()
     status, result, error = _call(function, payload, lifeline)
     print(error, file=sys.stderr, flush=True)
-    times = {"started": started, "finished": time.time()}
-    with write_atomically(where / OUTCOME) as file:
-        file.write(
-            json.dumps({"status": status, "result": result, "error": error, **times}).encode()
-        )
+    outcome = Outcome(
+        status=status, result=result, error=error, started=started, finished=time.time()
+    )
+    write_outcome(outcome, where)
     lifeline.done()
 
 

@@ -1,9 +1,8 @@
 """Rungs: growing shares of a recipe's recovery, at each of which the weak trials are stopped."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import moocore
 import numpy as np
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from compressors.kinds import CompressorKind
 from search.errors import ConfigError
 from search.recipe.recipe import Recipe, Step
+from search.trial_record import ModelEstimate
 
 EPOCHS = "epochs"
 COMPARED = {
@@ -159,10 +159,10 @@ def _cut(staged: Recipe, parts: int, share: float) -> Recipe:
     return replace(staged, steps=tuple(step for step in steps if step.compressor().active))
 
 
-def rung_costs(figures: Mapping[str, Any], objectives: Sequence[str]) -> list[float]:
+def rung_costs(estimate: ModelEstimate, objectives: Sequence[str]) -> list[float]:
     """Return what stands for the objectives at a rung, each better when lower, none twice."""
     names = dict.fromkeys(COMPARED[name] for name in objectives if name in COMPARED)
-    return [float(np.arcsinh(figures[name] / FINEST)) for name in names]
+    return [float(np.arcsinh(getattr(estimate, name) / FINEST)) for name in names]
 
 
 def ranking(costs: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -13,7 +13,7 @@ from search.pareto.archive import ParetoArchive
 from search.report.result import StudyResult, draw, study_result
 from search.report.summary import write_summary
 from search.report.tables import write_tables
-from search.study.journal import Store
+from search.study.journal import Journal
 from search.study.terminal import Display
 from search.study.throttle import Throttle
 from search.tracking.base import Mirror
@@ -36,15 +36,15 @@ class StudyOutputs:
     """
 
     config: StudyConfig
-    store: Store
+    journal: Journal
     mirror: Future[Mirror]
     """What finishes before it is there waits for it."""
     display: Display
     archive: ParetoArchive = field(init=False)
     _taken: int = 0
-    """Of the store's changes, how many were taken up."""
+    """Of the journal's changes, how many were taken up."""
     _mirrored: int = 0
-    """Of the store's changes, how many were given to the tracker."""
+    """Of the journal's changes, how many were given to the tracker."""
     _given: float = 0.0
     """When the tracker was last given something, on the monotonic clock, in seconds."""
     _tracked: bool = True
@@ -57,7 +57,7 @@ class StudyOutputs:
 
     def update(self) -> None:
         """Take up what was told since the last time."""
-        changes = self.store.changes[self._taken :]
+        changes = self.journal.changes[self._taken :]
         self._taken += len(changes)
         for record in changes:
             for beaten in self.archive.add(record):
@@ -69,7 +69,7 @@ class StudyOutputs:
 
     def pass_on(self) -> None:
         """Give the tracker what waits, if it is enough or has waited for long enough."""
-        waiting = len(self.store.changes) - self._mirrored
+        waiting = len(self.journal.changes) - self._mirrored
         late = time.monotonic() - self._given > PATIENCE_SECONDS
         if self.mirror.done() and waiting and (late or waiting >= TOGETHER):
             with self._tracking():
@@ -79,7 +79,7 @@ class StudyOutputs:
         """Bring everything up to date, draw the front and close the tracker with a status."""
         mirror = self.mirror.result()
         self.update()
-        result = study_result(self.config, self.store.records())
+        result = study_result(self.config, self.journal.records())
         files = [*self._write(result), *draw(self.config, result)]
         files.append(write_summary(self.config, result))
         mirror.finish(files, status=status)
@@ -87,7 +87,7 @@ class StudyOutputs:
 
     def _give(self, mirror: Mirror) -> None:
         """Give the tracker what it was not given yet."""
-        changes = self.store.changes[self._mirrored :]
+        changes = self.journal.changes[self._mirrored :]
         self._mirrored += len(changes)
         self._given = time.monotonic()
         mirror.write_trials(changes)
@@ -104,7 +104,7 @@ class StudyOutputs:
     def _result(self) -> StudyResult:
         return StudyResult(
             folder=self.config.folder,
-            records=self.store.records(),
+            records=self.journal.records(),
             front=self.archive.front,
             history=self.archive.history,
         )

@@ -7,8 +7,8 @@ from search.config.study_config import StudyConfig
 from search.executors.base import Executor
 from search.proposal.proposer import check_sampler
 from search.report.result import StudyResult
-from search.study.driver import Driver
-from search.study.journal import open_store
+from search.study.driver import run_trials
+from search.study.journal_file import open_journal
 from search.study.terminal import Display
 from search.tasks.task import task_builder
 from search.tracking.base import Mirror, StudyDescription
@@ -31,23 +31,15 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
     task_builder(config.task)
     check_sampler(config.sampler, config.space)
     config.tracker().check()
-    with open_store(
+    with open_journal(
         config.folder,
         objectives=config.objectives,
         identity=config.identity(),
-    ) as store:
+    ) as journal:
         with write_atomically(config.folder / "config.yaml") as file:
             file.write(config.to_yaml().encode())
-        driver = Driver(
-            config=config,
-            store=store,
-            executor=executor,
-            open_mirror=partial(open_mirror, config),
-            display=display,
-            space=config.space,
-        )
         try:
-            return driver.run()
+            return run_trials(config, journal, executor, display, partial(open_mirror, config))
         finally:
             executor.close()
 

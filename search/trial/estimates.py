@@ -1,6 +1,6 @@
 """What is known of a model before it is written: its score in memory and about how large it is."""
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -15,13 +15,20 @@ from compressors.weights.encoded import CodedWeight, coded_weights
 from search.tasks.task import EvaluatedTask
 from search.trial.model_counts import count_macs, count_model, used_weights
 from search.trial.scoring import evaluate
+from search.trial_record import ModelEstimate
 
 FLOAT_BITS = 26.8
 """Of a trained 32-bit weight after entropy coding; its mantissa hardly compresses."""
 
 
-def figures_in_memory(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
-    """Return what can be said of a model without a file: score, size and operations."""
+def estimate_in_memory(model: nn.Module, task: EvaluatedTask, *, share: float) -> ModelEstimate:
+    """Estimate a model without writing it: score, size and operations.
+
+    Args:
+        model: Any, maybe with masks and codes on its weights.
+        task: Gives the validation data and the score.
+        share: The share of its training that the model has had, in [0, 1].
+    """
     device = device_of(model)
 
     def predict(inputs: Inputs) -> Tensor:
@@ -30,23 +37,32 @@ def figures_in_memory(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
 
     with cached():
         score = evaluate(predict, task.validation, task)
-    return {**score.figures(), **figures_of_structure(model, task)}
+    return replace(
+        estimate_structure(model, task, share=share),
+        score=score.value,
+        score_standard_error=score.standard_error,
+        nll=score.nll,
+    )
 
 
-def figures_of_structure(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
-    """Return what is known of a model without running it on data: size and operations.
+def estimate_structure(model: nn.Module, task: EvaluatedTask, *, share: float) -> ModelEstimate:
+    """Estimate a model without running it on data: size and operations.
 
-    Beside the figures there is `model`, a digest of the model.
+    Args:
+        model: Any, maybe with masks and codes on its weights.
+        task: Gives the example whose operations are counted.
+        share: The share of its training that the model has had, in [0, 1].
     """
-    held = count_model(model)
-    return {
-        "estimated_bytes": weight_bytes(model),
-        "macs": count_macs(model, task.example),
-        "parameters": held.parameters,
-        "nonzeros": held.nonzeros,
-        "integers": any(c.activations is not None for c in coded_weights(model).values()),
-        "model": structure_digest(model)[:16],
-    }
+    counts = count_model(model)
+    return ModelEstimate(
+        share=share,
+        model=structure_digest(model)[:16],
+        estimated_bytes=weight_bytes(model),
+        macs=count_macs(model, task.example),
+        parameters=counts.parameters,
+        nonzeros=counts.nonzeros,
+        integers=any(c.activations is not None for c in coded_weights(model).values()),
+    )
 
 
 def weight_bytes(model: nn.Module) -> float:

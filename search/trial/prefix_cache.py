@@ -5,6 +5,7 @@ import json
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,9 +13,11 @@ from torch import nn
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
 from compressors.models.copying import copy_model, refresh_recurrent_weights
+from compressors.models.fingerprint import fingerprint
 from search.recipe.recipe import Step
+from search.tasks.task import EvaluatedTask
 from search.utils.array_cache import ArrayCache
-from search.utils.provenance import source_digest
+from search.utils.provenance import methods_digest, source_digest
 
 KEPT_FROM_SECONDS = 0.05
 """What was faster to compute is computed again."""
@@ -81,6 +84,20 @@ class PrefixCache:
             for step in steps
         ]
         return f"prefix {self.context} {json.dumps(told)}"
+
+
+def prefix_cache(folder: Path | None, task: EvaluatedTask, seed: int) -> PrefixCache:
+    """Return the cache of a task's models between steps.
+
+    Args:
+        folder: Where they are kept on disk; None to keep them in memory only.
+        task: Its baseline and data are part of the context.
+        seed: Seed of the recipes.
+    """
+    known = (torch.__version__, fingerprint(task.baseline), task.data_digest, seed)
+    context = " ".join(str(part) for part in (methods_digest(), *known))
+    cache = ArrayCache(folder=folder) if folder else None
+    return PrefixCache(cache=cache, context=context)
 
 
 def _dump(state: State) -> bytes:

@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from search.errors import ConfigError
-from search.executors.base import Job, Outcome
+from search.executors.base import Job
 from search.executors.local import LocalExecutor
+from search.executors.outcome import Outcome
 
 FAULTS = {
     "ok": "ok",

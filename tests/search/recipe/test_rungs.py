@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,8 +18,19 @@ from search.recipe.rungs import (
     trained_until,
     without_training,
 )
+from search.trial_record import ModelEstimate
 
 RUNGS = Rungs(count=3, factor=3)
+ESTIMATE = ModelEstimate(
+    share=0.0,
+    model="made up",
+    estimated_bytes=2000.0,
+    macs=10.0,
+    parameters=100,
+    nonzeros=100,
+    integers=False,
+    nll=0.5,
+)
 DISTIL = "compressors.distillation.Distillation"
 
 
@@ -221,18 +233,18 @@ def test_a_share_of_one_by_the_factor_passes() -> None:
 
 
 def test_nothing_to_compare_stops_nobody() -> None:
-    costs = rung_costs({"nll": 1.0}, ["fidelity_db"])
+    costs = rung_costs(ESTIMATE, ["fidelity_db"])
     assert costs == []
     assert RUNGS.passes(costs, [[], [], [], [], []])
 
 
 def test_what_stands_for_two_objectives_counts_once() -> None:
-    figures = {"nll": 0.5, "estimated_bytes": 2000.0, "macs": 10.0}
-    costs = rung_costs(figures, ["score", "score_drop", "size_bytes", "run_bytes"])
+    costs = rung_costs(ESTIMATE, ["score", "score_drop", "size_bytes", "run_bytes"])
     assert len(costs) == 2
-    assert rung_costs({**figures, "nll": 0.4}, ["score", "size_bytes"])[0] < costs[0]
+    assert rung_costs(replace(ESTIMATE, nll=0.4), ["score", "size_bytes"])[0] < costs[0]
     # Nearly logarithmic: ten times the bytes is as far everywhere.
     small, middle, large = (
-        rung_costs({"estimated_bytes": size}, ["size_bytes"])[0] for size in (1e3, 1e4, 1e5)
+        rung_costs(replace(ESTIMATE, estimated_bytes=size), ["size_bytes"])[0]
+        for size in (1e3, 1e4, 1e5)
     )
     assert large - middle == pytest.approx(middle - small, rel=1e-6)

@@ -1,11 +1,11 @@
 """The loop of a study, on an executor that makes figures up and ends jobs in any order."""
 
+import json
 import random
 import time
-from collections.abc import Mapping
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -13,14 +13,23 @@ from rich.console import Console
 from search.config.compose import compose_search
 from search.config.study_config import StudyConfig
 from search.errors import ConfigError, StudyError
-from search.executors.base import Job, Outcome
+from search.executors.base import Job
+from search.executors.outcome import Outcome
 from search.proposal.initial_design import is_initial
-from search.recipe.recipe import recipe_from_data
+from search.recipe.recipe import Recipe, recipe_from_data
 from search.recipe.rungs import rung_costs
 from search.report.result import StudyResult
 from search.study.run import run_study
 from search.study.terminal import Display
-from search.trial.screening import read_screen
+from search.trial.messages import (
+    PrepareReply,
+    PrepareRequest,
+    ScoreReply,
+    ScoreRequest,
+    TrialReply,
+    TrialRequest,
+)
+from search.trial_record import ModelEstimate
 
 BASE = {"score": 0.9, "size_bytes": 1000.0, "run_bytes": 1100.0, "nll": 0.3}
 
@@ -35,15 +44,12 @@ class MadeUp:
         self.running: list[Job] = []
         self.most = 0
         self.started: list[int] = []
-        self.payloads: dict[int, Mapping[str, Any]] = {}
-        self.kinds: dict[int, str] = {}
+        self.requests: dict[int, TrialRequest] = {}
+        self.statuses: dict[int, str] = {}
         self.stopped: dict[int, str] = {}
-        self.prepared: dict[str, Any] = {
-            "maximize": True,
-            "infeasible": {},
-            "failing": {},
-            "skipped_layers": {},
-        }
+        self.prepared = PrepareReply(
+            metrics=BASE, maximize=True, infeasible={}, failing={}, skipped_layers={}
+        )
         self.threads = 1
         self.interrupt_at = -1
 
@@ -53,45 +59,46 @@ class MadeUp:
     def submit(self, job: Job) -> None:
         self.running.append(job)
         self.most = max(self.most, len(self.running))
-        if job.function.endswith("trial_job"):
+        if job.function == TrialRequest.job:
             self.started.append(job.key)
-            self.payloads[job.key] = job.payload
+            # As an executor would carry it to another machine.
+            sent = json.loads(json.dumps(job.payload))
+            self.requests[job.key] = TrialRequest.from_data(sent)
 
     def wait(self, seconds: float) -> list[tuple[Job, Outcome]]:
         job = self.running.pop(self.random.randrange(len(self.running)))
-        if job.key == self.interrupt_at and job.function.endswith("trial_job"):
+        trial = job.function == TrialRequest.job
+        if trial and job.key == self.interrupt_at:
             raise KeyboardInterrupt
-        result: dict[str, Any]
-        if job.function.endswith("prepare_job"):
-            result = {"figures": BASE} | self.prepared
-        elif job.function.endswith("score_job"):
-            result = {"score": 0.8, "score_standard_error": 0.01, "nll": 0.4}
-        else:
-            result = {
-                "metrics": metrics_of(job.payload["recipe"]),
-                "verdict": "size gain",
-                "notes": "",
-                "recipe": None,
-                "training": "",
-                "stopped": "",
-                "rungs": rungs_of(job.payload["recipe"]),
-                "digest": recipe_from_data(job.payload["recipe"]).hash,
-            }
-            if job.key in self.stopped:
-                result |= {"metrics": {}, "verdict": "", "stopped": self.stopped[job.key]}
-        kind = self.kinds.get(job.key, "ok") if job.function.endswith("trial_job") else "ok"
+        status = self.statuses.get(job.key, "ok") if trial else "ok"
         now = time.time()
-        if kind != "ok":
-            return [(job, Outcome(status=kind, error="made up", started=now, finished=now))]
+        if status != "ok":
+            return [(job, Outcome(status=status, error="made up", started=now, finished=now))]
+        result = json.loads(json.dumps(self.reply(job).to_data()))
         return [(job, Outcome(status="ok", result=result, started=now, finished=now))]
+
+    def reply(self, job: Job) -> PrepareReply | ScoreReply | TrialReply:
+        if job.function == PrepareRequest.job:
+            return self.prepared
+        if job.function == ScoreRequest.job:
+            return ScoreReply(score=0.8, score_standard_error=0.01, nll=0.4)
+        recipe = self.requests[job.key].recipe
+        reply = TrialReply(
+            metrics=metrics_of(recipe),
+            verdict="size gain",
+            rungs=rungs_of(recipe),
+            digest=recipe.hash,
+        )
+        if job.key in self.stopped:
+            reply = replace(reply, metrics={}, verdict="", stopped=self.stopped[job.key])
+        return reply
 
     def close(self) -> None:
         self.running.clear()
 
 
-def metrics_of(recipe: Mapping[str, Any]) -> dict[str, float]:
-    steps = recipe["steps"]
-    cut = sum(float(values.get("ratio", 0)) for values in steps.values())
+def metrics_of(recipe: Recipe) -> dict[str, float]:
+    cut = sum(float(step.values.get("ratio", 0)) for step in recipe.steps)
     score = 0.9 - 0.02 * cut
     return {
         "score": score,
@@ -107,20 +114,23 @@ def metrics_of(recipe: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def rungs_of(recipe: Mapping[str, Any]) -> list[dict[str, float]]:
-    """Return figures at two rungs: the more the steps cut, the worse and the smaller."""
-    cut = sum(float(values.get("ratio", 0)) for values in recipe["steps"].values())
-    coded = sum(1 for values in recipe["steps"].values() if {"bits", "clusters"} & set(values))
-    figures = {
-        "score": 0.9 - 0.1 * cut,
-        "nll": 0.3 + cut**2 + 0.1 * coded,
-        "estimated_bytes": 1000.0 / (1 + cut + 3 * coded),
-        "macs": 500.0 / (1 + cut),
-        "integer_operators": 0,
-        "parameters": 100.0,
-        "nonzeros": 100.0,
-    }
-    return [{"share": share, **figures} for share in (0.0, 1 / 3)]
+def rungs_of(recipe: Recipe) -> tuple[ModelEstimate, ...]:
+    """Return estimates at two rungs: the more the steps cut, the worse and the smaller."""
+    cut = sum(float(step.values.get("ratio", 0)) for step in recipe.steps)
+    coded = sum(1 for step in recipe.steps if {"bits", "clusters"} & set(step.values))
+    estimate = ModelEstimate(
+        share=0.0,
+        model=recipe.hash,
+        estimated_bytes=1000.0 / (1 + cut + 3 * coded),
+        macs=500.0 / (1 + cut),
+        parameters=100,
+        nonzeros=100,
+        integers=False,
+        score=0.9 - 0.1 * cut,
+        score_standard_error=0.01,
+        nll=0.3 + cut**2 + 0.1 * coded,
+    )
+    return (estimate, replace(estimate, share=1 / 3))
 
 
 def config(folder: Path, *overrides: str) -> StudyConfig:
@@ -169,7 +179,7 @@ def test_a_stopped_trial_has_a_reason_and_no_figures(tmp_path: Path) -> None:
     assert record.error == "the same model as trial 3"
     assert not record.metrics
     assert not record.feasible
-    assert record.rungs == rungs_of(record.recipe)
+    assert record.rungs == rungs_of(recipe_from_data(record.recipe))
 
 
 def test_recipes_that_begin_alike_have_one_seed(tmp_path: Path) -> None:
@@ -181,14 +191,14 @@ def test_recipes_that_begin_alike_have_one_seed(tmp_path: Path) -> None:
 def test_a_trial_is_told_what_earlier_ones_had_at_each_rung(tmp_path: Path) -> None:
     executor = MadeUp(slots=1)
     result = run(tmp_path, executor, "rungs.count=3", "warm_start=false", "trials=7")
-    screen = executor.payloads[6]["screen"]
-    earlier = [rungs_of(record.recipe)[1] for record in result.records[:6]]
-    costs = [rung_costs(figures, ["score", "size_bytes"]) for figures in earlier]
-    assert screen["peers"] == [[], costs]  # a ninth, a third
-    assert set(screen["seen"].values()) == set(range(6))
-    assert {member["trial"] for member in screen["front"]} <= set(range(6))
-    assert read_screen(screen).rungs.count == 3
-    assert screen["refuse_early"]
+    screen = executor.requests[6].screen
+    earlier = [rungs_of(recipe_from_data(record.recipe))[1] for record in result.records[:6]]
+    costs = [rung_costs(estimate, ["score", "size_bytes"]) for estimate in earlier]
+    assert screen.peers == [[], costs]  # a ninth, a third
+    assert set(screen.seen.values()) == set(range(6))
+    assert {member.number for member in screen.front} <= set(range(6))
+    assert screen.rungs.count == 3
+    assert screen.refuse_early
 
 
 @pytest.mark.parametrize("refuse_early", [True, False])
@@ -199,7 +209,7 @@ def test_the_first_trials_are_measured_whatever_they_are_worth(
     overrides = f"refuse_early={str(refuse_early).lower()}", "rungs.count=3", "trials=20"
     result = run(tmp_path, executor, *overrides)
     for record in result.records:
-        screen = read_screen(executor.payloads[record.number]["screen"])
+        screen = executor.requests[record.number].screen
         first = is_initial(record.origin)
         assert screen.rungs.count == (1 if first else 3)
         assert screen.refuse_early == (refuse_early and not first)
@@ -212,9 +222,9 @@ def test_models_are_kept_between_trials_unless_told_otherwise(tmp_path: Path) ->
     kept, not_kept = MadeUp(), MadeUp()
     run(tmp_path, kept, "study=kept", "trials=2")
     run(tmp_path, not_kept, "study=not_kept", "trials=2", "cache_prefixes=false")
-    folders = {job["prefixes"] for job in kept.payloads.values()}
-    assert folders == {str(tmp_path / "kept" / "prefixes")}
-    assert {job["prefixes"] for job in not_kept.payloads.values()} == {None}
+    folders = {request.prefix_folder for request in kept.requests.values()}
+    assert folders == {tmp_path / "kept" / "prefixes"}
+    assert {request.prefix_folder for request in not_kept.requests.values()} == {None}
 
 
 @pytest.mark.parametrize("ordered", [True, False])
@@ -227,9 +237,9 @@ def test_all_slots_are_used(ordered: bool, tmp_path: Path) -> None:
 
 def test_a_failed_trial_is_kept_and_the_study_goes_on(tmp_path: Path) -> None:
     executor = MadeUp()
-    executor.kinds = {9: "oom", 10: "crashed", 12: "infeasible"}
+    executor.statuses = {9: "oom", 10: "crashed", 12: "infeasible"}
     result = run(tmp_path, executor)
-    assert {r.number: r.status for r in result.records if r.status != "ok"} == executor.kinds
+    assert {r.number: r.status for r in result.records if r.status != "ok"} == executor.statuses
     assert len(result.records) == 16
 
 
@@ -251,7 +261,9 @@ def test_the_front_and_the_baseline_have_test_figures_and_no_other_trial_has(
 
 def test_steps_that_cannot_act_are_left_out(tmp_path: Path) -> None:
     executor = MadeUp()
-    executor.prepared["infeasible"] = {"remove": "no blocks", "share": "no weights"}
+    executor.prepared = replace(
+        executor.prepared, infeasible={"remove": "no blocks", "share": "no weights"}
+    )
     result = run(tmp_path, executor)
     steps = [name for record in result.records for name in record.recipe["steps"]]
     names = {name.partition(".")[0] for name in steps}  # a divided recovery is distil, distil.2 ...
@@ -261,7 +273,9 @@ def test_steps_that_cannot_act_are_left_out(tmp_path: Path) -> None:
 def test_layers_that_a_step_leaves_are_reported_once_by_reason(tmp_path: Path) -> None:
     executor = MadeUp()
     many = {f"layer{i}": "they are shared" for i in range(11)}
-    executor.prepared["skipped_layers"] = {"prune": {"a": "it is last", "b": "it is last", **many}}
+    executor.prepared = replace(
+        executor.prepared, skipped_layers={"prune": {"a": "it is last", "b": "it is last", **many}}
+    )
     console = Console(file=StringIO(), width=300)
     run_study(config(tmp_path), executor, Display(console=console))
     said = console.file.getvalue()
@@ -271,7 +285,7 @@ def test_layers_that_a_step_leaves_are_reported_once_by_reason(tmp_path: Path) -
 
 def test_a_failed_baseline_ends_the_study_at_once(tmp_path: Path) -> None:
     executor = MadeUp(slots=1)
-    executor.kinds = {0: "error"}
+    executor.statuses = {0: "error"}
     with pytest.raises(StudyError, match="the baseline's own trial failed: made up"):
         run(tmp_path, executor)
     assert executor.started == [0]
@@ -279,7 +293,7 @@ def test_a_failed_baseline_ends_the_study_at_once(tmp_path: Path) -> None:
 
 def test_a_score_that_is_better_when_lower_needs_its_direction(tmp_path: Path) -> None:
     executor = MadeUp()
-    executor.prepared["maximize"] = False
+    executor.prepared = replace(executor.prepared, maximize=False)
     with pytest.raises(ConfigError, match=r"set objectives.score=minimize"):
         run(tmp_path, executor)
     assert executor.started == []

@@ -5,7 +5,8 @@ import pytest
 from optuna.distributions import FloatDistribution
 
 from search.errors import StudyError
-from search.study.journal import JOURNAL, Plan, open_store, read_store
+from search.study.journal_file import JOURNAL, open_journal, read_journal
+from search.study.plan import TrialPlan
 from search.trial_record import TrialRecord
 
 OBJECTIVES = {"score": "maximize", "size_bytes": "minimize"}
@@ -13,13 +14,13 @@ IDENTITY = {"space": "abc", "seed": 0, "constraints": ["score_drop<=0.02"]}
 
 
 def opened(folder: Path, **identity):
-    return open_store(folder, objectives=OBJECTIVES, identity=IDENTITY | identity)
+    return open_journal(folder, objectives=OBJECTIVES, identity=IDENTITY | identity)
 
 
-def plan(number: int) -> Plan:
+def plan(number: int) -> TrialPlan:
     recipe = {"seed": number, "steps": {}}
     params = {"prune.ratio": 0.1 * number}
-    return Plan(
+    return TrialPlan(
         number=number,
         origin="sampled",
         seed=number,
@@ -40,7 +41,7 @@ def record(number: int, **changes) -> TrialRecord:
         "recipe_hash": f"h{number}",
         "metrics": {"score": 0.9, "size_bytes": 100.0 + number},
         "violations": {"score_drop<=0.02": -0.01},
-        "rungs": [],
+        "rungs": (),
         "started": 1.0,
         "finished": 2.0,
     }
@@ -59,8 +60,8 @@ def test_what_is_told_is_read_back(tmp_path):
         store.tell(record(0))
         store.tell(failed)
         assert store.unfinished() == [plan(2)]
-    assert read_store(tmp_path / "s", OBJECTIVES).records() == [record(0), failed]
-    states = [t.state.name for t in read_store(tmp_path / "s", OBJECTIVES).trials()]
+    assert read_journal(tmp_path / "s", OBJECTIVES).records() == [record(0), failed]
+    states = [t.state.name for t in read_journal(tmp_path / "s", OBJECTIVES).trials()]
     assert states == ["COMPLETE", "FAIL", "RUNNING"]
 
 

@@ -1,7 +1,6 @@
 """A recipe replayed, a compressor of one's own, and the figures of a trial."""
 
 import sys
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,13 @@ from search.recipe.rungs import Rungs, without_training
 from search.recipe.space import parse_space
 from search.recipe.validation import check_space
 from search.tasks.task import EvaluatedTask, load_task
-from search.trial.estimates import figures_in_memory, figures_of_structure
-from search.trial.evaluate import (
-    Baseline,
-    _prefixes,
-    check_baseline,
-    compress,
-    evaluate_recipe,
-    measure_baseline,
-    read_baseline,
-    screen_trial,
-)
-from search.trial.prefix_cache import PrefixCache, State
-from search.trial.screening import Screen
+from search.trial.baseline import Baseline, check_baseline, measure_baseline, read_baseline
+from search.trial.compress import compress
+from search.trial.estimates import estimate_in_memory, estimate_structure
+from search.trial.evaluate import Evaluator
+from search.trial.prefix_cache import PrefixCache, State, prefix_cache
+from search.trial.screen import FrontMember, Screen
+from search.trial.screening import screen_trial
 
 RUNGS = Rungs(count=3, factor=3)
 SETTINGS = LatencySettings(batch_size=1, threads=1, rounds=3)
@@ -86,6 +79,10 @@ def baseline(task: EvaluatedTask, tmp_path: Path) -> Baseline:
     return measure_baseline(task, tmp_path / "baseline")
 
 
+def evaluator(task: EvaluatedTask, baseline: Baseline) -> Evaluator:
+    return Evaluator(task=task, baseline=baseline, latency=SETTINGS)
+
+
 def chain() -> Recipe:
     prefix = "compressors."
     steps = [
@@ -103,9 +100,9 @@ def test_a_recipe_replayed_gives_equal_figures(
     task: EvaluatedTask, baseline: Baseline, tmp_path: Path
 ) -> None:
     torch.manual_seed(1)
-    first = evaluate_recipe(chain(), task, baseline, tmp_path / "a", SETTINGS, nullcontext)
+    first = evaluator(task, baseline)(chain(), tmp_path / "a")
     torch.manual_seed(2)
-    again = evaluate_recipe(chain(), task, baseline, tmp_path / "b", SETTINGS, nullcontext)
+    again = evaluator(task, baseline)(chain(), tmp_path / "b")
     timed = {"latency_ms", "latency_ratio", "latency_spread"}
     assert {n: v for n, v in first.metrics.items() if n not in timed} == {
         n: v for n, v in again.metrics.items() if n not in timed
@@ -126,7 +123,7 @@ def screen(baseline: Baseline, **changes: Any) -> Screen:
         rungs=RUNGS,
         objectives={"score": "maximize", "size_bytes": "minimize"},
         constraints=(),
-        baseline=baseline.figures,
+        baseline=baseline.metrics,
         maximize=True,
     )
     return replace(made, **changes)
@@ -138,21 +135,20 @@ def test_a_trial_is_seen_at_every_rung_but_the_last(
     prefixes = PrefixCache(cache=None, context="")
     seen = screen_trial(staged(), task, prefixes, screen(baseline))
     assert seen.stopped == ""
-    assert [figures["share"] for figures in seen.rungs] == pytest.approx([0, 1 / 9, 1 / 3])
+    assert [figures.share for figures in seen.rungs] == pytest.approx([0, 1 / 9, 1 / 3])
     cut = [without_training(staged()), RUNGS.at(staged(), 0), RUNGS.at(staged(), 1)]
     for recipe, figures in zip(cut, seen.rungs, strict=True):
         model, _ = compress(recipe, task)
-        known = figures_in_memory(model, task)
-        if figures["share"] == 0:  # without training a score says little
-            known = figures_of_structure(model, task)
-        assert figures == {"share": figures["share"], **known}
+        # Without training a score says little.
+        estimate = estimate_structure if figures.share == 0 else estimate_in_memory
+        assert figures == estimate(model, task, share=figures.share)
 
 
 def test_a_trial_is_stopped_at_the_rung_where_it_is_weak(
     task: EvaluatedTask, baseline: Baseline
 ) -> None:
     better = [[-1.0, -1.0]] * 5
-    unbeaten = {"trial": 0, "score": 1.0, "size_bytes": 1, "macs": 1, "latency_ratio": 0.0}
+    unbeaten = FrontMember(number=0, metrics={"score": 1.0, "size_bytes": 1, "macs": 1})
     for peers, reached in (([better, better], 2), ([[], better], 3)):
         # The refusal without training would end it before the first rung.
         seen = screen_trial(
@@ -171,7 +167,7 @@ def test_a_refused_trial_is_never_trained(task: EvaluatedTask, baseline: Baselin
     strict = screen(baseline, constraints=parse_constraints({"macs": "<=1"}))
     seen = screen_trial(staged(), task, prefixes, strict)
     assert "not macs<=1" in seen.stopped
-    assert [figures["share"] for figures in seen.rungs] == [0.0]
+    assert [figures.share for figures in seen.rungs] == [0.0]
     assert prefixes.longest(staged().steps)[0] == 2  # to where its training would begin
 
 
@@ -180,7 +176,7 @@ def test_a_recipe_without_training_has_all_of_it_at_once(
 ) -> None:
     recipe = replace(chain(), steps=(chain().steps[1], chain().steps[3]))
     seen = screen_trial(recipe, task, PrefixCache(cache=None, context=""), screen(baseline))
-    assert [figures["share"] for figures in seen.rungs] == [1.0]
+    assert [figures.share for figures in seen.rungs] == [1.0]
 
 
 def test_a_trial_whose_training_is_known_is_measured_at_once(
@@ -195,12 +191,13 @@ def test_a_trial_whose_training_is_known_is_measured_at_once(
 def test_recipes_that_begin_alike_share_what_was_trained(
     task: EvaluatedTask, tmp_path: Path
 ) -> None:
-    payload = {"prefixes": str(tmp_path)}
-    first = _prefixes(payload, task, staged())
+    first = prefix_cache(tmp_path, task, staged().seed)
     without = replace(staged(), steps=staged().steps[:-1])
     state = State(model=task.baseline, achieved={})
     first.keep(without.steps, state, seconds=1.0)
-    assert _prefixes(payload, task, without).longest(without.steps)[0] == len(without.steps)
+    assert prefix_cache(tmp_path, task, without.seed).longest(without.steps)[0] == len(
+        without.steps
+    )
 
 
 def test_equal_models_before_equal_training_have_one_digest(
@@ -208,9 +205,8 @@ def test_equal_models_before_equal_training_have_one_digest(
 ) -> None:
     def digest(*steps: Step) -> str:
         recipe = Recipe(steps=steps, seed=0)
-        return screen_trial(
-            recipe, task, PrefixCache(cache=None, context=""), screen(baseline)
-        ).digest
+        prefixes = PrefixCache(cache=None, context="")
+        return screen_trial(recipe, task, prefixes, screen(baseline)).digest
 
     share = chain().steps[3]
     assert digest(share) == digest(share) == digest(replace(share, name="again"))
@@ -224,14 +220,14 @@ def test_equal_models_before_equal_training_have_one_digest(
 def test_requested_and_achieved_shares_are_both_there(
     task: EvaluatedTask, baseline: Baseline, tmp_path: Path
 ) -> None:
-    metrics = evaluate_recipe(chain(), task, baseline, tmp_path, SETTINGS, nullcontext).metrics
+    metrics = evaluator(task, baseline)(chain(), tmp_path).metrics
     # A quarter of 24 hidden nodes in two layers; the two outputs stay.
     assert metrics["achieved/prune/channels_removed"] == pytest.approx(12 / 50)
     kept = 12 * 18 + 18 + 18 * 18 + 18 + 18 * 2 + 2
     assert metrics["parameters"] == kept
     zeros = (12 * 18) // 2 + (18 * 18) // 2 + (18 * 2) // 2
     assert metrics["achieved/sparsify/zeros"] == pytest.approx(zeros / kept)
-    assert metrics["size_ratio"] == metrics["size_bytes"] / baseline.figures["run_bytes"]
+    assert metrics["size_ratio"] == metrics["size_bytes"] / baseline.metrics["run_bytes"]
 
 
 def test_a_compressor_takes_one_file_and_one_yaml(
@@ -247,7 +243,7 @@ def test_a_compressor_takes_one_file_and_one_yaml(
     opening = [trial for trial in initial_trials(space) if trial.origin == "opening:round"]
     recipe = space.recipe(opening[0].params, seed=0)
     assert recipe.steps[0].values == {"decimals": 1}
-    found = evaluate_recipe(recipe, task, baseline, tmp_path / "trial", SETTINGS, nullcontext)
+    found = evaluator(task, baseline)(recipe, tmp_path / "trial")
     assert found.verdict.startswith("size gain")
     expected = sum(int(w.round(decimals=1).count_nonzero()) for w in task.baseline.parameters())
     assert found.metrics["nonzeros"] == expected
@@ -278,7 +274,7 @@ def test_the_baseline_is_not_changed_by_a_trial(
     task: EvaluatedTask, baseline: Baseline, tmp_path: Path
 ) -> None:
     before = [weight.clone() for weight in task.baseline.parameters()]
-    evaluate_recipe(chain(), task, baseline, tmp_path, SETTINGS, nullcontext)
+    evaluator(task, baseline)(chain(), tmp_path)
     pairs = zip(before, task.baseline.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     assert not any(module.training for module in task.baseline.modules())

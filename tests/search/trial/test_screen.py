@@ -1,31 +1,35 @@
 """Why a trial is refused before it is trained, on figures made up for each reason."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from search.config.constraints import parse_constraints
 from search.recipe.rungs import Rungs, rung_costs
-from search.trial.screening import Screen, read_screen
+from search.trial.screen import FrontMember, Screen
+from search.trial_record import ModelEstimate
 
 BASELINE = {"score": 0.9, "nll": 0.3, "size_bytes": 1000.0, "run_bytes": 4000.0}
 OBJECTIVES = {"score": "maximize", "size_bytes": "minimize"}
 
 
-def figures(**changes: float) -> dict[str, Any]:
-    """Return those of a model in memory, without training."""
-    return {
-        "score": 0.6,
-        "score_standard_error": 0.01,
-        "nll": 1.2,
-        "estimated_bytes": 500.0,
-        "macs": 100.0,
-        "parameters": 250,
-        "nonzeros": 120,
-        "integers": False,
-    } | changes
+def figures(**changes: float) -> ModelEstimate:
+    """Return the estimate of a model in memory, with a score."""
+    made = ModelEstimate(
+        share=0.0,
+        model="made up",
+        score=0.6,
+        score_standard_error=0.01,
+        nll=1.2,
+        estimated_bytes=500.0,
+        macs=100.0,
+        parameters=250,
+        nonzeros=120,
+        integers=False,
+    )
+    return replace(made, **changes)
 
 
 def screen(**changes: Any) -> Screen:
@@ -39,17 +43,16 @@ def screen(**changes: Any) -> Screen:
     return replace(made, **changes)
 
 
-def member(**changes: float) -> dict[str, float]:
-    """Return the metrics of trial 7 on the front."""
-    known = {"trial": 7, "score": 0.9, "size_bytes": 100.0, "macs": 50.0, "integer_operators": 0}
-    return known | changes
+def member(trial: int = 7, **changes: float) -> FrontMember:
+    """Return a trial on the front."""
+    known = {"score": 0.9, "size_bytes": 100.0, "macs": 50.0, "integer_operators": 0}
+    return FrontMember(number=trial, metrics=known | changes)
 
 
-def refusal(of: Screen, given: Mapping[str, Any], *, trained: bool = True) -> str:
-    """Return why a model is refused: what shall be trained has no score yet."""
-    scored = ("score", "score_standard_error", "nll")
-    known = {name: value for name, value in given.items() if not (trained and name in scored)}
-    return of.refusal(known, "this")
+def refusal(of: Screen, given: ModelEstimate, *, trained: bool = True) -> str:
+    """Return why a model is refused: one that is to be trained has no score yet."""
+    unscored = replace(given, score=None, score_standard_error=None, nll=None)
+    return of.refusal(unscored if trained else given, "this")
 
 
 def test_what_may_pay_is_not_refused() -> None:
@@ -170,6 +173,10 @@ def test_a_rung_compares_with_those_that_were_there() -> None:
 
 
 def test_a_screen_comes_back_from_plain_data() -> None:
-    bounds = {"relative_drop": "<=0.1"}
-    made = screen(constraints=parse_constraints(bounds), peers=[[[1.0, 2.0]]], seen={"a": 1})
-    assert read_screen(asdict(made) | {"constraints": bounds}) == made
+    made = screen(
+        constraints=parse_constraints({"relative_drop": "<=0.1"}),
+        peers=[[[1.0, 2.0]]],
+        front=(member(),),
+        seen={"a": 1},
+    )
+    assert Screen.from_data(json.loads(json.dumps(made.to_data()))) == made

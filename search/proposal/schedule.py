@@ -1,0 +1,110 @@
+"""What is tried next: the initial design, variations of the front, or what the sampler proposes."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from optuna.trial import FrozenTrial
+
+from search.config.study_config import StudyConfig
+from search.proposal.genetic_operators import crossings, mutations
+from search.proposal.initial_design import InitialTrial, initial_trials
+from search.proposal.proposer import Proposal, Proposer, uncompressed
+from search.recipe.rungs import Rungs
+from search.recipe.space import Space
+from search.trial_record import TrialRecord, Value
+from search.utils.seeds import derived_seed
+
+CYCLE = 3
+"""Trials in which every variation has its turn."""
+VARIATIONS = {1: crossings, 2: mutations}
+"""By place in the cycle; the other place is the initial design's, and then the sampler's."""
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the study has when it asks for the next trial."""
+
+    trials: list[FrozenTrial]
+    """All trials in order of number, with those that run."""
+    hashes: Collection[str]
+    """Hashes of the recipes that were asked for."""
+    front: Sequence[TrialRecord]
+
+    @property
+    def number(self) -> int:
+        """The number of the next trial."""
+        return len(self.trials)
+
+
+@dataclass(kw_only=True)
+class Schedule:
+    """The sources of recipes in the order in which they are asked."""
+
+    config: StudyConfig
+    space: Space
+    """The configuration's space without the steps that cannot act on the task's model."""
+    initial_queue: list[InitialTrial] = field(init=False)
+    """What is still to be tried before the sampler."""
+
+    def __post_init__(self) -> None:
+        initial = initial_trials(self.space)
+        self.initial_queue = initial if self.config.warm_start else initial[:1]
+
+    def next(self, known: Known) -> tuple[str, Proposal] | None:
+        """Return the origin of the next recipe and the recipe; None if there is no new one."""
+        proposer = self._proposer(known)
+        return (
+            self._variation(proposer, known)
+            or self._initial(proposer, known)
+            or self._sampled(proposer, known)
+        )
+
+    def _proposer(self, known: Known) -> Proposer:
+        return Proposer(
+            space=self.space,
+            objectives=self.config.objectives,
+            sampler=self.config.sampler,
+            seed=self.config.seed,
+            rungs=Rungs(**self.config.rungs),
+            front=[member.number for member in known.front],
+        )
+
+    def _variation(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
+        """Return a new recipe near the front, if it is its turn and the front is open to it."""
+        vary = VARIATIONS.get(known.number % CYCLE) if self.config.mutate_front else None
+        if vary is None or (self.initial_queue and self.initial_queue[0].urgent):
+            return None
+        seed = derived_seed(self.config.seed, known.number, 2)
+        proposal = _first_new(vary(self.space, known.front, seed), proposer, known)
+        return ("variation", proposal) if proposal else None
+
+    def _initial(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
+        """Return the first recipe of the initial design that is new."""
+        while self.initial_queue:
+            first = self.initial_queue.pop(0)
+            baseline = first.origin == BASELINE
+            if not baseline and proposer.hash(first.params) in known.hashes:
+                continue
+            proposal = proposer.fixed(known.number, known.trials, first.params)
+            if baseline:
+                # Whatever the configuration fixes, trial 0 is the uncompressed model.
+                proposal = uncompressed(proposal, first.params)
+            if proposal.recipe.hash not in known.hashes:
+                return first.origin, proposal
+        return None
+
+    def _sampled(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
+        proposal = proposer.propose(known.number, known.trials, known.hashes)
+        return ("sampled", proposal) if proposal else None
+
+
+def _first_new(
+    recipes: Iterable[Mapping[str, Value]], proposer: Proposer, known: Known
+) -> Proposal | None:
+    """Return the first recipe that was not asked for, of several given by their parameters."""
+    for params in recipes:
+        proposal = proposer.fixed(known.number, known.trials, params)
+        if proposal.recipe.hash not in known.hashes:
+            return proposal
+    return None

@@ -1,0 +1,101 @@
+"""The first job of a study: the baseline is measured, and each step is tried on the model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from search.config.study_config import StudyConfig
+from search.errors import ConfigError, StudyError
+from search.executors.outcome import Outcome
+from search.executors.worker import LOG
+from search.proposal.initial_design import anchors
+from search.recipe.space import Space
+from search.report.describe import by_reason, last_line
+from search.study.dispatcher import Dispatcher
+from search.study.journal import Journal
+from search.study.terminal import Display
+from search.trial.messages import JobSetting, PrepareReply, PrepareRequest
+
+_KEY = -1
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedStudy:
+    """What the preparation found out, which all trials build on."""
+
+    space: Space
+    """The configuration's space without the steps that cannot act on the task's model."""
+    baseline: Mapping[str, float]
+    """The metrics of the uncompressed model."""
+    maximize: bool
+    """True if a higher score of the task is better."""
+
+
+def take_in_baseline(
+    config: StudyConfig, journal: Journal, dispatcher: Dispatcher, setting: JobSetting
+) -> PreparedStudy:
+    """Have the baseline measured, which also tries out the user's task, and begin the journal.
+
+    Args:
+        config: The study's configuration.
+        journal: The study's journal; of a study that has begun, the baseline is only checked.
+        dispatcher: Runs the job.
+        setting: What the job needs of the task.
+
+    Raises:
+        ConfigError: the configuration does not suit the task.
+        StudyError: the task cannot be built or measured.
+    """
+    known = journal.infeasible_steps()
+    request = PrepareRequest(
+        setting=setting,
+        anchors={} if known is not None else anchors(config.space),
+        begun=known is not None,
+    )
+    with dispatcher.display.status("building the task and measuring the baseline"):
+        dispatcher.restart(_KEY, request, setting.baseline)
+        [(_, outcome)] = dispatcher.wait()
+    reply = _reply(outcome, setting)
+    check_direction(config.objectives, maximize=reply.maximize)
+    if reply.metrics["score"] == 0:
+        raise ConfigError("the baseline scores 0, so that no drop from it can be judged")
+    infeasible = dict(reply.infeasible) if known is None else known
+    _show(dispatcher.display, reply, infeasible)
+    space = config.space.without(infeasible)
+    if not space.steps:
+        raise ConfigError("no step of the recipe can act on this model")
+    journal.begin(config.identity(), infeasible)
+    return PreparedStudy(space=space, baseline=reply.metrics, maximize=reply.maximize)
+
+
+def _reply(outcome: Outcome, setting: JobSetting) -> PrepareReply:
+    if outcome.status == "config_error":
+        raise ConfigError(outcome.error)
+    if outcome.result is None:
+        reason = f"{outcome.status}: {last_line(outcome.error)}"
+        raise StudyError(f"the task cannot be built; {reason}; see {setting.baseline / LOG}")
+    return PrepareReply.from_data(outcome.result)
+
+
+def _show(display: Display, reply: PrepareReply, infeasible: Mapping[str, str]) -> None:
+    """Say which steps and layers are left out, and why."""
+    for name, reason in infeasible.items():
+        display.say(f"step '{name}' is left out: {reason}")
+    for name, reason in reply.failing.items():
+        display.say(f"step '{name}' fails on this model: {reason}")
+    for name, layers in reply.skipped_layers.items():
+        for reason, names in by_reason(layers).items():
+            display.say(f"step '{name}' leaves {names}: {reason}")
+
+
+def check_direction(objectives: Mapping[str, str], *, maximize: bool) -> None:
+    """Check that the study drives the score the way the task calls better.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    wanted = "maximize" if maximize else "minimize"
+    if objectives.get("score", wanted) != wanted:
+        raise ConfigError(
+            f"objectives.score is '{objectives['score']}', but the task's score is better when "
+            f"{'higher' if maximize else 'lower'}; set objectives.score={wanted}"
+        )

@@ -1,0 +1,46 @@
+"""The last jobs of a study: the final front is scored on the test set."""
+
+from search.config.study_config import StudyConfig
+from search.errors import StudyError
+from search.executors.outcome import Outcome
+from search.pareto.front import pareto_front
+from search.study.dispatcher import Dispatcher
+from search.study.journal import Journal
+from search.trial.messages import JobSetting, ScoreReply, ScoreRequest
+
+
+def score_front(
+    config: StudyConfig, journal: Journal, dispatcher: Dispatcher, setting: JobSetting
+) -> None:
+    """Score the members of the final front and the baseline on the test set, each once.
+
+    Raises:
+        StudyError: an artefact cannot be scored.
+    """
+    records = journal.records()
+    members = {0, *(record.number for record in pareto_front(records, config.objectives))}
+    missing = [r.number for r in records if r.number in members and "test_score" not in r.metrics]
+    under_way: set[int] = set()
+    what = f"scoring {len(missing)} members of the front on the test set"
+    with dispatcher.display.status(what):
+        while missing or under_way:
+            while missing and len(under_way) < dispatcher.executor.slots:
+                number = missing.pop(0)
+                under_way.add(number)
+                folder = config.trial_folder(number) / "test"
+                dispatcher.restart(number, _request(config, setting, number), folder)
+            for number, outcome in dispatcher.wait():
+                under_way.remove(number)
+                journal.keep_test(number, _test_metrics(number, outcome))
+
+
+def _request(config: StudyConfig, setting: JobSetting, number: int) -> ScoreRequest:
+    folder = setting.baseline if number == 0 else config.trial_folder(number)
+    return ScoreRequest(setting=setting, artefact=folder / "model.onnx", split="test")
+
+
+def _test_metrics(number: int, outcome: Outcome) -> dict[str, float]:
+    if outcome.result is None:
+        raise StudyError(f"trial {number} has no test score: {outcome.error}")
+    reply = ScoreReply.from_data(outcome.result)
+    return {f"test_{name}": value for name, value in reply.to_data().items()}

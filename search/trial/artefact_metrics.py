@@ -1,0 +1,43 @@
+"""The metrics of one artefact by itself, baseline or trial."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import nn
+
+from compressors.base import Inputs
+from search.artefact.artefact import Artefact
+from search.errors import MeasurementError
+from search.trial.model_counts import count_macs, count_model
+from search.trial.scoring import Score
+
+
+def artefact_metrics(
+    model: nn.Module, example: Inputs, artefact: Artefact, score: Score
+) -> dict[str, float]:
+    """Return the metrics that need no comparison with another artefact.
+
+    Args:
+        model: The model that was written; its operations and parameters are counted.
+        example: One batch of its inputs.
+        artefact: The files that were written and reloaded.
+        score: Of the reloaded artefact on validation data.
+    """
+    counts = count_model(model)
+    return {
+        **score.figures(),
+        "size_bytes": artefact.size_bytes,
+        "run_bytes": artefact.run_bytes,
+        "fidelity_db": artefact.fidelity_db,
+        "integer_operators": artefact.integer_operators,
+        "macs": count_macs(model, example),
+        "parameters": counts.parameters,
+        "nonzeros": counts.nonzeros,
+    }
+
+
+def check_finite(metrics: Mapping[str, float]) -> None:
+    """Raise `MeasurementError`, naming them, if any metrics are not finite."""
+    wrong = {name: value for name, value in metrics.items() if not np.isfinite(value)}
+    if wrong:
+        raise MeasurementError(f"not finite: {wrong}")

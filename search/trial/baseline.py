@@ -1,0 +1,87 @@
+"""The uncompressed model as an artefact, with its metrics: what trials are compared with."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from compressors.models.fingerprint import fingerprint
+from search.artefact.artefact import predictor, write_artefact
+from search.errors import ConfigError
+from search.tasks.task import EvaluatedTask
+from search.trial.artefact_metrics import artefact_metrics, check_finite
+from search.trial.scoring import evaluate
+from search.utils.files import write_atomically
+
+FIGURES = "figures.json"
+"""The file beside the baseline's artefact that keeps its metrics and fingerprint."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """The baseline's folder, its metrics, and the direction of the score."""
+
+    folder: Path
+    metrics: Mapping[str, float]
+    maximize: bool
+    """True if a higher score is better."""
+
+    @property
+    def run_path(self) -> Path:
+        """The baseline's own ONNX file."""
+        return self.folder / "model.onnx"
+
+    def drop(self, score: float) -> float:
+        """Return how much worse a score is than the baseline's; negative if it is better."""
+        gain = score - self.metrics["score"]
+        return -gain if self.maximize else gain
+
+
+def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
+    """Write the uncompressed model as an artefact, measure it and keep the metrics."""
+    artefact = write_artefact(task.baseline, task, folder)
+    score = evaluate(predictor(artefact.run_path), task.validation, task)
+    metrics = artefact_metrics(task.baseline, task.example, artefact, score)
+    check_finite(metrics)
+    kept = {
+        "figures": metrics,
+        "maximize": task.maximize,
+        "fingerprint": fingerprint(task.baseline),
+    }
+    with write_atomically(folder / FIGURES) as file:
+        file.write(json.dumps(kept).encode())
+    return Baseline(folder=folder, metrics=metrics, maximize=task.maximize)
+
+
+def read_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
+    """Read the metrics that were kept of the baseline.
+
+    Raises:
+        ConfigError: the task's model differs from the one whose metrics were kept.
+    """
+    kept = json.loads((folder / FIGURES).read_text())
+    if kept["fingerprint"] != fingerprint(task.baseline):
+        raise ConfigError(
+            f"the task's model differs from the one measured in {folder}; build it from saved "
+            "weights, so that it is the same every time, or start another study"
+        )
+    return Baseline(folder=folder, metrics=kept["figures"], maximize=kept["maximize"])
+
+
+def check_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
+    """Read the baseline's metrics and score its file again, to see that the task is the same.
+
+    Raises:
+        ConfigError: the model, the data, the loss or the score has changed since.
+    """
+    kept = read_baseline(task, folder)
+    score = evaluate(predictor(kept.run_path), task.validation, task)
+    same = all(np.isclose(value, kept.metrics[n]) for n, value in score.figures().items())
+    if not same or task.maximize != kept.maximize:
+        raise ConfigError(
+            f"the baseline in {folder} scored {kept.metrics['score']:g} and now scores "
+            f"{score.value:g}: the task's data, loss or score has changed; start another study"
+        )
+    return kept

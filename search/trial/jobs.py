@@ -1,0 +1,124 @@
+"""The jobs that a worker runs: plain data in, plain data out."""
+
+import traceback
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from compressors.base import Selective
+from compressors.errors import InfeasibleError
+from search.artefact.artefact import predictor
+from search.recipe.recipe import Recipe
+from search.recipe.rungs import training_hash
+from search.tasks.task import EvaluatedTask, load_task
+from search.trial.baseline import check_baseline, measure_baseline, read_baseline
+from search.trial.compress import compress
+from search.trial.evaluate import Evaluator, HoldMachine
+from search.trial.messages import (
+    JobSetting,
+    PrepareReply,
+    PrepareRequest,
+    ScoreReply,
+    ScoreRequest,
+    TrialReply,
+    TrialRequest,
+)
+from search.trial.prefix_cache import prefix_cache
+from search.trial.scoring import evaluate
+from search.trial.screening import Screened, screen_trial
+
+
+def prepare_job(data: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
+    """Answer a `PrepareRequest`, the first job of a study."""
+    return prepare(PrepareRequest.from_data(data)).to_data()
+
+
+def trial_job(data: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
+    """Answer a `TrialRequest`."""
+    return run_trial(TrialRequest.from_data(data), hold_machine).to_data()
+
+
+def score_job(data: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, float]:
+    """Answer a `ScoreRequest`."""
+    return score(ScoreRequest.from_data(data)).to_data()
+
+
+def prepare(request: PrepareRequest) -> PrepareReply:
+    """Measure the baseline and try each step on it.
+
+    A study that was begun keeps its baseline, which is only checked.
+    """
+    task = _task(request.setting)
+    look_at = check_baseline if request.begun else measure_baseline
+    baseline = look_at(task, request.setting.baseline)
+    infeasible, failing = {}, {}
+    skipped: dict[str, dict[str, str]] = {}
+    for name, recipe in request.anchors.items():
+        try:
+            compress(recipe, task)
+            skipped[name] = _skipped_layers(recipe, task)
+        except InfeasibleError as reason:
+            infeasible[name] = str(reason)
+        except Exception as error:  # noqa: BLE001 - its own trials will fail, one by one
+            traceback.print_exc()
+            failing[name] = f"{type(error).__name__}: {error}"
+    return PrepareReply(
+        metrics=baseline.metrics,
+        maximize=baseline.maximize,
+        infeasible=infeasible,
+        failing=failing,
+        skipped_layers=skipped,
+    )
+
+
+def run_trial(request: TrialRequest, hold_machine: HoldMachine) -> TrialReply:
+    """Screen a recipe and, unless it is stopped, evaluate it."""
+    task = _task(request.setting)
+    baseline = read_baseline(task, request.setting.baseline)
+    prefixes = prefix_cache(request.prefix_folder, task, request.recipe.seed)
+    screened = screen_trial(request.recipe, task, prefixes, request.screen)
+    if screened.stopped:
+        return _reply(screened, metrics={}, stopped=screened.stopped)
+    evaluator = Evaluator(
+        task=task,
+        baseline=baseline,
+        latency=request.setting.latency,
+        hold_machine=hold_machine,
+        prefixes=prefixes,
+    )
+    found = evaluator(screened.recipe, request.folder)
+    return _reply(
+        screened,
+        metrics=found.metrics,
+        verdict=found.verdict,
+        notes="; ".join(note for note in (screened.notes, found.notes) if note),
+        recipe=screened.recipe,
+        training=training_hash(screened.recipe),
+    )
+
+
+def score(request: ScoreRequest) -> ScoreReply:
+    """Score an artefact on one split of the task's data."""
+    task = _task(request.setting)
+    batches = task.test if request.split == "test" else task.validation
+    return ScoreReply(**evaluate(predictor(request.artefact), batches, task).figures())
+
+
+def _reply(screened: Screened, **measured: Any) -> TrialReply:
+    return TrialReply(digest=screened.digest, rungs=screened.rungs, **measured)
+
+
+def _skipped_layers(recipe: Recipe, task: EvaluatedTask) -> dict[str, str]:
+    """Return by layer of the baseline why the steps of a recipe leave it."""
+    skipped: dict[str, str] = {}
+    for step in recipe.steps:
+        compressor = step.compressor()
+        if isinstance(compressor, Selective):
+            skipped |= compressor.skipped_layers(task.baseline, task)
+    return skipped
+
+
+def _task(setting: JobSetting) -> EvaluatedTask:
+    torch.set_num_threads(setting.threads)
+    return load_task(setting.task)
