@@ -7,7 +7,7 @@ from search.errors import ConfigError
 from search.recipe.recipe import build_step
 from search.recipe.space import Range, Space, StepSpace
 from search.report.step_effects import steps_of
-from search.trial_record import TrialRecord
+from search.trial_record import TrialRecord, Value
 
 MAX_DISTANCE = 0.02
 """Largest distance from an end of a range at which a value counts as being there, as a share of
@@ -33,74 +33,90 @@ class BoundaryHit:
     """Overrides that move the end outward, to a value that the compressor accepts."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _End:
+    """One end of the range of a step's field."""
+
+    step: StepSpace
+    field: str
+    side: str
+    """`low` or `high`."""
+
+    @property
+    def span(self) -> Range:
+        """The whole range."""
+        return self.step.ranges[self.field]
+
+    @property
+    def value(self) -> float:
+        """The value at this end."""
+        return self.span.high if self.side == "high" else self.span.low
+
+    def holds(self, value: Value) -> bool:
+        """Tell whether a value lies at this end."""
+        fraction = self.span.fraction_of(value)
+        return fraction <= MAX_DISTANCE if self.side == "low" else fraction >= 1 - MAX_DISTANCE
+
+
 def boundary_hits(front: Sequence[TrialRecord], space: Space) -> list[BoundaryHit]:
     """Return the ends of ranges that can be moved outward, those with most members first."""
-    hits = [
-        hit
+    ends = [
+        _End(step=step, field=field, side=side)
         for step in space.steps.values()
-        for field in step.ranges
-        for end in ("low", "high")
-        if (hit := _hit_at(end, step, field, front))
+        for field, span in step.ranges.items()
+        if span.kind != "categorical" and span.low != span.high
+        for side in ("low", "high")
     ]
+    hits = [hit for end in ends if (hit := _hit(end, front))]
     return sorted(hits, key=lambda hit: (-hit.members / hit.of, -hit.members))
 
 
-def _hit_at(
-    end: str, step: StepSpace, field: str, front: Sequence[TrialRecord]
-) -> BoundaryHit | None:
-    """Return the hit at one end of a field's range, None if there is none."""
-    span = step.ranges[field]
-    if span.kind == "categorical" or span.low == span.high:
+def _hit(end: _End, front: Sequence[TrialRecord]) -> BoundaryHit | None:
+    """Return the hit at an end; None if too few members lie there or it cannot be moved."""
+    name = end.span.name
+    values = [r.params[name] for r in front if end.step.name in steps_of(r) and name in r.params]
+    members = sum(end.holds(value) for value in values)
+    if members < MIN_MEMBERS or 2 * members < len(values):
         return None
-    having = [r for r in front if step.name in steps_of(r) and span.name in r.params]
-    fractions = [span.fraction_of(r.params[span.name]) for r in having]
-    members = sum(f <= MAX_DISTANCE if end == "low" else f >= 1 - MAX_DISTANCE for f in fractions)
-    if members < MIN_MEMBERS or 2 * members < len(having):
-        return None
-    overrides = _outward(step, field, end)
+    overrides = _outward(end)
     if not overrides:
         return None
     return BoundaryHit(
-        parameter=span.name,
-        value=getattr(span, end),
-        members=members,
-        of=len(having),
-        overrides=overrides,
+        parameter=name, value=end.value, members=members, of=len(values), overrides=overrides
     )
 
 
-def _outward(step: StepSpace, field: str, end: str) -> str:
+def _outward(end: _End) -> str:
     """Return the overrides that widen a range; nothing if the compressor accepts no wider one.
 
     The end moves by a quarter of the range, or by one step of a range with steps. Where the
     compressor rejects the value, half of that distance is tried next.
     """
-    span = step.ranges[field]
+    step, span = end.step, end.span
     defaults = {name: other.default() for name, other in step.ranges.items()}
     for halving in range(MAX_HALVINGS):
-        value, grid = _moved(span, end, 0.5**halving)
-        if value == getattr(span, end) or (span.log and value <= 0):
+        value, grid = _moved(end, 0.5**halving)
+        if value == end.value or (span.log and value <= 0):
             continue
         try:
-            build_step(step.name, step.target, {**step.fixed, **defaults, field: value})
+            build_step(step.name, step.target, {**step.fixed, **defaults, end.field: value})
         except ConfigError:
             continue
         finer = "" if grid == span.step else f" steps.{span.name}.step={grid:g}"
-        return f"steps.{span.name}.{end}={value:g}{finer}"
+        return f"steps.{span.name}.{end.side}={value:g}{finer}"
     return ""
 
 
-def _moved(span: Range, end: str, share: float) -> tuple[float, float | None]:
+def _moved(end: _End, share: float) -> tuple[float, float | None]:
     """Return an end moved outward by a share of a full move, and the range's step after it."""
-    sign = 1 if end == "high" else -1
-    current = span.high if end == "high" else span.low
+    span, sign = end.span, 1 if end.side == "high" else -1
     if span.kind == "int":
         grid = int(span.step or 1)
         count = max(1, round((span.high - span.low) / 4 * share / grid))
-        return int(current) + sign * count * grid, span.step
+        return int(end.value) + sign * count * grid, span.step
     if span.log:
-        value = current * (span.high / span.low) ** (sign * share / 4)
+        value = end.value * (span.high / span.low) ** (sign * share / 4)
         return float(f"{value:.2g}"), None
     if span.step is None:
-        return float(f"{current + sign * share * (span.high - span.low) / 4:.3g}"), None
-    return round(current + sign * share * span.step, 10), round(share * span.step, 10)
+        return float(f"{end.value + sign * share * (span.high - span.low) / 4:.3g}"), None
+    return round(end.value + sign * share * span.step, 10), round(share * span.step, 10)
