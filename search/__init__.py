@@ -23,9 +23,10 @@ def run_study(*overrides: str, config_dir: str | Path | None = None) -> "StudyRe
     """
     from search.config.compose import compose_search
     from search.recipe.validation import check_space
+    from search.study.builders import build_executor
     from search.study.run import run_study as run
     from search.study.terminal import Display
 
     config = compose_search(overrides, Path(config_dir) if config_dir else None)
     check_space(config.space)
-    return run(config, config.executor(), Display())
+    return run(config, build_executor(config), Display())

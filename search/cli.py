@@ -13,10 +13,13 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from search.config.existing import existing_study
 from search.config.overrides import check_additions, flags_first, name_file, rewrite
 from search.config.paths import conf_folder
-from search.config.study_config import existing_study, study_config, unknown_key
+from search.config.schema import unknown_key
+from search.config.study_config import study_config
 from search.errors import ConfigError, StudyError
+from search.study.builders import build_executor
 
 USAGE = """\
 usage: paredown COMMAND [OVERRIDE ...]
@@ -120,7 +123,7 @@ def _composed(config: DictConfig) -> dict[str, Any]:
 
 def _search(config: DictConfig) -> None:
     checked = study_config(_composed(config), HydraConfig.get().runtime.choices["task"])
-    executor = checked.executor()
+    executor = build_executor(checked)
     executor.prepare()
     # Only now, since these import torch, and then everything else.
     from search.recipe.validation import check_space

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from search.config.study_config import StudyConfig, read_config
+from search.config.existing import read_config
+from search.config.study_config import StudyConfig
 from search.errors import StudyError
 from search.executors.base import Executor
 from search.report.front_table import front_table

@@ -1,1 +1,16 @@
-"""config."""
+"""The configuration of a study: composed by Hydra or read from a stored study, then checked.
+
+Overrides and YAML come in; a `StudyConfig` with every part in its type goes out, without torch.
+"""
+
+__all__ = [
+    "compose",
+    "constraints",
+    "existing",
+    "latency_settings",
+    "overrides",
+    "paths",
+    "preferences",
+    "schema",
+    "study_config",
+]

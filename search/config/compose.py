@@ -1,4 +1,4 @@
-"""Composing a search's configuration from Python, without Hydra's command line."""
+"""The configuration of a study from Python, without Hydra's command line."""
 
 import threading
 from collections.abc import Sequence
@@ -15,18 +15,18 @@ from search.config.study_config import StudyConfig, study_config
 from search.errors import ConfigError
 
 _ONE_AT_A_TIME = threading.Lock()
-"""Hydra composes in a state that all threads share."""
+"""Hydra composes in global state that all threads share."""
 
 
 def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None) -> StudyConfig:
-    """Return the checked configuration that overrides make of `conf/search.yaml`.
+    """Compose `conf/search.yaml` with overrides and check the result.
 
-    Arguments:
-        overrides: Hydra's, as on the command line.
-        config_dir: a folder whose groups join those of `conf/`.
+    Args:
+        overrides: Hydra's overrides, as on the command line.
+        config_dir: A folder whose groups join those of `conf/`.
 
     Raises:
-        ConfigError: an override, an option or a value does not fit.
+        ConfigError: An override, an option or a value is not accepted.
     """
     overrides = [rewrite(override) for override in overrides]
     own = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []

@@ -1,11 +1,11 @@
-"""Bounds on measured figures: a trial beyond one is infeasible."""
+"""Bounds on metrics: a trial that lies beyond one is infeasible."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from search.config.metric_names import check_measure
+from search.config.metric_names import check_metric
 from search.errors import ConfigError
 
 
@@ -18,11 +18,11 @@ class Constraint:
     bound: float
 
     def __str__(self) -> str:
-        """Return the constraint as it is written in a configuration."""
+        """Return the constraint in the notation of a configuration."""
         return f"{self.metric}{'<=' if self.upper else '>='}{self.bound:g}"
 
     def violation(self, metrics: Mapping[str, float]) -> float:
-        """Return how far the metric lies beyond the bound; at most 0 when satisfied."""
+        """Return the distance of the metric beyond the bound; at most 0 when satisfied."""
         excess = metrics[self.metric] - self.bound
         return excess if self.upper else -excess
 
@@ -31,11 +31,11 @@ def parse_constraints(node: Mapping[str, Any]) -> tuple[Constraint, ...]:
     """Read the `constraints` node: by metric, a text such as '<=0.02'.
 
     Raises:
-        ConfigError: the metric is not measured, or the bound is not `<=` or `>=` and a number.
+        ConfigError: There is no such metric, or the text is not `<=` or `>=` and a number.
     """
     parsed = []
     for metric, text in node.items():
-        check_measure(f"constraints.{metric}", metric)
+        check_metric(f"constraints.{metric}", metric)
         match = re.fullmatch(r"\s*([<>])=\s*(\S+)\s*", str(text))
         try:
             bound = float(match[2]) if match else None

@@ -1,11 +1,11 @@
-"""The figures measured of every trial, by name: what may be an objective or be bounded."""
+"""The metrics of a trial by name: each may be an objective or have a bound."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 from search.errors import ConfigError
 
-MEASURES = {
+METRICS = {
     "score": "the task's score on validation data, of the reloaded artefact",
     "score_standard_error": "standard error of the score",
     "score_drop": "how much worse the score is than the baseline's",
@@ -25,14 +25,19 @@ MEASURES = {
 }
 
 
-def check_measure(place: str, name: str, known: Iterable[str] = MEASURES) -> None:
-    """Check that a figure of this name is measured.
+def check_metric(place: str, name: str, known: Iterable[str] = METRICS) -> None:
+    """Check that a metric of this name is measured.
+
+    Args:
+        place: The configuration key that names the metric, for the message.
+        name: The name to check.
+        known: The names of all metrics.
 
     Raises:
-        ConfigError: it is not; the message names what is close to it.
+        ConfigError: There is no such metric; the message gives the nearest name.
     """
     names = list(known)
     if name not in names:
         close = get_close_matches(name, names, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(names)}"
-        raise ConfigError(f"{place}: there is no figure '{name}'; {hint}")
+        raise ConfigError(f"{place}: there is no metric '{name}'; {hint}")

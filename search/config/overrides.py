@@ -1,4 +1,4 @@
-"""What a user writes behind the command: arranged and checked before Hydra reads it."""
+"""The arguments of a command, arranged and checked before Hydra reads them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,13 +6,14 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
+from search.config.former_keys import admit_former_key
 from search.errors import ConfigError
 
 FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
 
 
 def flags_first(arguments: list[str]) -> list[str]:
-    """Return the arguments with Hydra's flags before the overrides, where alone it reads them."""
+    """Return the arguments with the flags first, the only place where Hydra accepts them."""
     flags, overrides = [], []
     rest = iter(arguments)
     for argument in rest:
@@ -26,12 +27,12 @@ def flags_first(arguments: list[str]) -> list[str]:
 
 
 def rewrite(argument: str) -> str:
-    """Return an argument as Hydra can read it.
+    """Return an argument in a form that Hydra accepts.
 
-    `constraints.METRIC<=BOUND` is no override in Hydra's grammar, a recipe's file must not be
-    taken for an option of the group `recipe`, a selection and a path need quotes, and the patterns
-    in `steps.STEP.layers={PATTERN: VALUE}` and the figures in `objectives` and `preferences` may
-    be new keys.
+    `constraints.METRIC<=BOUND` is no override in Hydra's grammar; the path of a recipe must not be
+    read as an option of the group `recipe`; a selection and a path need quotes; the patterns in
+    `steps.STEP.layers={PATTERN: VALUE}`, the metrics in `objectives` and `preferences`, and former
+    keys may be new keys.
     """
     bound = re.fullmatch(r"(\+*)constraints\.([\w/.]+?)\s*([<>]=)\s*(\S+)", argument)
     if bound:
@@ -45,11 +46,11 @@ def rewrite(argument: str) -> str:
         name = "recipe_file" if key == "recipe" else key
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"{name}='{quoted}'"
-    return argument
+    return admit_former_key(argument)
 
 
 def name_file(arguments: list[str]) -> list[str]:
-    """Return arguments, flags first, the first that is neither flag nor override as `file=`."""
+    """Return arguments, flags first, with `file=` before the first that is no flag or override."""
     named = list(arguments)
     for place, (before, argument) in enumerate(pairwise(["", *arguments])):
         bare = not argument.startswith("-") and "=" not in argument
@@ -62,18 +63,18 @@ def name_file(arguments: list[str]) -> list[str]:
 def check_additions(
     overrides: Sequence[str], choices: Mapping[str, Any], keys: Sequence[str]
 ) -> None:
-    """Check the overrides that begin with a plus: they may not invent keys.
+    """Check that overrides with one plus add only what may be added.
 
     A plus may add an option of a group, a constraint, or an argument of the task's own function;
     every other key stands in the configurations and needs no plus.
 
-    Arguments:
-        overrides: as Hydra read them.
-        choices: the options chosen, by group.
-        keys: the keys at the top of the composed configuration, for the message.
+    Args:
+        overrides: The overrides that Hydra read.
+        choices: The chosen options by group.
+        keys: The keys at the top of the composed configuration, for the message.
 
     Raises:
-        ConfigError: an override adds another key; most often it is a typo.
+        ConfigError: An override adds another key, most often because of a typo.
     """
     for override in overrides:
         key = override.lstrip("+").partition("=")[0]

@@ -1,4 +1,4 @@
-"""Where the configurations lie: beside the package in a checkout, inside it in a wheel."""
+"""The folder of the configurations: beside the package in a checkout, inside it in a wheel."""
 
 from pathlib import Path
 

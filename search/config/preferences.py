@@ -1,4 +1,4 @@
-"""What a user wants beyond the objectives: from where gains count, and which matter more."""
+"""A user's preferences among the objectives: where gains begin, and which weigh more."""
 
 import math
 from collections.abc import Collection, Mapping
@@ -9,16 +9,16 @@ from search.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Preferences:
-    """A reference point and weights; an objective that is not named keeps its default.
+    """A reference point and weights; an objective without an entry keeps its default.
 
     Raises:
-        ConfigError: a reference is not finite, or a weight is not a finite number above 0.
+        ConfigError: A reference is not finite, or a weight is not a finite number above 0.
     """
 
     reference: Mapping[str, float] = field(default_factory=dict)
-    """By objective, the value from which on a gain counts, in the unit of the figure."""
+    """By objective, the value from which a gain counts, in the unit of the metric."""
     weights: Mapping[str, float] = field(default_factory=dict)
-    """By objective, how much it counts at the knee; 1 where not given."""
+    """By objective, its weight in the choice of the knee; 1 where not given."""
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -29,14 +29,14 @@ class Preferences:
             if not 0 < weight < math.inf:
                 raise ConfigError(
                     f"preferences.weights.{name} must be a finite number above 0, got {weight:g}; "
-                    "to disregard a figure, leave it out of the objectives"
+                    "to disregard a metric, leave it out of the objectives"
                 )
 
     def check_names(self, objectives: Collection[str]) -> None:
-        """Check that only objectives are named.
+        """Check that every entry names an objective.
 
         Raises:
-            ConfigError: another figure is named.
+            ConfigError: An entry names another metric.
         """
         for part, given in (("reference", self.reference), ("weights", self.weights)):
             for name in given:
@@ -47,7 +47,7 @@ class Preferences:
                     )
 
     def __str__(self) -> str:
-        """Return what differs from the defaults, in a few words; empty where nothing does."""
+        """Return the entries in a few words; empty without any."""
         parts = [f"{name} from {value:g}" for name, value in self.reference.items()]
         parts += [f"{name} weighs {weight:g}" for name, weight in self.weights.items()]
         return ", ".join(parts)

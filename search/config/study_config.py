@@ -1,119 +1,90 @@
-"""A composed configuration, checked in two stages: its shape at once, its values with torch."""
+"""The checked configuration of a study, built from a composed one without importing torch."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import yaml
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from search.config.constraints import Constraint, parse_constraints
-from search.config.metric_names import check_measure
+from search.config.former_keys import with_present_keys
+from search.config.latency_settings import LatencySettings
+from search.config.metric_names import check_metric
 from search.config.preferences import Preferences
+from search.config.schema import check_types
 from search.errors import ConfigError
-from search.recipe.space import Space, parse_space
-from search.utils.instantiate import build
+from search.recipe.parsing import parse_space
+from search.recipe.rungs import Rungs
+from search.recipe.space import Space
 from search.utils.provenance import code_version
 
-if TYPE_CHECKING:
-    from search.executors.base import Executor
-    from search.tracking.base import Tracker
-
-MOST_OBJECTIVES = 4
-"""With more, hardly any trial beats another, and the front says nothing."""
-
-
-@dataclass
-class LatencySchema:
-    """The keys and types of `latency`."""
-
-    batch_size: int = MISSING
-    threads: int = MISSING
-    rounds: int = MISSING
-
-
-@dataclass
-class RungsSchema:
-    """The keys and types of `rungs`."""
-
-    count: int = MISSING
-    factor: float = MISSING
-
-
-@dataclass
-class PreferencesSchema:
-    """The keys and types of `preferences`."""
-
-    reference: dict[str, float] = field(default_factory=dict)
-    weights: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass
-class Schema:
-    """The keys and types at the top of a search's configuration; groups are checked elsewhere."""
-
-    study: str | None = None
-    trials: int = MISSING
-    seed: int = MISSING
-    timeout: float | None = None
-    runs_dir: str = MISSING
-    constraints: dict[str, Any] = field(default_factory=dict)
-    latency: LatencySchema = field(default_factory=LatencySchema)
-    stagnation: int | None = None
-    preferences: PreferencesSchema = field(default_factory=PreferencesSchema)
-    warm_start: bool = MISSING
-    refuse_early: bool = MISSING
-    cache_prefixes: bool = MISSING
-    mutate_front: bool = MISSING
-    rungs: RungsSchema = field(default_factory=RungsSchema)
-    steps: dict[str, Any] = field(default_factory=dict)
-    choices: dict[str, list[str]] = field(default_factory=dict)
-    task: dict[str, Any] = field(default_factory=dict)
-    sampler: dict[str, Any] = field(default_factory=dict)
-    objectives: dict[str, str] = field(default_factory=dict)
-    executor: dict[str, Any] = field(default_factory=dict)
-    tracking: dict[str, Any] = field(default_factory=dict)
+MAX_OBJECTIVES = 4
+"""Largest number of objectives: with more, hardly any trial dominates another."""
+_UNCHANGED = (
+    "trials",
+    "seed",
+    "timeout",
+    "stagnation",
+    "warm_start",
+    "refuse_early",
+    "cache_prefixes",
+    "mutate_front",
+    "task",
+    "sampler",
+    "objectives",
+)
+"""Fields of `StudyConfig` that stand in the composed configuration as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudyConfig:
-    """Everything that a study is told, as plain data.
+    """The settings of a study, each parsed into its type and checked.
 
     Raises:
-        ConfigError: a value lies outside its range; the message names both.
+        ConfigError: A value lies outside its range; the message names both.
     """
 
     study: str
-    """Its name, and that of its folder."""
+    """Name of the study and of its folder."""
     trials: int
+    """Finished trials that the study has in the end."""
     seed: int
     timeout: float | None
-    """Seconds after which no trial is started."""
+    """Seconds after which no trial is started; None for no limit."""
     runs_dir: Path
+    """Folder of all studies."""
     constraints: tuple[Constraint, ...]
-    latency: Mapping[str, int]
+    latency: LatencySettings
     stagnation: int | None
-    """Finished trials over which the hypervolume must grow by 1 %, else no trial is started."""
+    """Number of finished trials over which the hypervolume must grow by 1 %, or the study ends;
+    None for no such limit."""
     preferences: Preferences
     warm_start: bool
+    """Whether reference recipes, encodings and a portfolio come before the sampler."""
     refuse_early: bool
+    """Whether a trial ends before training if its model is known or cannot meet a constraint."""
     cache_prefixes: bool
+    """Whether models between steps are kept on disk for recipes that begin alike."""
     mutate_front: bool
-    rungs: Mapping[str, Any]
+    """Whether two of three trials vary a member of the front."""
+    rungs: Rungs
     space: Space
     task: Mapping[str, Any]
+    """`_target_` of the task and its arguments."""
     sampler: Mapping[str, Any]
+    """`_target_` of an Optuna sampler and its arguments without the seed."""
     objectives: Mapping[str, str]
+    """Direction by metric, `maximize` or `minimize`, the most important metric first."""
     executor_node: Mapping[str, Any]
+    """`_target_` of the executor and its arguments."""
     tracking_node: Mapping[str, Any]
+    """`_target_` of the tracker and its arguments."""
     composed: Mapping[str, Any]
-    """The whole configuration as it was composed, kept in config.yaml."""
+    """The whole composed configuration, kept in config.yaml."""
 
     def __post_init__(self) -> None:
-        """Check the values that need no torch."""
+        """Check every value that is not checked by its own type."""
         if self.trials < 1:
             raise ConfigError(f"trials must be at least 1, got {self.trials}")
         if not 0 <= self.seed < 2**32:
@@ -128,14 +99,14 @@ class StudyConfig:
         self._check_objectives()
 
     def _check_objectives(self) -> None:
-        if not 1 <= len(self.objectives) <= MOST_OBJECTIVES:
+        if not 1 <= len(self.objectives) <= MAX_OBJECTIVES:
             raise ConfigError(
-                f"objectives must be 1 to {MOST_OBJECTIVES} figures, each 'maximize' or "
+                f"objectives must be 1 to {MAX_OBJECTIVES} metrics, each 'maximize' or "
                 f"'minimize', got {len(self.objectives)}: {', '.join(self.objectives) or '-'}; "
                 "bound the others with constraints"
             )
         for name, direction in self.objectives.items():
-            check_measure(f"objectives.{name}", name)
+            check_metric(f"objectives.{name}", name)
             if direction not in ("maximize", "minimize"):
                 raise ConfigError(
                     f"objectives.{name} must be 'maximize' or 'minimize', got {direction!r}"
@@ -149,7 +120,7 @@ class StudyConfig:
 
     @property
     def threads(self) -> int:
-        """Threads that torch computes with in one trial."""
+        """Number of threads that torch uses in one trial."""
         return int(self.executor_node.get("threads", 1))
 
     def trial_folder(self, number: int) -> Path:
@@ -157,7 +128,11 @@ class StudyConfig:
         return self.folder / "trials" / f"{number:04d}"
 
     def identity(self) -> dict[str, Any]:
-        """Return what must not change while a study grows, since trials would not compare."""
+        """Return as plain data the settings that must stay the same while a study grows.
+
+        Trials with other settings would not compare. The keys and their order are those that stored
+        studies keep.
+        """
         return {
             "space": self.space.hash,
             "task": dict(self.task),
@@ -165,13 +140,13 @@ class StudyConfig:
             "sampler": dict(self.sampler),
             "objectives": dict(self.objectives),
             "constraints": [str(constraint) for constraint in self.constraints],
-            "latency": dict(self.latency),
-            "rungs": dict(self.rungs),
+            "latency": asdict(self.latency),
+            "rungs": asdict(self.rungs),
             "threads": self.threads,
         }
 
     def tags(self) -> dict[str, str]:
-        """Return what the tracker shows of the study."""
+        """Return the tags that describe the study in the tracker."""
         return {
             "paredown.task": str(self.task["_target_"]),
             "paredown.sampler": str(self.sampler["_target_"]).rpartition(".")[2],
@@ -180,88 +155,34 @@ class StudyConfig:
         }
 
     def to_yaml(self) -> str:
-        """Return the text of config.yaml: what was composed, and the code that runs it."""
+        """Return the text of config.yaml: the composed configuration and the code version."""
         return yaml.safe_dump({**self.composed, "code": code_version()}, sort_keys=False)
-
-    def executor(self) -> "Executor":
-        """Build the executor; raise `ConfigError` if it refuses a name or a value."""
-        return cast("Executor", build("executor", self.executor_node))
-
-    def tracker(self) -> "Tracker":
-        """Build the tracker; raise `ConfigError` if it refuses a name or a value."""
-        return cast("Tracker", build("tracking", self.tracking_node))
 
 
 def study_config(composed: Mapping[str, Any], task_name: str) -> StudyConfig:
-    """Check a composed configuration and return it as plain data; imports no torch.
+    """Check a composed configuration; imports no torch.
 
-    Arguments:
-        composed: the composed `search` configuration without Hydra's own node, resolved.
-        task_name: the option chosen in the group `task`, the default name of the study.
+    Args:
+        composed: The composed `search` configuration without Hydra's own node, resolved. Former
+            keys are accepted with a line on stderr.
+        task_name: The option chosen in the group `task`, the default name of the study.
 
     Raises:
-        ConfigError: a key is unknown, a type is wrong, a range is empty.
+        ConfigError: A key is unknown, a type is wrong or a value lies outside its range.
     """
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(Schema), dict(composed))
-        checked = cast(dict[str, Any], OmegaConf.to_container(merged, throw_on_missing=True))
-    except OmegaConfBaseException as error:
-        raise ConfigError(unknown_key(error)) from error
+    checked = check_types(with_present_keys(composed))
     seed = checked["seed"]
     default_name = task_name if seed == 0 else f"{task_name}-seed{seed}"
     return StudyConfig(
+        **{name: checked[name] for name in _UNCHANGED},
         study=checked["study"] or default_name,
-        trials=checked["trials"],
-        seed=seed,
-        timeout=checked["timeout"],
         runs_dir=Path(checked["runs_dir"]),
         constraints=parse_constraints(checked["constraints"]),
-        latency=checked["latency"],
-        stagnation=checked["stagnation"],
+        latency=LatencySettings(**checked["latency"]),
         preferences=Preferences(**checked["preferences"]),
-        warm_start=checked["warm_start"],
-        refuse_early=checked["refuse_early"],
-        cache_prefixes=checked["cache_prefixes"],
-        mutate_front=checked["mutate_front"],
-        rungs=checked["rungs"],
+        rungs=Rungs(**checked["rungs"]),
         space=parse_space(checked["steps"], checked["choices"]),
-        task=checked["task"],
-        sampler=checked["sampler"],
-        objectives=checked["objectives"],
         executor_node=checked["executor"],
         tracking_node=checked["tracking"],
         composed=checked,
     )
-
-
-def unknown_key(error: OmegaConfBaseException) -> str:
-    """Return what OmegaConf says in one line, and after a typo the nearest key that is known."""
-    message = str(error.msg or error).splitlines()[0]
-    parent = getattr(error, "parent_node", None)
-    known = list(Schema.__dataclass_fields__)
-    if OmegaConf.is_dict(parent):
-        known = [str(key) for key in cast(DictConfig, parent)]
-    close = get_close_matches(str(error.key), known, n=1)
-    hint = f"; did you mean '{close[0]}'?" if close and close[0] != error.key else ""
-    return f"{error.full_key or error.key}: {message}{hint}"
-
-
-def existing_study(arguments: Mapping[str, Any]) -> Path:
-    """Return the folder of a study that was begun.
-
-    Raises:
-        ConfigError: there is no such study; the message names those that there are.
-    """
-    runs_dir, name = Path(arguments["runs_dir"]), arguments["study"]
-    folder = runs_dir / str(name)
-    if name is None or not (folder / "config.yaml").is_file():
-        known = sorted(path.parent.name for path in runs_dir.glob("*/config.yaml"))
-        raise ConfigError(f"no study '{name}' in {runs_dir}; there are: {', '.join(known) or '-'}")
-    return folder
-
-
-def read_config(folder: Path) -> StudyConfig:
-    """Return the configuration that a study was last run with."""
-    composed = yaml.safe_load((folder / "config.yaml").read_text())
-    composed.pop("code")
-    return study_config(composed | {"study": folder.name, "runs_dir": str(folder.parent)}, "")

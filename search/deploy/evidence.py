@@ -91,7 +91,7 @@ def collect_evidence(
         test=dict(test),
         baseline_test=metrics_on_test(selected.records[0]),
         baseline=dict(baseline.metrics),
-        latency=dict(config.latency),
+        latency=asdict(config.latency),
         recipe=dict(record.recipe),
         sha256={name: _sha256(folder / name) for name in HASHED_FILES},
         code=code_version(),

@@ -11,7 +11,6 @@ import yaml
 
 from search.artefact.artefact import predictor
 from search.artefact.packed_form import unpack
-from search.config.latency_settings import LatencySettings
 from search.deploy.evidence import Evidence, collect_evidence
 from search.deploy.model_card import model_card
 from search.deploy.selected_trial import SelectedTrial, metrics_on_test, select_trial
@@ -56,8 +55,8 @@ def export_trial(folder: Path, expression: str, output: Path | None = None) -> E
     task = load_task(config.task)
     torch.set_num_threads(config.threads)
     baseline = check_baseline(task, folder / "baseline")
-    latency = LatencySettings(**config.latency)
-    _place_artefact(selected, Evaluator(task=task, baseline=baseline, latency=latency), target)
+    evaluator = Evaluator(task=task, baseline=baseline, latency=config.latency)
+    _place_artefact(selected, evaluator, target)
     verify(target, record, task)
     test = _test_metrics(record, task, target)
     shutil.copyfile(unpack.__file__, target / "unpack.py")

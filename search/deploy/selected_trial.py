@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from search.config.study_config import StudyConfig, read_config
+from search.config.existing import read_config
+from search.config.study_config import StudyConfig
 from search.pareto.front import pareto_front
 from search.pareto.selection import select
 from search.study.journal_file import read_journal

@@ -1,4 +1,4 @@
-"""Choosing one trial of a study: the knee of the front, or the best one within bounds."""
+"""The choice of one trial of a study: the knee of the front, or the best trial within bounds."""
 
 import difflib
 import math
@@ -31,7 +31,7 @@ _BOUND = re.compile(rf"({_METRIC})\s*(<=|>=|==|<|>)\s*({_NUMBER})")
 
 
 class SelectionError(ConfigError):
-    """Raised when an expression cannot be read or no trial answers it."""
+    """Raised if an expression cannot be parsed or no trial satisfies it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,11 +40,11 @@ class Bound:
 
     metric: str
     relation: str
-    """One of `OPERATORS`."""
+    """A key of `OPERATORS`."""
     limit: float
 
     def holds(self, record: TrialRecord) -> bool:
-        """Tell whether a trial has the metric and meets the limit."""
+        """Return whether a trial has the metric and satisfies the relation."""
         value = record.metrics.get(self.metric)
         return value is not None and OPERATORS[self.relation](value, self.limit)
 
@@ -54,10 +54,11 @@ class Bound:
 
 @dataclass(frozen=True, kw_only=True)
 class Goal:
-    """The metric to drive to its largest or smallest value, and the bounds to keep."""
+    """The metric to maximise or minimise, within bounds."""
 
     metric: str
     largest: bool
+    """Whether the largest value is wanted, or else the smallest."""
     bounds: tuple[Bound, ...]
 
 
@@ -67,14 +68,20 @@ def select(
     expression: str,
     weights: Mapping[str, float] | None = None,
 ) -> TrialRecord:
-    """Return the trial that an expression names.
+    """Return the trial that an expression selects.
 
-    `knee` chooses among the front by the weights, `max|min METRIC [where ...]` among all feasible
-    trials, ties going to one that no other dominates and then to the better by the objectives.
-    Metrics of the test set cannot be asked for: a figure that chose the model no longer measures
-    it.
+    `knee` selects from the front, `max|min METRIC [where ...]` from all feasible trials; ties go to
+    a trial that no other dominates, then to the better one by the objectives. Metrics of the test
+    set are refused, since a metric that selects the model no longer measures it.
 
-    Raises: SelectionError if the expression is malformed or unanswerable.
+    Args:
+        records: Finished trials.
+        objectives: Direction by metric.
+        expression: A text of the form `GRAMMAR`.
+        weights: Weights of the objectives for the knee; 1 without an entry.
+
+    Raises:
+        SelectionError: The expression is malformed, or no trial satisfies it.
     """
     if expression.strip() == "knee":
         return knee(records, objectives, weights)
@@ -86,13 +93,7 @@ def select(
         _check_metric(metric, candidates)
     for bound in goal.bounds:
         candidates = _bounded(candidates, bound)
-    sign = -1 if goal.largest else 1
-    having = [r for r in candidates if math.isfinite(r.metrics.get(goal.metric, math.nan))]
-    if not having:
-        raise SelectionError(f"no trial within the bounds has a finite {goal.metric}")
-    best = min(sign * record.metrics[goal.metric] for record in having)
-    tied = [record for record in having if sign * record.metrics[goal.metric] == best]
-    return pareto_front(tied, objectives)[0]
+    return pareto_front(_best(candidates, goal), objectives)[0]
 
 
 def knee(
@@ -100,16 +101,21 @@ def knee(
     objectives: Objectives,
     weights: Mapping[str, float] | None = None,
 ) -> TrialRecord:
-    """Return the front's member with the smallest Manhattan distance to the ideal point.
+    """Return the member of the front with the smallest Manhattan distance to the ideal point.
 
     Each objective is scaled to [0, 1] over the front. With two objectives this is the point
-    farthest from the line through the extremes; unlike that line it needs no extremes to span a
-    plane, so it holds for any number of objectives (Chiu et al., 2016, arXiv:1705.01705). With
-    weights w (1 where not given) the distance is the sum over objectives of w times the scaled
-    cost (compromise programming with exponent 1: Yu, 1973, doi:10.1287/mnsc.19.8.936). Ties go
-    to the better one by the first objective.
+    farthest from the line through the extremes; unlike that line it is defined for any number of
+    objectives (Chiu et al., 2016, arXiv:1705.01705). With weights w the distance is the sum over
+    objectives of w times the scaled cost (compromise programming with exponent 1: Yu, 1973,
+    doi:10.1287/mnsc.19.8.936). Ties go to the better one by the first objective.
 
-    Raises: SelectionError if no trial is feasible.
+    Args:
+        records: Finished trials.
+        objectives: Direction by metric.
+        weights: Weights of the objectives; 1 without an entry.
+
+    Raises:
+        SelectionError: No trial is feasible.
     """
     front = pareto_front(records, objectives)
     if not front:
@@ -117,13 +123,17 @@ def knee(
     costs = cost_matrix(front, objectives)
     span = np.ptp(costs, axis=0)
     scaled = (costs - costs.min(axis=0)) / np.where(span > 0, span, 1.0)
-    weighing = np.array([(weights or {}).get(name, 1.0) for name in objectives])
-    distances = scaled @ (weighing / weighing.max())
+    weighting = np.array([(weights or {}).get(name, 1.0) for name in objectives])
+    distances = scaled @ (weighting / weighting.max())
     return front[int(np.argmin(distances.round(12)))]
 
 
 def parse(expression: str) -> Goal:
-    """Read `max|min METRIC [where ...]`; raise `SelectionError` with the grammar."""
+    """Parse `max|min METRIC [where ...]`.
+
+    Raises:
+        SelectionError: The expression is malformed; the message gives the grammar.
+    """
     goal = _GOAL.fullmatch(expression.strip())
     if goal is None:
         raise SelectionError(f"cannot read select={expression!r}; write {GRAMMAR}")
@@ -155,8 +165,18 @@ def _check_metric(metric: str, candidates: Sequence[TrialRecord]) -> None:
         raise SelectionError(f"unknown metric {metric!r}; {hint}")
 
 
+def _best(candidates: Sequence[TrialRecord], goal: Goal) -> list[TrialRecord]:
+    """Return the trials with the best value of the goal's metric."""
+    sign = -1 if goal.largest else 1
+    having = [r for r in candidates if math.isfinite(r.metrics.get(goal.metric, math.nan))]
+    if not having:
+        raise SelectionError(f"no trial within the bounds has a finite {goal.metric}")
+    best = min(sign * record.metrics[goal.metric] for record in having)
+    return [record for record in having if sign * record.metrics[goal.metric] == best]
+
+
 def _bounded(candidates: Sequence[TrialRecord], bound: Bound) -> list[TrialRecord]:
-    """Return the trials within a bound; raise `SelectionError` naming the closest if none is."""
+    """Return the trials within a bound; raise `SelectionError` with the closest if none is."""
     within = [record for record in candidates if bound.holds(record)]
     if within:
         return within

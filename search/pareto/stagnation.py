@@ -1,22 +1,22 @@
-"""Whether a study still gains anything by going on."""
+"""The check whether the last trials of a study still gained anything."""
 
 from collections.abc import Mapping
 
-GROWTH = 0.01
-"""The share by which the hypervolume must grow for the search to be worth going on with."""
+MIN_GROWTH = 0.01
+"""Smallest growth, as a share of the hypervolume, at which a study goes on."""
 
 
 def stagnated(history: Mapping[int, float], trials: int) -> bool:
-    """Tell whether the last finished trials together added less than 1 % to the hypervolume.
+    """Return whether the last finished trials together added less than 1 % to the hypervolume.
 
-    A hypervolume that was and still is 0 has not grown.
+    A hypervolume that stays at 0 has not grown.
 
-    Arguments:
-        history: the hypervolume after each finished trial, by trial number.
-        trials: how many of the last finished trials to look at, at least 1.
+    Args:
+        history: The hypervolume after each finished trial, by trial number.
+        trials: Number of last finished trials to consider, at least 1.
     """
     values = [history[number] for number in sorted(history)]
     if len(values) <= trials:
         return False
     before, now = values[-1 - trials], values[-1]
-    return now == before or now < before * (1 + GROWTH)
+    return now == before or now < before * (1 + MIN_GROWTH)

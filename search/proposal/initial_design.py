@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from compressors.kinds import CompressorKind
+from search.recipe.ranges import Range
 from search.recipe.recipe import Recipe, Step, build_step, values_of
-from search.recipe.space import Range, Space, StepSpace
+from search.recipe.space import Space, StepSpace
 from search.recipe.step_values import StepValues, acting_compressor, params_for, recovers
 from search.trial_record import Value
 

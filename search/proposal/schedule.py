@@ -9,7 +9,6 @@ from search.config.study_config import StudyConfig
 from search.proposal.genetic_operators import crossings, mutations
 from search.proposal.initial_design import InitialTrial, initial_trials
 from search.proposal.proposer import Proposal, Proposer, uncompressed
-from search.recipe.rungs import Rungs
 from search.recipe.space import Space
 from search.trial_record import TrialRecord, Value
 from search.utils.seeds import derived_seed
@@ -66,7 +65,7 @@ class Schedule:
             objectives=self.config.objectives,
             sampler=self.config.sampler,
             seed=self.config.seed,
-            rungs=Rungs(**self.config.rungs),
+            rungs=self.config.rungs,
             front=[member.number for member in known.front],
         )
 

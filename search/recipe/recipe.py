@@ -1,4 +1,4 @@
-"""A recipe: ordered compression steps with every value concrete, as YAML and as compressors."""
+"""A recipe: ordered compression steps with concrete values, as plain data and as compressors."""
 
 import hashlib
 import json
@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One compressor with its values, under the name it has in the recipe."""
+    """One compressor with its values, under its name in the recipe."""
 
     name: str
     target: str
     """Import path of the compressor's class."""
     values: Mapping[str, Any]
+    """Values by field."""
 
     def compressor(self) -> "Compressor":
         """Build the compressor; raise `ConfigError` if its class refuses a name or a value."""
@@ -34,7 +35,7 @@ def build_step(name: str, target: str, values: Mapping[str, Any]) -> "Compressor
     """Build the compressor of a step.
 
     Raises:
-        ConfigError: the class does not exist, or refuses a name or a value.
+        ConfigError: The class does not exist or refuses a name or a value.
     """
     compressor = build(f"steps.{name}", {TARGET: target, **values})
     if not is_dataclass(compressor) or not hasattr(compressor, "kind"):
@@ -43,7 +44,7 @@ def build_step(name: str, target: str, values: Mapping[str, Any]) -> "Compressor
 
 
 def values_of(compressor: "Compressor") -> dict[str, Any]:
-    """Return every value of a compressor by the name of its field."""
+    """Return the values of a compressor by field."""
     return asdict(cast(Any, compressor))
 
 
@@ -79,7 +80,7 @@ def recipe_from_data(data: Mapping[str, Any]) -> Recipe:
     """Return the recipe that `Recipe.to_data` wrote.
 
     Raises:
-        ConfigError: a key is missing or unknown.
+        ConfigError: A key is missing or unknown.
     """
     if set(data) != {"seed", "steps"} or not isinstance(data["steps"], Mapping):
         raise ConfigError(f"a recipe has the keys 'seed' and 'steps', got {sorted(data)}")
@@ -98,7 +99,7 @@ def read_recipe(path: Path) -> Recipe:
     """Read a recipe.yaml.
 
     Raises:
-        ConfigError: there is no such file, or it is not a recipe.
+        ConfigError: There is no such file, or it is no recipe.
     """
     if not path.is_file():
         raise ConfigError(f"recipe={path}: no such file")

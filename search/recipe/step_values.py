@@ -1,21 +1,29 @@
-"""The parameters at which some steps of a space act and the others do not."""
+"""The parameters at which some steps of a space act and the others are inactive."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from compressors.base import Compressor
 from compressors.kinds import CompressorKind
 from search.recipe.recipe import build_step, values_of
 from search.recipe.space import NONE, Space, StepSpace
 from search.trial_record import Value
 
+if TYPE_CHECKING:
+    from compressors.base import Compressor
+
 StepValues = Mapping[str, Mapping[str, Value]]
-"""By step that acts, the values of fields that do not stand at their anchors."""
+"""For each step that acts, the values of the fields that are not at their anchors."""
 
 
 def params_for(space: Space, acting: StepValues) -> dict[str, Value]:
-    """Return parameters at which some steps act, at their anchors or given values, the others not.
+    """Return the parameters at which the given steps act and all others are inactive.
 
-    Where a range does not hold the inactive value, its lowest or first value stands instead.
+    Args:
+        space: The space of recipes.
+        acting: The steps that act, at their anchors except for the given values.
+
+    Returns:
+        The parameters by name. A range that lacks the inactive value takes its lowest or first one.
     """
     params: dict[str, Value] = {}
     for choice, members in space.choices.items():
@@ -35,14 +43,14 @@ def params_for(space: Space, acting: StepValues) -> dict[str, Value]:
     return params
 
 
-def acting_compressor(step: StepSpace, given: Mapping[str, Value]) -> Compressor:
-    """Build the compressor of a step at its anchors, but for some values."""
+def acting_compressor(step: StepSpace, given: Mapping[str, Value]) -> "Compressor":
+    """Build the compressor of a step at its anchors, except for the given values."""
     values = {field: span.default() for field, span in step.ranges.items()}
     return build_step(step.name, step.target, {**step.fixed, **values, **given})
 
 
 def recovers(space: Space, name: str) -> bool:
-    """Whether a step of a recipe, or a part of one, is a recovery."""
+    """Return whether a step of a recipe, or the part of a step, is a recovery."""
     step = space.steps.get(name.partition(".")[0])
     return (
         step is not None and build_step(step.name, step.target, {}).kind is CompressorKind.RECOVERS

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from search.errors import ConfigError
+from search.recipe.ranges import Range
 from search.recipe.recipe import build_step
-from search.recipe.space import Range, Space, StepSpace
+from search.recipe.space import Space, StepSpace
 from search.report.step_effects import steps_of
 from search.trial_record import TrialRecord, Value
 

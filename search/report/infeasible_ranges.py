@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from search.recipe.space import Range, Space
+from search.recipe.ranges import Range
+from search.recipe.space import Space
 from search.trial_record import TrialRecord, Value
 
 MIN_TRIALS = 5

@@ -13,7 +13,8 @@ from optuna.distributions import (
 from optuna.trial import create_trial
 
 from search.pareto.front import Objectives, direction_sign, objective_value
-from search.recipe.space import Range, Space
+from search.recipe.ranges import Range
+from search.recipe.space import Space
 from search.trial_record import TrialRecord
 
 MIN_TRIALS = 20

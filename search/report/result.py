@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.config.study_config import StudyConfig
-from search.pareto.front import hypervolume_history, pareto_front
+from search.pareto.archive import archive_of
 from search.report.panels import FrontPicture
 from search.report.tables import trials_frame
 from search.trial_record import TrialRecord
@@ -42,13 +42,10 @@ class StudyResult:
 
 def study_result(config: StudyConfig, records: list[TrialRecord]) -> StudyResult:
     """Return finished trials with their front and the history of the hypervolume."""
-    baseline = baseline_of(records)
-    history: dict[int, float] = {}
-    if baseline is not None:
-        reference = config.preferences.reference
-        history = hypervolume_history(records, config.objectives, baseline.metrics, reference)
-    front = pareto_front(records, config.objectives)
-    return StudyResult(folder=config.folder, records=records, front=front, history=history)
+    archive = archive_of(records, config.objectives, config.preferences.reference)
+    return StudyResult(
+        folder=config.folder, records=records, front=archive.front, history=archive.history
+    )
 
 
 def baseline_of(records: list[TrialRecord]) -> TrialRecord | None:

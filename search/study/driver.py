@@ -7,7 +7,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from search.config.latency_settings import LatencySettings
 from search.config.study_config import StudyConfig
 from search.errors import StudyError
 from search.executors.base import Executor
@@ -196,7 +195,7 @@ def _setting(config: StudyConfig, executor: Executor) -> JobSetting:
     return JobSetting(
         task=config.task,
         baseline=config.folder / "baseline",
-        latency=LatencySettings(**config.latency),
+        latency=config.latency,
         threads=executor.threads,
     )
 

@@ -2,11 +2,11 @@
 
 from functools import partial
 
-from search.config.latency_settings import LatencySettings
 from search.config.study_config import StudyConfig
 from search.executors.base import Executor
 from search.proposal.proposer import check_sampler
 from search.report.result import StudyResult
+from search.study.builders import build_tracker
 from search.study.driver import run_trials
 from search.study.journal_file import open_journal
 from search.study.terminal import Display
@@ -27,10 +27,9 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
         KeyboardInterrupt: after the workers were ended and the tables written; the same call goes
             on where this one stopped.
     """
-    LatencySettings(**config.latency)
     task_builder(config.task)
     check_sampler(config.sampler, config.space)
-    config.tracker().check()
+    build_tracker(config).check()
     with open_journal(
         config.folder,
         objectives=config.objectives,
@@ -58,4 +57,4 @@ def open_mirror(config: StudyConfig) -> Mirror:
         parameters=config.space.names,
         tags=config.tags(),
     )
-    return config.tracker().open(description)
+    return build_tracker(config).open(description)

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 
 from search.config.study_config import StudyConfig
 from search.executors.outcome import Outcome
+from search.pareto.ranking import rung_costs
 from search.proposal.initial_design import is_initial
 from search.recipe.recipe import recipe_from_data
-from search.recipe.rungs import Rungs, rung_costs, training_hash
+from search.recipe.rungs import training_hash
 from search.study.baseline_intake import PreparedStudy
 from search.study.plan import TrialPlan
 from search.trial.messages import JobSetting, TrialReply, TrialRequest
@@ -55,7 +56,7 @@ class TrialRequests:
         The initial trials are always measured, but no model is measured twice.
         """
         always = is_initial(plan.origin)
-        rungs = Rungs(**self.config.rungs)
+        rungs = self.config.rungs
         known = training_hash(recipe_from_data(plan.recipe))
         seen = {r.digest: r.number for r in latest if r.digest}
         return Screen(

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from search.config.constraints import Constraint
-from search.recipe.rungs import Rungs, rung_costs
+from search.pareto.ranking import passes, rung_costs
+from search.recipe.rungs import Rungs
 from search.trial_record import KNOWN_MODEL, ModelEstimate
 
 MAX_SIZE_ERROR = 1.15
@@ -70,7 +71,8 @@ class Screen:
     def stop(self, estimate: ModelEstimate, rung: int) -> str:
         """Return why a trial is stopped at a rung, from 0; empty if it goes on."""
         peers = self.peers[rung] if rung < len(self.peers) else []
-        if self.rungs.passes(rung_costs(estimate, list(self.objectives)), peers):
+        costs = rung_costs(estimate, list(self.objectives))
+        if passes(costs, peers, self.rungs.factor):
             return ""
         best, share = f"1/{self.rungs.factor:g}", self.rungs.shares[rung]
         return f"not in the best {best} of {len(peers) + 1} at {share:.0%} of its training"

@@ -245,7 +245,7 @@ BAD = {
     "steps.prune.ratio.high=1.5": "steps.prune: ratio must be in [0, 1), got 1.5",
     "executor.wrokers=2": "did you mean 'workers'?",
     "executor.workers=0": "executor.workers must be above 0 or null, got 0",
-    "constraints.scor_drop<=0.1": "there is no figure 'scor_drop'; did you mean 'score_drop'?",
+    "constraints.scor_drop<=0.1": "there is no metric 'scor_drop'; did you mean 'score_drop'?",
     "constraints.score_drop<=much": "must be '<=' or '>=' and a number",
     "objectives.score=up": "objectives.score must be 'maximize' or 'minimize', got 'up'",
     "+task.sead=1": "unexpected keyword argument 'sead'",

@@ -9,12 +9,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from search.config.compose import compose_search
-from search.config.latency_settings import LatencySettings
 from search.config.paths import conf_folder
 from search.config.study_config import StudyConfig
 from search.errors import ConfigError
 from search.proposal.proposer import build_sampler
 from search.recipe.validation import check_space
+from search.study.builders import build_executor, build_tracker
 from search.tasks.task import task_builder
 
 GROUPS = ("task", "recipe", "sampler", "objectives", "executor", "tracking", "experiment")
@@ -42,11 +42,10 @@ def composed(*overrides: str) -> StudyConfig:
 def test_every_option_composes_and_builds(option: str) -> None:
     config = composed(option)
     check_space(config.space)
-    LatencySettings(**config.latency)
     assert callable(task_builder(config.task))
     build_sampler(config.sampler, 0)
-    config.executor()
-    config.tracker()
+    build_executor(config)
+    build_tracker(config)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -42,13 +42,13 @@ def test_unfit_preferences_are_one_clear_error(override, message):
 
 
 def test_more_than_four_objectives_are_one_clear_error():
-    with pytest.raises(ConfigError, match=r"1 to 4 figures.*got 5.*bound the others"):
+    with pytest.raises(ConfigError, match=r"1 to 4 metrics.*got 5.*bound the others"):
         compose_search(["objectives.macs=minimize", "objectives.nll=minimize"])
-    with pytest.raises(ConfigError, match=r"1 to 4 figures.*got 0: -;"):
+    with pytest.raises(ConfigError, match=r"1 to 4 metrics.*got 0: -;"):
         compose_search(["~objectives"])
 
 
-def test_one_to_four_objectives_of_any_measure_compose():
+def test_one_to_four_objectives_of_any_metric_compose():
     config = compose_search(["objectives.macs=minimize"])
     assert list(config.objectives) == ["score", "size_bytes", "latency_ratio", "macs"]
     assert list(compose_search(["~objectives.latency_ratio", "~objectives.score"]).objectives) == [

@@ -1,37 +1,50 @@
-"""What is brought on trial by trial is what the functions over all trials say."""
+"""The front and the history that grow trial by trial are those of all trials at once."""
 
 import random
 from dataclasses import replace
 
 import pytest
 
-from search.pareto.archive import ParetoArchive
-from search.pareto.front import hypervolume_history, pareto_front
+from search.pareto.archive import ParetoArchive, archive_of
+from search.pareto.front import pareto_front
 from search.trial_record import TrialRecord
+from tests.search.pareto import reference
 
-OBJECTIVES = {"score": "maximize", "size_bytes": "minimize", "latency_ratio": "minimize"}
+OBJECTIVES = {
+    "score": "maximize",
+    "size_bytes": "minimize",
+    "latency_ratio": "minimize",
+    "relative_drop": "minimize",
+}
+COUNTS = [1, 2, 3, 4]
 
 
 def trial(number: int, source: random.Random) -> TrialRecord:
-    """Return a trial with few different figures, so that many trials are equal or beaten."""
+    """Return a trial with few different metrics, so that many trials are equal or dominated."""
     failed = number > 0 and source.random() < 0.1
     metrics = {
         "score": 0.85 + 0.05 * source.randrange(4),
         "size_bytes": 100.0 * source.randrange(1, 6),
         "latency_ratio": 0.25 * source.randrange(1, 5),
+        "relative_drop": 0.04 * source.randrange(-1, 4),
     }
     if number == 0:
-        metrics = {"score": 0.95, "size_bytes": 500.0, "latency_ratio": 1.0}
+        metrics = {
+            "score": 0.95,
+            "size_bytes": 500.0,
+            "latency_ratio": 1.0,
+            "relative_drop": 0.0,
+        }
     return TrialRecord(
         number=number,
-        status="error" if failed else "ok",
+        status=source.choice(["error", "oom", "stopped"]) if failed else "ok",
         origin="sampled" if number else "baseline",
         seed=0,
         params={},
         recipe={},
         recipe_hash=str(number),
         metrics={} if failed else metrics,
-        violations={"bound": source.choice([-1.0, -1.0, 0.5])} if number and not failed else {},
+        violations={"bound": source.choice([-1.0, 0.0, 0.5])} if number and not failed else {},
         started=0.0,
         finished=1.0,
     )
@@ -42,70 +55,115 @@ def trials(seed: int, count: int = 60) -> list[TrialRecord]:
     return [trial(number, source) for number in range(count)]
 
 
+def objectives_of(count: int) -> dict[str, str]:
+    return dict(list(OBJECTIVES.items())[:count])
+
+
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("count", [2, 3])
-def test_front_and_hypervolume_are_those_of_all_trials_so_far(seed, count):
-    objectives = dict(list(OBJECTIVES.items())[:count])
-    records = trials(seed)
-    standing = ParetoArchive(objectives=objectives)
+@pytest.mark.parametrize("count", COUNTS)
+def test_front_and_hypervolume_are_those_of_all_trials_so_far(seed: int, count: int) -> None:
+    objectives, records = objectives_of(count), trials(seed)
+    archive = ParetoArchive(objectives=objectives)
     for place, record in enumerate(records, 1):
-        standing.add(record)
-        assert standing.front == pareto_front(records[:place], objectives)
-    expected = hypervolume_history(records, objectives, records[0].metrics)
-    assert standing.history == pytest.approx(expected)
+        archive.add(record)
+        assert archive.front == reference.front_by_definition(records[:place], objectives)
+        assert archive.front == reference.front_by_moocore(records[:place], objectives)
+    assert archive.history == pytest.approx(reference.history(records, objectives), abs=1e-12)
+    assert list(archive.history) == list(range(60))
 
 
-def test_another_reference_is_followed():
-    records, reference = trials(1), {"size_bytes": 300.0}
-    standing = ParetoArchive(objectives=OBJECTIVES, reference=reference)
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_batch_in_any_order_gives_what_trials_one_by_one_give(seed: int, count: int) -> None:
+    objectives, records = objectives_of(count), trials(seed)
+    grown = ParetoArchive(objectives=objectives)
     for record in records:
-        standing.add(record)
-    expected = hypervolume_history(records, OBJECTIVES, records[0].metrics, reference)
-    assert standing.history == pytest.approx(expected)
+        grown.add(record)
+    shuffled = random.Random(seed).sample(records, len(records))
+    batch = archive_of(shuffled, objectives)
+    assert batch.front == grown.front == pareto_front(shuffled, objectives)
+    assert batch.history == grown.history
+    assert list(batch.history) == list(grown.history)
+
+
+def test_another_reference_is_followed() -> None:
+    records, other = trials(1), {"size_bytes": 300.0}
+    archive = archive_of(records, OBJECTIVES, other)
+    assert archive.history == pytest.approx(
+        reference.history(records, OBJECTIVES, other), abs=1e-12
+    )
+    assert archive.history != archive_of(records, OBJECTIVES).history
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_order_in_which_trials_come_changes_nothing_in_the_end(seed):
+def test_the_history_never_falls_and_failed_trials_leave_it_as_it_was(seed: int) -> None:
     records = trials(seed)
-    standing = ParetoArchive(objectives=OBJECTIVES)
+    history = archive_of(records, OBJECTIVES).history
+    assert list(history.values()) == sorted(history.values())
+    idle = [r.number for r in records[1:] if not r.feasible]
+    assert idle
+    assert all(history[number] == history[number - 1] for number in idle)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_order_in_which_trials_come_changes_nothing_in_the_end(seed: int) -> None:
+    records = trials(seed)
+    archive = ParetoArchive(objectives=OBJECTIVES)
     for record in random.Random(seed).sample(records, len(records)):
-        standing.add(record)
-    assert standing.front == pareto_front(records, OBJECTIVES)
-    expected = hypervolume_history(records, OBJECTIVES, records[0].metrics)
-    assert standing.history == pytest.approx(expected)
+        archive.add(record)
+    assert archive.front == reference.front_by_definition(records, OBJECTIVES)
+    assert archive.history == pytest.approx(reference.history(records, OBJECTIVES), abs=1e-12)
 
 
-def test_the_history_waits_for_a_trial_that_still_runs():
+def test_the_history_waits_for_a_trial_that_still_runs() -> None:
     records = trials(0, 5)
-    standing = ParetoArchive(objectives=OBJECTIVES)
+    archive = ParetoArchive(objectives=OBJECTIVES)
     for record in (records[0], records[3], records[1]):
-        standing.add(record)
-    assert sorted(standing.history) == [0, 1]
-    standing.add(records[2])
-    assert sorted(standing.history) == [0, 1, 2, 3]
+        archive.add(record)
+    assert sorted(archive.history) == [0, 1]
+    archive.add(records[2])
+    assert sorted(archive.history) == [0, 1, 2, 3]
 
 
-def test_every_trial_leaves_the_front_once_unless_it_stays():
+def test_the_history_of_a_batch_passes_over_trials_that_still_run() -> None:
+    records = [record for record in trials(0, 30) if record.number not in (3, 4, 17)]
+    history = archive_of(records, OBJECTIVES).history
+    assert history == pytest.approx(reference.history(records, OBJECTIVES), abs=1e-12)
+    assert list(history) == [record.number for record in records]
+
+
+def test_without_a_measured_baseline_there_is_a_front_and_no_history() -> None:
+    records = trials(0)
+    failed = replace(records[0], status="error", metrics={})
+    for given in (records[1:], [failed, *records[1:]]):
+        for archive in (archive_of(given, OBJECTIVES), ParetoArchive(objectives=OBJECTIVES)):
+            for record in given:
+                archive.add(record)
+            assert archive.front == reference.front_by_definition(given, OBJECTIVES)
+            assert archive.history == {}
+
+
+def test_every_trial_leaves_the_front_once_unless_it_stays() -> None:
     records = trials(2)
-    standing = ParetoArchive(objectives=OBJECTIVES)
-    left = [beaten.number for record in records for beaten in standing.add(record)]
-    front = [record.number for record in standing.front]
+    archive = ParetoArchive(objectives=OBJECTIVES)
+    left = [dominated.number for record in records for dominated in archive.add(record)]
+    front = [record.number for record in archive.front]
     assert sorted(left + front) == [record.number for record in records]
 
 
-def test_further_figures_of_a_trial_reach_the_front_and_change_nothing_else():
+def test_further_metrics_of_a_trial_reach_the_front_and_change_nothing_else() -> None:
     records = trials(3)
-    standing = ParetoArchive(objectives=OBJECTIVES)
+    archive = ParetoArchive(objectives=OBJECTIVES)
     for record in records:
-        standing.add(record)
-    front, history = standing.front, dict(standing.history)
+        archive.add(record)
+    front, history = archive.front, dict(archive.history)
     for member in front:
-        assert standing.add(scored(member)) == []
-    assert standing.front == [scored(member) for member in front]
-    assert standing.history == history
-    beaten = next(record for record in records if record not in front)
-    assert standing.add(scored(beaten)) == [scored(beaten)]
-    assert beaten.number not in {member.number for member in standing.front}
+        assert archive.add(scored(member)) == []
+    assert archive.front == [scored(member) for member in front]
+    assert archive.history == history
+    dominated = next(record for record in records if record not in front)
+    assert archive.add(scored(dominated)) == [scored(dominated)]
+    assert dominated.number not in {member.number for member in archive.front}
 
 
 def scored(record: TrialRecord) -> TrialRecord:

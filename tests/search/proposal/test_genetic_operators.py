@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import pytest
 
 from search.proposal.genetic_operators import crossed, crossings, mutations
+from search.recipe.parsing import parse_space
 from search.recipe.rungs import Rungs, trained_until, training_hash
-from search.recipe.space import Space, parse_space
+from search.recipe.space import Space
 from search.recipe.step_values import params_for
 from search.trial_record import TrialRecord, Value
 

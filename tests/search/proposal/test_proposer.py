@@ -6,8 +6,8 @@ from optuna.trial import TrialState, create_trial
 from search.config.paths import conf_folder
 from search.errors import ConfigError
 from search.proposal.proposer import Proposer, build_sampler, check_sampler, uncompressed
+from search.recipe.parsing import parse_space
 from search.recipe.rungs import Rungs
-from search.recipe.space import parse_space
 from search.utils.seeds import derived_seed
 
 SAMPLERS = {

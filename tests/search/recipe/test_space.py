@@ -6,8 +6,9 @@ import pytest
 from compressors.kinds import CompressorKind
 from search.errors import ConfigError
 from search.proposal.initial_design import initial_trials
+from search.recipe.parsing import parse_space
 from search.recipe.recipe import Recipe, Step, read_recipe, recipe_from_data
-from search.recipe.space import Space, parse_space
+from search.recipe.space import Space
 from search.recipe.validation import check_order
 
 PRUNE = "compressors.weight_pruning.WeightPruning"

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from search.recipe.space import Space, parse_space
+from search.recipe.parsing import parse_space
+from search.recipe.space import Space
 from search.trial_record import TrialRecord
 
 OBJECTIVES = {"score": "maximize", "size_bytes": "minimize"}

@@ -15,9 +15,9 @@ from search.config.study_config import StudyConfig
 from search.errors import ConfigError, StudyError
 from search.executors.base import Job
 from search.executors.outcome import Outcome
+from search.pareto.ranking import rung_costs
 from search.proposal.initial_design import is_initial
 from search.recipe.recipe import Recipe, recipe_from_data
-from search.recipe.rungs import rung_costs
 from search.report.result import StudyResult
 from search.study.run import run_study
 from search.study.terminal import Display

@@ -13,9 +13,9 @@ from search.config.constraints import parse_constraints
 from search.config.latency_settings import LatencySettings
 from search.errors import ConfigError
 from search.proposal.initial_design import initial_trials
+from search.recipe.parsing import parse_space
 from search.recipe.recipe import Recipe, Step
 from search.recipe.rungs import Rungs, without_training
-from search.recipe.space import parse_space
 from search.recipe.validation import check_space
 from search.tasks.task import EvaluatedTask, load_task
 from search.trial.baseline import Baseline, check_baseline, measure_baseline, read_baseline

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from search.config.constraints import parse_constraints
-from search.recipe.rungs import Rungs, rung_costs
+from search.pareto.ranking import rung_costs
+from search.recipe.rungs import Rungs
 from search.trial.screen import FrontMember, Screen
 from search.trial_record import ModelEstimate
 

@@ -1,0 +1,88 @@
+"""The keys and types of a composed search configuration, and the check against them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, cast
+
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from search.errors import ConfigError
+
+
+@dataclass
+class LatencySchema:
+    """The keys and types of `latency`."""
+
+    batch_size: int = MISSING
+    threads: int = MISSING
+    rounds: int = MISSING
+
+
+@dataclass
+class RungsSchema:
+    """The keys and types of `rungs`."""
+
+    count: int = MISSING
+    factor: float = MISSING
+
+
+@dataclass
+class PreferencesSchema:
+    """The keys and types of `preferences`."""
+
+    reference: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class SearchSchema:
+    """The keys and types at the top of a search's configuration; groups are checked elsewhere."""
+
+    study: str | None = None
+    trials: int = MISSING
+    seed: int = MISSING
+    timeout: float | None = None
+    runs_dir: str = MISSING
+    constraints: dict[str, Any] = field(default_factory=dict)
+    latency: LatencySchema = field(default_factory=LatencySchema)
+    stagnation: int | None = None
+    preferences: PreferencesSchema = field(default_factory=PreferencesSchema)
+    warm_start: bool = MISSING
+    refuse_early: bool = MISSING
+    cache_prefixes: bool = MISSING
+    mutate_front: bool = MISSING
+    rungs: RungsSchema = field(default_factory=RungsSchema)
+    steps: dict[str, Any] = field(default_factory=dict)
+    choices: dict[str, list[str]] = field(default_factory=dict)
+    task: dict[str, Any] = field(default_factory=dict)
+    sampler: dict[str, Any] = field(default_factory=dict)
+    objectives: dict[str, str] = field(default_factory=dict)
+    executor: dict[str, Any] = field(default_factory=dict)
+    tracking: dict[str, Any] = field(default_factory=dict)
+
+
+def check_types(composed: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a composed configuration with every value converted to the type of its key.
+
+    Raises:
+        ConfigError: A key is unknown or missing, or a value has another type.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(SearchSchema), dict(composed))
+        return cast(dict[str, Any], OmegaConf.to_container(merged, throw_on_missing=True))
+    except OmegaConfBaseException as error:
+        raise ConfigError(unknown_key(error)) from error
+
+
+def unknown_key(error: OmegaConfBaseException) -> str:
+    """Return OmegaConf's message in one line, with the nearest known key after a typo."""
+    message = str(error.msg or error).splitlines()[0]
+    parent = getattr(error, "parent_node", None)
+    known = list(SearchSchema.__dataclass_fields__)
+    if OmegaConf.is_dict(parent):
+        known = [str(key) for key in cast(DictConfig, parent)]
+    close = get_close_matches(str(error.key), known, n=1)
+    hint = f"; did you mean '{close[0]}'?" if close and close[0] != error.key else ""
+    return f"{error.full_key or error.key}: {message}{hint}"
