@@ -1,4 +1,4 @@
-"""The automatic search on the two LeNets of the literature, beside the papers and simple rivals.
+"""The automatic search on the two LeNets of the literature, beside papers and simple recipes.
 
     python -m benchmarks.deep_compression [--quick] [--out FILE] [--runs-dir DIR]
 
@@ -91,15 +91,15 @@ DENSE_BYTES = {
     name: 4 * sum(parameter.numel() for parameter in net().parameters())
     for name, net in {"lenet300": LeNet300, "lenet5": LeNet5}.items()
 }
-RIVAL_EPOCHS = 10
+REFERENCE_EPOCHS = 10
 
 
-def rival_recipes() -> dict[str, Recipe]:
+def reference_recipes() -> dict[str, Recipe]:
     """Return what somebody would try by hand."""
     tune = step(
         "tune",
         "distillation.Distillation",
-        epochs=RIVAL_EPOCHS,
+        epochs=REFERENCE_EPOCHS,
         temperature=4.0,
         learning_rate=2e-3,
     )
@@ -113,8 +113,8 @@ def rival_recipes() -> dict[str, Recipe]:
     }
 
 
-def rivals(name: str, folder: Path) -> Iterator[Point]:
-    """Measure the simple rivals on the test set."""
+def reference_points(name: str, folder: Path) -> Iterator[Point]:
+    """Measure the reference recipes on the test set."""
     task = load_task(compose_search([f"experiment={NETS[name].experiment}"]).task)
     baseline = measure_baseline(task, folder / "baseline")
     yield Point(
@@ -122,7 +122,7 @@ def rivals(name: str, folder: Path) -> Iterator[Point]:
         test_error=test_error(folder / "baseline", task),
         size_bytes=int(baseline.metrics["size_bytes"]),
     )
-    for title, recipe in rival_recipes().items():
+    for title, recipe in reference_recipes().items():
         at = folder / recipe.hash
         settings = LatencySettings(batch_size=1, threads=1, rounds=2)
         found = Evaluator(task=task, baseline=baseline, latency=settings)(recipe, at)
@@ -130,7 +130,7 @@ def rivals(name: str, folder: Path) -> Iterator[Point]:
         yield Point(name=title, test_error=test_error(at, task), size_bytes=size)
     torch.manual_seed(0)
     narrow = NARROW[name]()
-    train(narrow, task.train_batches, task.loss, epochs=2 * RIVAL_EPOCHS, learning_rate=2e-3)
+    train(narrow, task.train_batches, task.loss, epochs=2 * REFERENCE_EPOCHS, learning_rate=2e-3)
     artefact = write_artefact(narrow.requires_grad_(False), task, folder / "narrow")
     yield Point(
         name="narrow from scratch",
@@ -160,13 +160,13 @@ def searched(name: str, runs_dir: Path, *overrides: str) -> list[Point]:
 
 
 def measure(name: str, runs_dir: Path, *overrides: str) -> dict[str, Any]:
-    """Search, measure the rivals, print the table of one network and return its figures."""
+    """Search, measure the references, print the table of one network and return its figures."""
     net, dense = NETS[name], DENSE_BYTES[name]
     start = time.monotonic()
     front = searched(name, runs_dir, *overrides)
     minutes = (time.monotonic() - start) / 60
     with tempfile.TemporaryDirectory() as scratch:
-        others = list(rivals(name, Path(scratch)))
+        others = list(reference_points(name, Path(scratch)))
     print(f"\n{net.title}: {dense:,} bytes dense; the search took {minutes:.1f} min")
     print(f"{'':<46}{'bytes':>9}{'ratio':>16}{'test error %':>14}")
     for title, (ratio, error) in net.published.items():

@@ -257,8 +257,8 @@ def fill(config: StudyConfig, trials: Sequence[FrozenTrial]) -> None:
     records = [TrialRecord.from_data(trial.user_attrs["record"]) for trial in trials[:SYNCED]]
     result = study_result(config, records)
     mirror = open_mirror(config)
-    mirror.sync(records)
-    mirror.mark([record.number for record in result.front], result.history)
+    mirror.write_trials(records)
+    mirror.write_front(result.front_numbers, result.history)
     copy_runs(config.runs_dir / "mlflow.db", len(trials))
 
 

@@ -6,9 +6,9 @@ from search.config.existing import read_config
 from search.config.study_config import StudyConfig
 from search.errors import StudyError
 from search.executors.base import Executor
+from search.report.front_table import front_table
 from search.report.result import StudyResult, baseline_of, draw, study_result
 from search.report.summary import write_summary
-from search.report.tables import front_table
 from search.study.journal_file import read_journal
 from search.study.run import run_study
 from search.study.terminal import Display

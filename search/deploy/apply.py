@@ -1,4 +1,4 @@
-"""One recipe without a search."""
+"""One recipe without a search: its model, measured beside the baseline."""
 
 import json
 from collections.abc import Mapping
@@ -10,35 +10,54 @@ import torch
 from compressors.errors import InfeasibleError
 from search.config.latency_settings import LatencySettings
 from search.errors import ArtefactError, ConfigError, MeasurementError, StudyError
-from search.recipe.recipe import read_recipe
+from search.recipe.recipe import Recipe, read_recipe
 from search.recipe.validation import check_order
 from search.study.terminal import Display
 from search.tasks.task import load_task
-from search.trial.baseline import measure_baseline
-from search.trial.evaluate import Evaluator
+from search.trial.baseline import Baseline, measure_baseline
+from search.trial.evaluate import Evaluation, Evaluator
 
 
 def apply(arguments: Mapping[str, Any]) -> None:
-    """Run one recipe and show its figures beside the baseline's."""
-    if arguments["recipe_file"] is None:
-        raise ConfigError("apply needs a recipe: recipe=PATH of a recipe.yaml")
-    recipe = read_recipe(Path(arguments["recipe_file"]))
-    check_order({step.name: step.compressor() for step in recipe.steps})
-    settings = LatencySettings(**arguments["latency"])
+    """Run one recipe, write its model and show its metrics beside the baseline's.
+
+    Args:
+        arguments: the composed configuration of `paredown apply`, and `task_name`, the option
+            chosen in the group `task`.
+
+    Raises:
+        ConfigError: there is no recipe, its steps are in no legal order, or a setting is invalid.
+        StudyError: the recipe gives no model to ship.
+    """
+    recipe = _checked_recipe(arguments["recipe_file"])
+    latency = LatencySettings(**arguments["latency"])
     base = Path(arguments["runs_dir"]) / "apply" / arguments["task_name"]
+    folder = Path(arguments["output"] or base / recipe.hash)
     torch.set_num_threads(arguments["threads"])
     task = load_task(arguments["task"])
-    folder = Path(arguments["output"] or base / recipe.hash)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         baseline = measure_baseline(task, base / "baseline")
-        found = Evaluator(task=task, baseline=baseline, latency=settings)(recipe, folder)
+        found = Evaluator(task=task, baseline=baseline, latency=latency)(recipe, folder)
     except (InfeasibleError, ArtefactError, MeasurementError, FloatingPointError) as reason:
         raise StudyError(f"the recipe gives no model to ship: {reason}") from reason
     (folder / "recipe.yaml").write_text(recipe.to_yaml())
     (folder / "metrics.json").write_text(json.dumps(dict(found.metrics), indent=2))
     display = Display()
+    _show(display, found, baseline)
+    display.say(f"{found.verdict}; written to {folder}")
+
+
+def _checked_recipe(path: str | None) -> Recipe:
+    if path is None:
+        raise ConfigError("apply needs a recipe: recipe=PATH of a recipe.yaml")
+    recipe = read_recipe(Path(path))
+    check_order({step.name: step.compressor() for step in recipe.steps})
+    return recipe
+
+
+def _show(display: Display, found: Evaluation, baseline: Baseline) -> None:
+    """Print one line per metric, with the baseline's value where it has one."""
     for name, value in found.metrics.items():
         beside = f"   baseline {baseline.metrics[name]:g}" if name in baseline.metrics else ""
         display.say(f"{name:<36} {value:g}{beside}")
-    display.say(f"{found.verdict}; written to {folder}")

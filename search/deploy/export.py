@@ -1,51 +1,31 @@
 """Writing one trial for deployment: model, recipe, evidence and model card, verified by reload."""
 
-import hashlib
 import json
-import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
 
 from search.artefact.artefact import predictor
 from search.artefact.packed_form import unpack
-from search.config.existing import read_config
-from search.config.study_config import StudyConfig
+from search.deploy.evidence import Evidence, collect_evidence
 from search.deploy.model_card import model_card
-from search.errors import StudyError
-from search.pareto.front import pareto_front
-from search.pareto.selection import select
+from search.deploy.selected_trial import SelectedTrial, metrics_on_test, select_trial
+from search.deploy.verification import verify
 from search.recipe.recipe import recipe_from_data
-from search.study.journal_file import read_journal
 from search.tasks.task import EvaluatedTask, load_task
-from search.trial.baseline import Baseline, check_baseline
+from search.trial.baseline import check_baseline
 from search.trial.evaluate import Evaluator
-from search.trial.scoring import Score, evaluate
+from search.trial.scoring import evaluate
 from search.trial_record import TrialRecord
-from search.utils.provenance import code_version
-
-REBUILT_MEASURES = ("score", "nll", "size_bytes", "run_bytes")
-"""Figures that a trial's artefact must give again, whenever and wherever it is measured."""
-LIBRARIES = (
-    "torch",
-    "onnx",
-    "onnxruntime",
-    "numpy",
-    "constriction",
-    "torch-pruning",
-    "scikit-learn",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """What was written."""
+    """A trial that was written for deployment."""
 
     folder: Path
     record: TrialRecord
@@ -57,120 +37,52 @@ def export_trial(folder: Path, expression: str, output: Path | None = None) -> E
     """Write the trial of a study that an expression selects into a folder of its own.
 
     The artefact is the trial's own file where the study kept it, and is otherwise made again from
-    the recipe. Either way it is reloaded and measured, and refused if the figures differ.
+    the recipe. In both cases it is reloaded and measured, and rejected if the metrics differ.
 
-    Arguments:
+    Args:
         folder: the study's folder.
         expression: `knee`, or `max|min METRIC [where ...]`.
-        output: where to write; `export/<trial>` in the study's folder unless given.
+        output: where to write; None: `export/trial-NNNN` in the study's folder.
 
     Raises:
-        SelectionError: the expression names no trial.
-        StudyError: the exported file does not give the trial's figures.
+        SelectionError: the expression selects no trial.
+        StudyError: the exported file does not give the trial's metrics.
     """
-    config = read_config(folder)
-    records = read_journal(folder, config.objectives).records()
-    record = select(records, config.objectives, expression, config.preferences.weights)
+    selected = select_trial(folder, expression)
+    config, record = selected.config, selected.record
     target = output or folder / "export" / f"trial-{record.number:04d}"
     target.mkdir(parents=True, exist_ok=True)
     task = load_task(config.task)
     torch.set_num_threads(config.threads)
     baseline = check_baseline(task, folder / "baseline")
-    _place_artefact(record, config, task, baseline, target)
-    validation = evaluate(predictor(target / "model.onnx"), task.validation, task)
-    _verify(record, target, validation)
-    test = _test_figures(record, target, task)
+    evaluator = Evaluator(task=task, baseline=baseline, latency=config.latency)
+    _place_artefact(selected, evaluator, target)
+    verify(target, record, task)
+    test = _test_metrics(record, task, target)
     shutil.copyfile(unpack.__file__, target / "unpack.py")
     (target / "recipe.yaml").write_text(yaml.safe_dump(dict(record.recipe), sort_keys=False))
-    evidence = _evidence(config, record, records, baseline, test, expression, target)
-    (target / "evidence.json").write_text(json.dumps(evidence, indent=2))
-    (target / "README.md").write_text(model_card(evidence, target / "model.onnx"))
+    _write_documents(collect_evidence(selected, baseline, test, target), target)
     return Export(folder=target, record=record, test=test)
 
 
-def _place_artefact(
-    record: TrialRecord,
-    config: StudyConfig,
-    task: EvaluatedTask,
-    baseline: Baseline,
-    target: Path,
-) -> None:
+def _place_artefact(selected: SelectedTrial, evaluator: Evaluator, target: Path) -> None:
     """Put model.onnx and model.packed into the target folder."""
-    kept = config.trial_folder(record.number)
+    kept = selected.config.trial_folder(selected.record.number)
     names = ("model.onnx", "model.packed")
-    if all((kept / name).exists() for name in names):
-        for name in names:
-            shutil.copyfile(kept / name, target / name)
+    if not all((kept / name).exists() for name in names):
+        evaluator(recipe_from_data(selected.record.recipe), target)
         return
-    evaluate = Evaluator(task=task, baseline=baseline, latency=config.latency)
-    evaluate(recipe_from_data(record.recipe), target)
+    for name in names:
+        shutil.copyfile(kept / name, target / name)
 
 
-def _test_figures(record: TrialRecord, target: Path, task: EvaluatedTask) -> dict[str, float]:
-    """Return the test figures: those of the study for a member of its front, else new ones."""
-    kept = _kept_test(record)
-    return kept or evaluate(predictor(target / "model.onnx"), task.test, task).figures()
+def _test_metrics(record: TrialRecord, task: EvaluatedTask, target: Path) -> dict[str, float]:
+    """Return the study's metrics on the test set, which members of its front have, or new ones."""
+    known = metrics_on_test(record)
+    return known or evaluate(predictor(target / "model.onnx"), task.test, task).figures()
 
 
-def _kept_test(record: TrialRecord) -> dict[str, float]:
-    """Return the test figures that the study measured of a trial; nothing if it did not."""
-    found = {n: v for n, v in record.metrics.items() if n.startswith("test_")}
-    return {name.removeprefix("test_"): value for name, value in found.items()}
-
-
-def _verify(record: TrialRecord, target: Path, validation: Score) -> None:
-    """Check that the exported files are the ones that were measured."""
-    found = {
-        "score": validation.value,
-        "nll": validation.nll,
-        "size_bytes": (target / "model.packed").stat().st_size,
-        "run_bytes": (target / "model.onnx").stat().st_size,
-    }
-    for name in REBUILT_MEASURES:
-        wanted = record.metrics[name]
-        if abs(found[name] - wanted) > 1e-6 * max(1.0, abs(wanted)):
-            raise StudyError(
-                f"trial {record.number} was measured with {name}={wanted:g}, but the exported "
-                f"file gives {found[name]:g}: not exported; see {target}"
-            )
-    unpacked = unpack.unpack((target / "model.packed").read_bytes())
-    if unpacked != (target / "model.onnx").read_bytes():
-        raise StudyError(f"{target / 'model.packed'} does not unpack to model.onnx: not exported")
-
-
-def _evidence(
-    config: StudyConfig,
-    record: TrialRecord,
-    records: list[TrialRecord],
-    baseline: Baseline,
-    test: Mapping[str, float],
-    expression: str,
-    target: Path,
-) -> dict[str, Any]:
-    """Return what is known of the exported model, as plain data."""
-    front = [member.number for member in pareto_front(records, config.objectives)]
-    return {
-        "study": config.study,
-        "trial": record.number,
-        "select": expression,
-        "front": front,
-        "front_position": front.index(record.number) + 1 if record.number in front else None,
-        "objectives": dict(config.objectives),
-        "constraints": [str(constraint) for constraint in config.constraints],
-        "verdict": record.verdict,
-        "notes": record.notes,
-        "validation": {n: v for n, v in record.metrics.items() if not n.startswith("test_")},
-        "test": dict(test),
-        "baseline_test": _kept_test(records[0]),
-        "baseline": dict(baseline.metrics),
-        "latency": asdict(config.latency),
-        "recipe": dict(record.recipe),
-        "sha256": _hashes(target),
-        "code": code_version(),
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
-    }
-
-
-def _hashes(folder: Path) -> Mapping[str, str]:
-    names = ("model.onnx", "model.packed", "recipe.yaml", "unpack.py")
-    return {n: hashlib.sha256((folder / n).read_bytes()).hexdigest() for n in names}
+def _write_documents(evidence: Evidence, target: Path) -> None:
+    """Write evidence.json and the model card."""
+    (target / "evidence.json").write_text(json.dumps(evidence.to_data(), indent=2))
+    (target / "README.md").write_text(model_card(evidence, target / "model.onnx"))

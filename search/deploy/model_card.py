@@ -2,23 +2,24 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import onnx
 import yaml
+
+from search.deploy.evidence import Evidence
 
 CARD = """\
 # {study}, trial {trial}
 
 A compressed model, chosen by `select={select}`{position}. Verdict: **{verdict}**.{notes}
 
-| figure | baseline | this model |
+| metric | baseline | this model |
 |---|---|---|
 {rows}
 
-Validation chose the model; the test set had no part in the choice. The score's ± is
-one standard error. Latency is CPU time per inference beside the baseline's own ONNX file, batch
-{batch_size}, {threads} thread(s).
+Validation data chose the model; the test set had no part in the choice. The score's ± is one
+standard error. Latency is CPU time per inference, measured in turns with the baseline's own ONNX
+file: batch {batch_size}, {threads} thread(s).
 
 ## Run
 
@@ -31,7 +32,7 @@ outputs = session.run(None, {{{feeds}}})[0]
 ```
 
 `model.packed` is the same network for shipping: `python unpack.py model.packed model.onnx` writes
-model.onnx again, byte for byte; it needs numpy, constriction and onnx alone.
+model.onnx again, byte for byte; it needs only numpy, constriction and onnx.
 
 ## Make it again
 
@@ -41,35 +42,41 @@ model.onnx again, byte for byte; it needs numpy, constriction and onnx alone.
 {recipe}
 ```
 
-Built with {versions}. Hashes and all figures are in evidence.json.
+Built with {versions}. Hashes and all metrics are in evidence.json.
 """
 
 
-def model_card(evidence: Mapping[str, Any], model: Path) -> str:
-    """Return the text of the model card, from the evidence and the inputs of the ONNX file."""
-    versions = {**evidence["code"], **evidence["versions"]}
-    position = evidence["front_position"]
-    place = f", member {position} of {len(evidence['front'])} of the front" if position else ""
+def model_card(evidence: Evidence, model: Path) -> str:
+    """Return the text of the model card.
+
+    Args:
+        evidence: what is known of the exported model.
+        model: the exported ONNX file, which shows the inputs.
+    """
+    versions = {**evidence.code, **evidence.versions}
+    position, members = evidence.front_position, len(evidence.front)
     return CARD.format(
-        study=evidence["study"],
-        trial=evidence["trial"],
-        select=evidence["select"],
-        position=place,
-        verdict=evidence["verdict"],
-        notes=f" Note: {evidence['notes']}." if evidence["notes"] else "",
+        study=evidence.study,
+        trial=evidence.trial,
+        select=evidence.select,
+        position=f", member {position} of {members} of the front" if position else "",
+        verdict=evidence.verdict,
+        notes=f" Note: {evidence.notes}." if evidence.notes else "",
         rows="\n".join(_rows(evidence)),
         feeds=_feeds(model),
-        recipe=yaml.safe_dump(evidence["recipe"], sort_keys=False).strip(),
+        recipe=yaml.safe_dump(dict(evidence.recipe), sort_keys=False).strip(),
         versions=", ".join(f"{name} {value}" for name, value in versions.items()),
-        **evidence["latency"],
+        batch_size=evidence.latency["batch_size"],
+        threads=evidence.latency["threads"],
     )
 
 
-def _rows(evidence: Mapping[str, Any]) -> list[str]:
-    base, found, test = evidence["baseline"], evidence["validation"], evidence["test"]
+def _rows(evidence: Evidence) -> list[str]:
+    """Return the rows of the table of metrics."""
+    base, found = evidence.baseline, evidence.validation
     return [
-        f"| score, test | {_plus_minus(evidence['baseline_test'])} | {_plus_minus(test)} |",
-        f"| score, validation | {_plus_minus(base)} | {_plus_minus(found)} |",
+        f"| score, test | {_score(evidence.baseline_test)} | {_score(evidence.test)} |",
+        f"| score, validation | {_score(base)} | {_score(found)} |",
         f"| model.packed, bytes | {base['size_bytes']:.0f} | {found['size_bytes']:.0f} |",
         f"| model.onnx, bytes | {base['run_bytes']:.0f} | {found['run_bytes']:.0f} |",
         f"| latency over the baseline's | 1 | {found['latency_ratio']:.3f} |",
@@ -79,14 +86,15 @@ def _rows(evidence: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _plus_minus(figures: Mapping[str, float]) -> str:
-    if not figures:
+def _score(metrics: Mapping[str, float]) -> str:
+    """Return a score with its standard error; nothing if it was not measured."""
+    if not metrics:
         return ""
-    return f"{figures['score']:.6f} ± {figures['score_standard_error']:.6f}"
+    return f"{metrics['score']:.6f} ± {metrics['score_standard_error']:.6f}"
 
 
 def _feeds(path: Path) -> str:
-    """Return the inputs of an ONNX file as zeros of the right shape, in Python."""
+    """Return Python code for the inputs of an ONNX file, as zeros of the right shape."""
     feeds = []
     for node in onnx.load(path).graph.input:
         tensor = node.type.tensor_type

@@ -1,21 +1,22 @@
-"""Where the front lies at the end of a range, and the overrides that move that end outward."""
+"""Ends of ranges at which the front lies, and the overrides that move these ends outward."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from search.errors import ConfigError
 from search.recipe.ranges import Range
 from search.recipe.recipe import build_step
 from search.recipe.space import Space, StepSpace
 from search.report.step_effects import steps_of
-from search.trial_record import TrialRecord
+from search.trial_record import TrialRecord, Value
 
 MAX_DISTANCE = 0.02
-"""How near to the end of a range, as a share of it, a value counts as being at the end."""
+"""Largest distance from an end of a range at which a value counts as being there, as a share of
+the range."""
 MIN_MEMBERS = 3
-HALVINGS = 4
+"""Members of the front that must lie at an end."""
+MAX_HALVINGS = 4
+"""Attempts to move an end, each by half of the distance before."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,86 +25,99 @@ class BoundaryHit:
 
     parameter: str
     value: float
-    """The end as it is."""
+    """The end of the range."""
     members: int
-    """Members of the front that lie there."""
+    """Members of the front at this end."""
     of: int
-    """Members for which the parameter matters."""
+    """Members of the front that have the parameter."""
     overrides: str
-    """What moves the end outward, to a value that the compressor accepts."""
+    """Overrides that move the end outward, to a value that the compressor accepts."""
 
 
-def crowded_edges(front: Sequence[TrialRecord], space: Space) -> list[BoundaryHit]:
-    """Return the ends that can be moved outward, the most crowded first."""
-    edges = []
-    for step in space.steps.values():
-        for field, span in step.ranges.items():
-            acting = [r for r in front if step.name in steps_of(r) and span.name in r.params]
-            if span.kind == "categorical" or span.low == span.high:
-                continue
-            places = [_place(span, _number(r.params[span.name])) for r in acting]
-            for end in ("low", "high"):
-                there = sum(
-                    p <= MAX_DISTANCE if end == "low" else p >= 1 - MAX_DISTANCE for p in places
-                )
-                if there < MIN_MEMBERS or 2 * there < len(places):
-                    continue
-                if overrides := _outward(step, field, end):
-                    edges.append(
-                        BoundaryHit(
-                            parameter=span.name,
-                            value=getattr(span, end),
-                            members=there,
-                            of=len(places),
-                            overrides=overrides,
-                        )
-                    )
-    return sorted(edges, key=lambda edge: (-edge.members / edge.of, -edge.members))
+@dataclass(frozen=True, kw_only=True)
+class _End:
+    """One end of the range of a step's field."""
+
+    step: StepSpace
+    field: str
+    side: str
+    """`low` or `high`."""
+
+    @property
+    def span(self) -> Range:
+        """The whole range."""
+        return self.step.ranges[self.field]
+
+    @property
+    def value(self) -> float:
+        """The value at this end."""
+        return self.span.high if self.side == "high" else self.span.low
+
+    def holds(self, value: Value) -> bool:
+        """Tell whether a value lies at this end."""
+        fraction = self.span.fraction_of(value)
+        return fraction <= MAX_DISTANCE if self.side == "low" else fraction >= 1 - MAX_DISTANCE
 
 
-def _number(value: Any) -> float:
-    return float(value)
+def boundary_hits(front: Sequence[TrialRecord], space: Space) -> list[BoundaryHit]:
+    """Return the ends of ranges that can be moved outward, those with most members first."""
+    ends = [
+        _End(step=step, field=field, side=side)
+        for step in space.steps.values()
+        for field, span in step.ranges.items()
+        if span.kind != "categorical" and span.low != span.high
+        for side in ("low", "high")
+    ]
+    hits = [hit for end in ends if (hit := _hit(end, front))]
+    return sorted(hits, key=lambda hit: (-hit.members / hit.of, -hit.members))
 
 
-def _place(span: Range, value: float) -> float:
-    """Return where a value lies between the ends, from 0 to 1."""
-    if span.log:
-        return math.log(value / span.low) / math.log(span.high / span.low)
-    return (value - span.low) / (span.high - span.low)
+def _hit(end: _End, front: Sequence[TrialRecord]) -> BoundaryHit | None:
+    """Return the hit at an end; None if too few members lie there or it cannot be moved."""
+    name = end.span.name
+    values = [r.params[name] for r in front if end.step.name in steps_of(r) and name in r.params]
+    members = sum(end.holds(value) for value in values)
+    if members < MIN_MEMBERS or 2 * members < len(values):
+        return None
+    overrides = _outward(end)
+    if not overrides:
+        return None
+    return BoundaryHit(
+        parameter=name, value=end.value, members=members, of=len(values), overrides=overrides
+    )
 
 
-def _outward(step: StepSpace, field: str, end: str) -> str:
-    """Return the overrides that widen a range, or nothing if the compressor takes no more.
+def _outward(end: _End) -> str:
+    """Return the overrides that widen a range; nothing if the compressor accepts no wider one.
 
-    The end moves by a quarter of the range, by one step where the range has steps, and by half of
-    that until the compressor accepts it.
+    The end moves by a quarter of the range, or by one step of a range with steps. Where the
+    compressor rejects the value, half of that distance is tried next.
     """
-    span = step.ranges[field]
-    middles = {f: r.default() for f, r in step.ranges.items()}
-    for halving in range(HALVINGS):
-        value, grid = _moved(span, end, 0.5**halving)
-        if value == getattr(span, end) or (span.log and value <= 0):
+    step, span = end.step, end.span
+    defaults = {name: other.default() for name, other in step.ranges.items()}
+    for halving in range(MAX_HALVINGS):
+        value, grid = _moved(end, 0.5**halving)
+        if value == end.value or (span.log and value <= 0):
             continue
         try:
-            build_step(step.name, step.target, {**step.fixed, **middles, field: value})
+            build_step(step.name, step.target, {**step.fixed, **defaults, end.field: value})
         except ConfigError:
             continue
         finer = "" if grid == span.step else f" steps.{span.name}.step={grid:g}"
-        return f"steps.{span.name}.{end}={value:g}{finer}"
+        return f"steps.{span.name}.{end.side}={value:g}{finer}"
     return ""
 
 
-def _moved(span: Range, end: str, share: float) -> tuple[float, float | None]:
-    """Return an end moved outward by a share of a full move, and the step of the range then."""
-    sign = 1 if end == "high" else -1
-    now = span.high if end == "high" else span.low
+def _moved(end: _End, share: float) -> tuple[float, float | None]:
+    """Return an end moved outward by a share of a full move, and the range's step after it."""
+    span, sign = end.span, 1 if end.side == "high" else -1
     if span.kind == "int":
         grid = int(span.step or 1)
         count = max(1, round((span.high - span.low) / 4 * share / grid))
-        return int(now) + sign * count * grid, span.step
+        return int(end.value) + sign * count * grid, span.step
     if span.log:
-        value = now * (span.high / span.low) ** (sign * share / 4)
+        value = end.value * (span.high / span.low) ** (sign * share / 4)
         return float(f"{value:.2g}"), None
     if span.step is None:
-        return float(f"{now + sign * share * (span.high - span.low) / 4:.3g}"), None
-    return round(now + sign * share * span.step, 10), round(share * span.step, 10)
+        return float(f"{end.value + sign * share * (span.high - span.low) / 4:.3g}"), None
+    return round(end.value + sign * share * span.step, 10), round(share * span.step, 10)

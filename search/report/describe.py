@@ -5,10 +5,10 @@ from typing import Any
 
 from search.trial_record import TrialRecord
 
-TELLING_FIELDS = ("ratio", "clusters", "bits", "epochs")
-"""The field that stands for a step in a few words, the first of these that the step has."""
+SHORT_FORM_FIELDS = ("ratio", "clusters", "bits", "epochs")
+"""Fields whose value stands for a whole step; the first one that a step has is shown."""
 MAX_LAYERS_NAMED = 8
-"""The most layers that are named where there are many."""
+"""Layers that are named for one reason at most."""
 
 
 def describe(record: TrialRecord) -> str:
@@ -19,12 +19,12 @@ def describe(record: TrialRecord) -> str:
     """
     steps = _joined(record.recipe.get("steps", {}))
     words = [_step_words(name, values) for name, values in steps.items()]
-    told = " · ".join(word for word in words if word)
-    return told or ("baseline" if record.origin == "baseline" else "unchanged")
+    text = " · ".join(word for word in words if word)
+    return text or ("baseline" if record.origin == "baseline" else "unchanged")
 
 
 def _joined(steps: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the steps of a recipe with the parts of a recovery as one of all their epochs."""
+    """Return the steps of a recipe with the parts of a divided recovery as one step."""
     joined: dict[str, Any] = {}
     for name, values in steps.items():
         whole, _, part = name.rpartition(".")
@@ -37,19 +37,19 @@ def _joined(steps: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def last_line(error: str) -> str:
-    """Return the last line of a traceback that says something, or nothing."""
+    """Return the last line of a traceback that is not blank; nothing if there is none."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     return lines[-1] if lines else ""
 
 
 def _step_words(name: str, values: Mapping[str, Any]) -> str:
-    """Return a step's name and its telling value, or nothing if that value makes it inactive."""
+    """Return a step's name and main value, or nothing if that value makes the step inactive."""
     numbers = {
         field: value
         for field, value in values.items()
         if isinstance(value, (int, float)) and not isinstance(value, bool)
     }
-    known = [field for field in TELLING_FIELDS if field in values]
+    known = [field for field in SHORT_FORM_FIELDS if field in values]
     field = known[0] if known else next(iter(numbers), None)
     if field is None:
         return name
@@ -68,7 +68,7 @@ def _short(value: float) -> str:
 
 
 def by_reason(layers: Mapping[str, str]) -> dict[str, str]:
-    """Return for each reason the names of the layers that have it, the first of many."""
+    """Return the layers by reason instead of the reasons by layer, at most eight names for one."""
     found: dict[str, list[str]] = {}
     for layer, reason in layers.items():
         found.setdefault(reason, []).append(layer)

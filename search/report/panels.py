@@ -1,8 +1,7 @@
-"""The front as pictures, a page and an image: what both show, and writing them."""
+"""What the image and the page both show: which trials, on which axes, in which units."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from search.pareto.front import Objectives, cost_matrix, pareto_front
 from search.trial_record import TrialRecord
@@ -23,15 +22,62 @@ LABELS = {
     "fidelity_db": "fidelity to the baseline (dB)",
 }
 FRONT, DOMINATED, INFEASIBLE, BASELINE = "#0b7285", "#868e96", "#c92a2a", "#212529"
+"""Colours of the four groups of trials."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrontPicture:
+    """The trials of a study, divided into the groups that a picture shows apart."""
+
+    records: Sequence[TrialRecord]
+    front_numbers: Collection[int]
+    """Numbers of the trials on the front."""
+    objectives: Objectives
+    baseline: TrialRecord
+    """The measured trial of the uncompressed model."""
+
+    @property
+    def measured(self) -> list[TrialRecord]:
+        """Trials that have metrics."""
+        return [record for record in self.records if record.status == "ok"]
+
+    @property
+    def members(self) -> list[TrialRecord]:
+        """Members of the front, without the baseline."""
+        return [r for r in self._compressed if r.number in self.front_numbers]
+
+    @property
+    def others(self) -> list[TrialRecord]:
+        """Measured trials beside the front and the baseline."""
+        return [r for r in self._compressed if r.number not in self.front_numbers]
+
+    @property
+    def dominated(self) -> list[TrialRecord]:
+        """Feasible trials that are not on the front."""
+        return [record for record in self.others if record.feasible]
+
+    @property
+    def infeasible(self) -> list[TrialRecord]:
+        """Measured trials that break a constraint."""
+        return [record for record in self.others if not record.feasible]
+
+    @property
+    def _compressed(self) -> list[TrialRecord]:
+        return [record for record in self.measured if record.number != self.baseline.number]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One picture of the trials: a cost across, the quality upward, a third figure as colour."""
+    """One plot of the trials: a cost across, the quality upward, a third metric as colour."""
 
     across: str
     upward: str
     colour: str | None
+
+    def points(self, records: Sequence[TrialRecord]) -> tuple[list[float], list[float]]:
+        """Return where records lie in the plot, in the units of its labels."""
+        across = metric_values(records, self.across)
+        return across, [record.metrics[self.upward] for record in records]
 
 
 def panels(objectives: Objectives, baseline: TrialRecord) -> list[Panel]:
@@ -43,29 +89,25 @@ def panels(objectives: Objectives, baseline: TrialRecord) -> list[Panel]:
     quality = next((n for n in ("score", "score_drop") if n in objectives), next(iter(objectives)))
     costs = [name for name in objectives if name != quality] or ["size_bytes"]
     wanted = [*costs, "latency_ratio", "size_bytes"]
-    figures = [name for name in wanted if name in baseline.metrics]
+    colours = [name for name in wanted if name in baseline.metrics]
     return [
         Panel(
             across=cost,
             upward=quality,
-            colour=next((n for n in figures if n not in (cost, quality)), None),
+            colour=next((n for n in colours if n not in (cost, quality)), None),
         )
         for cost in costs
     ]
 
 
-def shown(name: str, value: float) -> float:
-    """Return a metric in the unit of its label: bytes as kB (1,000 bytes), all else as it is."""
-    return value / 1000 if name.endswith("_bytes") else value
-
-
-def colour_values(records: Sequence[TrialRecord], name: str) -> list[float]:
-    """Return a metric of each record in the unit of its label."""
-    return [shown(name, record.metrics[name]) for record in records]
+def metric_values(records: Sequence[TrialRecord], name: str) -> list[float]:
+    """Return a metric of each record in the unit of its label: bytes as kB (1,000 bytes)."""
+    unit = 1000 if name.endswith("_bytes") else 1
+    return [record.metrics[name] / unit for record in records]
 
 
 def standard_errors(records: Sequence[TrialRecord], panel: Panel) -> list[float] | None:
-    """Return the standard errors of what a panel shows upward, where that is a score."""
+    """Return the standard errors of a panel's quality, or None where it is not a score."""
     name = "score_standard_error"
     if panel.upward not in ("score", "score_drop") or any(name not in r.metrics for r in records):
         return None
@@ -73,65 +115,37 @@ def standard_errors(records: Sequence[TrialRecord], panel: Panel) -> list[float]
 
 
 def label(name: str) -> str:
-    """Return what an axis says of a metric."""
+    """Return the label of a metric's axis."""
     return LABELS.get(name, name)
 
 
-def staircase(
-    records: Sequence[TrialRecord], panel: Panel, objectives: Objectives
-) -> tuple[list[float], list[float]]:
+def staircase(picture: FrontPicture, panel: Panel) -> tuple[list[float], list[float]]:
     """Return the corners of the region that feasible trials reach in the plane of a panel."""
-    plane = {n: objectives.get(n, "minimize") for n in (panel.across, panel.upward)}
-    edge = pareto_front(records, plane)
-    costs = cost_matrix(edge, plane)
-    order = costs[:, 0].argsort()
-    across = [shown(panel.across, edge[i].metrics[panel.across]) for i in order]
-    upward = [edge[i].metrics[panel.upward] for i in order]
-    return across, upward
+    plane = {n: picture.objectives.get(n, "minimize") for n in (panel.across, panel.upward)}
+    corners = pareto_front(picture.records, plane)
+    order = cost_matrix(corners, plane)[:, 0].argsort()
+    return panel.points([corners[place] for place in order])
 
 
-def quality_window(
-    records: Sequence[TrialRecord], front_numbers: Collection[int], panel: Panel
-) -> tuple[float, float]:
-    """Return the range of quality around the front and the baseline, with room for neighbours."""
+def quality_window(picture: FrontPicture, panel: Panel) -> tuple[float, float]:
+    """Return the range of quality around the front and the baseline, with a margin."""
     near = [
         r.metrics[panel.upward]
-        for r in records
-        if r.status == "ok" and (r.number in front_numbers or r.origin == "baseline")
+        for r in picture.measured
+        if r.number in picture.front_numbers or r.origin == "baseline"
     ]
     low, high = min(near), max(near)
-    room = max(high - low, 0.01 * max(abs(high), abs(low), 1e-9))
-    return low - 0.2 * room, high + 0.1 * room
+    extent = max(high - low, 0.01 * max(abs(high), abs(low), 1e-9))
+    return low - 0.2 * extent, high + 0.1 * extent
 
 
-def tally(records: Sequence[TrialRecord], front_numbers: Collection[int]) -> str:
-    """Return what became of all trials, in one line."""
-    measured = [r for r in records if r.status == "ok"]
-    infeasible = sum(not r.feasible for r in measured)
-    parts = [f"{len(records)} trials", f"{len(front_numbers)} on the front"]
+def tally(picture: FrontPicture) -> str:
+    """Return the number of trials in each group, in one line."""
+    total, measured = len(picture.records), picture.measured
+    infeasible = sum(not record.feasible for record in measured)
+    parts = [f"{total} trials", f"{len(picture.front_numbers)} on the front"]
     if infeasible:
         parts.append(f"{infeasible} beyond a constraint")
-    if len(measured) < len(records):
-        parts.append(f"{len(records) - len(measured)} without a result")
+    if len(measured) < total:
+        parts.append(f"{total - len(measured)} without a result")
     return " · ".join(parts)
-
-
-def write_pictures(
-    records: Sequence[TrialRecord],
-    front_numbers: Collection[int],
-    objectives: Mapping[str, str],
-    baseline: TrialRecord,
-    folder: Path,
-) -> list[Path]:
-    """Write front.html and front.png, each replaced in one step; return their paths."""
-    from search.report.html import write_html
-    from search.report.png import write_png
-
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, write in (("front.html", write_html), ("front.png", write_png)):
-        path, draft = folder / name, folder / f".part-{name}"
-        write(records, front_numbers, objectives, baseline, draft)
-        draft.replace(path)
-        paths.append(path)
-    return paths

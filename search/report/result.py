@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from search.config.study_config import StudyConfig
 from search.pareto.archive import archive_of
-from search.report.panels import write_pictures
+from search.report.panels import FrontPicture
 from search.report.tables import trials_frame
 from search.trial_record import TrialRecord
 
@@ -17,24 +17,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyResult:
-    """What a study has in the end."""
+    """Finished trials of a study and what follows from them."""
 
     folder: Path
+    """Folder of the study."""
     records: list[TrialRecord]
     front: list[TrialRecord]
+    """Members of the front, the best by the first objective first."""
     history: Mapping[int, float]
-    """The hypervolume after each trial; 1 is the baseline's score at no cost."""
+    """Hypervolume after each trial, by trial number; 1 is the baseline's score at no cost."""
     links: Mapping[str, str] = field(default_factory=dict)
-    """Where the tracker shows it."""
+    """Addresses in the tracker's UI, by what they show."""
+
+    @property
+    def front_numbers(self) -> list[int]:
+        """Numbers of the trials on the front, in its order."""
+        return [record.number for record in self.front]
 
     @property
     def frame(self) -> "pd.DataFrame":
         """All trials, one row each."""
-        return trials_frame(self.records, [record.number for record in self.front])
+        return trials_frame(self.records, self.front_numbers)
 
 
 def study_result(config: StudyConfig, records: list[TrialRecord]) -> StudyResult:
-    """Return what finished trials amount to: their front, and the hypervolume as it grew."""
+    """Return finished trials with their front and the history of the hypervolume."""
     archive = archive_of(records, config.objectives, config.preferences.reference)
     return StudyResult(
         folder=config.folder, records=records, front=archive.front, history=archive.history
@@ -42,14 +49,25 @@ def study_result(config: StudyConfig, records: list[TrialRecord]) -> StudyResult
 
 
 def baseline_of(records: list[TrialRecord]) -> TrialRecord | None:
-    """Return the trial that measured the uncompressed model, if it is there."""
+    """Return the trial that measured the uncompressed model; None if there is none."""
     return next((r for r in records if r.origin == "baseline" and r.status == "ok"), None)
 
 
 def draw(config: StudyConfig, result: StudyResult) -> list[Path]:
-    """Write front.html and front.png; nothing before the baseline and one front are measured."""
+    """Write front.html and front.png into the study's folder; return their paths.
+
+    Nothing is written, and the list is empty, without a measured baseline or without a front.
+    """
     baseline = baseline_of(result.records)
     if baseline is None or not result.front:
         return []
-    numbers = [record.number for record in result.front]
-    return write_pictures(result.records, numbers, config.objectives, baseline, config.folder)
+    # Matplotlib and plotly take a third of a second to import; a search starts its trials first.
+    from search.report.pictures import write_pictures
+
+    picture = FrontPicture(
+        records=result.records,
+        front_numbers=result.front_numbers,
+        objectives=config.objectives,
+        baseline=baseline,
+    )
+    return write_pictures(picture, config.folder)

@@ -1,4 +1,4 @@
-"""Which methods paid: how often each is on the front, and what its trials have that others lack."""
+"""Effect of each step: its share of the front, and the metrics of trials with and without it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from search.pareto.front import Objectives
 from search.trial_record import TrialRecord
 
 MIN_TRIALS = 5
-"""Trials with a step, and as many without, below which a comparison is called thin."""
+"""Trials that a comparison needs with a step, and as many without, not to be called thin."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepEffect:
-    """What the finished trials say of one step; the other steps vary along with it."""
+    """Finished trials with one step against those without; the other steps vary along with it."""
 
     step: str
     front_share: float
@@ -25,7 +25,7 @@ class StepEffect:
     """Measured trials that have the step."""
     without_step: int
     medians: Mapping[str, tuple[float, float]]
-    """By objective, its median in measured trials with the step and in those without."""
+    """Medians by objective: in measured trials with the step, and in those without."""
 
     @property
     def thin(self) -> bool:
@@ -36,46 +36,48 @@ class StepEffect:
 def step_effects(
     records: Sequence[TrialRecord], front_numbers: Collection[int], objectives: Objectives
 ) -> list[StepEffect]:
-    """Return the effect of every step that a measured trial has, the most overrepresented first.
+    """Return the effect of every step that a measured trial has.
 
-    The baseline counts neither as a trial nor as a member of the front. Medians are over all
-    measured trials, also those that break a constraint, since a method that ruins the model would
-    look harmless among the survivors.
+    The step that is most overrepresented on the front comes first. The baseline counts neither as
+    a trial nor as a member of the front. Medians are over all measured trials, including those that
+    break a constraint: among feasible trials alone, a method that ruins models looks harmless.
     """
     measured = [r for r in records if r.status == "ok" and r.origin != "baseline"]
-    names = sorted({name for r in measured for name in steps_of(r)})
-    found = [_payoff(name, measured, front_numbers, objectives) for name in names]
-    return sorted(found, key=lambda p: (p.feasible_share - p.front_share, -p.front_share, p.step))
+    members = [record for record in measured if record.number in front_numbers]
+    names = sorted({name for record in measured for name in steps_of(record)})
+    effects = [
+        StepEffect(
+            step=name,
+            front_share=_share(name, members),
+            feasible_share=_share(name, [record for record in measured if record.feasible]),
+            with_step=sum(name in steps_of(record) for record in measured),
+            without_step=sum(name not in steps_of(record) for record in measured),
+            medians=_medians(name, measured, objectives),
+        )
+        for name in names
+    ]
+    return sorted(effects, key=lambda e: (e.feasible_share - e.front_share, -e.front_share, e.step))
 
 
 def steps_of(record: TrialRecord) -> set[str]:
     """Return the names of the steps that act in a trial; a recovery of no epochs does not."""
     steps: Mapping[str, Any] = record.recipe.get("steps", {})
-    # What follows a point numbers the parts of a recovery that was divided at the rungs.
+    # A point separates the name of a recovery from the number of its part, where rungs divide it.
     return {name.partition(".")[0] for name, values in steps.items() if values.get("epochs", 1)}
 
 
-def _payoff(
-    step: str,
-    measured: Sequence[TrialRecord],
-    front_numbers: Collection[int],
-    objectives: Objectives,
-) -> StepEffect:
-    having = [r for r in measured if step in steps_of(r)]
-    lacking = [r for r in measured if step not in steps_of(r)]
-    medians = {
+def _medians(
+    step: str, measured: Sequence[TrialRecord], objectives: Objectives
+) -> dict[str, tuple[float, float]]:
+    """Return the medians by objective; nothing if all trials have the step, or none."""
+    having = [record for record in measured if step in steps_of(record)]
+    lacking = [record for record in measured if step not in steps_of(record)]
+    if not having or not lacking:
+        return {}
+    return {
         name: (median(r.metrics[name] for r in having), median(r.metrics[name] for r in lacking))
         for name in objectives
-        if having and lacking
     }
-    return StepEffect(
-        step=step,
-        front_share=_share(step, [r for r in measured if r.number in front_numbers]),
-        feasible_share=_share(step, [r for r in measured if r.feasible]),
-        with_step=len(having),
-        without_step=len(lacking),
-        medians=medians,
-    )
 
 
 def _share(step: str, records: Sequence[TrialRecord]) -> float:

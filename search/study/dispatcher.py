@@ -45,5 +45,5 @@ class Dispatcher:
         """Wait until at least one job ends; return the outcomes of all that did, by their keys."""
         while not (ended := self.executor.wait(_REFRESH_SECONDS)):
             self.display.refresh()
-            self.outputs.pass_on()
+            self.outputs.write_to_tracker()
         return [(job.key, outcome) for job, outcome in ended]

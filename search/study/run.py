@@ -11,7 +11,7 @@ from search.study.driver import run_trials
 from search.study.journal_file import open_journal
 from search.study.terminal import Display
 from search.tasks.task import task_builder
-from search.tracking.base import Mirror
+from search.tracking.base import Mirror, StudyDescription
 from search.utils.files import write_atomically
 
 
@@ -44,16 +44,17 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
 
 
 def open_mirror(config: StudyConfig) -> Mirror:
-    """Open or find again the mirror of a study in its tracker.
+    """Open the mirror of a study in its tracker, the existing one if there is one.
 
     Raises:
         TrackingError: the tracker cannot be reached or used.
     """
-    return build_tracker(config).open(
-        config.study,
-        config.runs_dir,
+    description = StudyDescription(
+        name=config.study,
+        runs_dir=config.runs_dir,
         config_yaml=config.to_yaml(),
         objectives=config.objectives,
         parameters=config.space.names,
         tags=config.tags(),
     )
+    return build_tracker(config).open(description)

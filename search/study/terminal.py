@@ -1,9 +1,9 @@
-"""What the terminal shows of a study while it runs: a line a trial and a progress bar."""
+"""The terminal of a running study: a line for each trial and a progress bar."""
 
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -22,11 +22,16 @@ from search.report.describe import describe, last_line
 from search.trial_record import TrialRecord
 
 PIPE_COLUMNS = 120
+"""Width of tables where the output goes to a file or a pipe."""
+HEADER = (
+    f"{'trial':>5}  {'score':>6} {'±':>6}  {'size kB':>8} {'smaller':>7}  {'latency':>7}  "
+    f"{'verdict':<22}  recipe"
+)
 
 
 @dataclass(kw_only=True)
 class Display:
-    """The terminal; where output goes to a file or a pipe, it has the lines and no bar."""
+    """The terminal; output to a file or a pipe has the lines and no progress bar."""
 
     console: Console = field(default_factory=lambda: _console())
     _progress: Progress | None = None
@@ -37,15 +42,20 @@ class Display:
         self.console.print(text, markup=False)
 
     def status(self, text: str) -> AbstractContextManager[object]:
-        """Show what is being done until the block ends."""
+        """Show a text until the block ends."""
         if self.console.is_terminal:
             return Status(text, console=self.console)
         self.say(text)
-        return _nothing()
+        return nullcontext()
 
     @contextmanager
     def progress(self, *, total: int, done: int) -> Iterator[None]:
-        """Show how many trials are finished until the block ends."""
+        """Print the header of the trials' lines; show the progress bar until the block ends.
+
+        Args:
+            total: number of trials that the study shall have.
+            done: number of trials that are finished already.
+        """
         self.console.print(HEADER, markup=False, style="bold")
         columns = (
             TextColumn("trials"),
@@ -57,37 +67,33 @@ class Display:
         )
         disable = not self.console.is_terminal
         with Progress(*columns, console=self.console, transient=True, disable=disable) as progress:
-            self._progress, self._task = (
-                progress,
-                progress.add_task("", total=total, completed=done),
-            )
+            self._progress = progress
+            self._task = progress.add_task("", total=total, completed=done)
             yield
         self._progress = self._task = None
 
     def refresh(self) -> None:
-        """Keep the clock of the progress bar going."""
+        """Update the clock of the progress bar."""
         if self._progress is not None:
             self._progress.refresh()
 
     def trial(self, record: TrialRecord, baseline: Mapping[str, float]) -> None:
-        """Print the line of a finished trial."""
-        if record.status == "ok":
-            self.say(measured_line(record, baseline))
-        else:
-            what = f"{record.status}: {last_line(record.error)}"
-            self.say(f"{record.number:>5}  {what[:60]:<60}  {describe(record)}")
+        """Print the line of a finished trial and advance the progress bar.
+
+        Args:
+            record: the finished trial.
+            baseline: metrics of the baseline.
+        """
+        self.say(trial_line(record, baseline))
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task)
 
 
-HEADER = (
-    f"{'trial':>5}  {'score':>6} {'±':>6}  {'size kB':>8} {'smaller':>7}  {'latency':>7}  "
-    f"{'verdict':<22}  recipe"
-)
-
-
-def measured_line(record: TrialRecord, baseline: Mapping[str, float]) -> str:
-    """Return the figures of a measured trial in the columns of `HEADER`."""
+def trial_line(record: TrialRecord, baseline: Mapping[str, float]) -> str:
+    """Return the metrics of a trial in the columns of `HEADER`, or why it has none."""
+    if record.status != "ok":
+        reason = f"{record.status}: {last_line(record.error)}"
+        return f"{record.number:>5}  {reason[:60]:<60}  {describe(record)}"
     metrics = record.metrics
     smaller = f"{baseline['run_bytes'] / metrics['size_bytes']:.1f}x"
     verdict = record.verdict if record.feasible else "breaks a constraint"
@@ -102,8 +108,3 @@ def _console() -> Console:
     """Return a console as wide as the terminal, or wide enough for tables where there is none."""
     terminal = sys.stdout.isatty() or "COLUMNS" in os.environ
     return Console(highlight=False, soft_wrap=True, width=None if terminal else PIPE_COLUMNS)
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

@@ -1,33 +1,34 @@
-"""How often to rewrite what is written as a whole, so that it costs a small share of the time."""
+"""Intervals between repetitions of a task, long enough that it costs a small share of the time."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-SHARE = 0.02
-SECONDS = 30.0
+MAX_SHARE = 0.02
+"""Share of the time that the task may take."""
+MIN_INTERVAL_SECONDS = 30.0
 
 
 @dataclass(kw_only=True)
 class Throttle:
-    """Something whose cost grows with the study, done at once and then at measured intervals.
+    """A task whose cost grows with the study; it is due at once, and then at measured intervals.
 
-    It is due again after half a minute, or after fifty times as long as it took, if that is longer.
+    The interval is 30 seconds, or 50 times the duration of the last run if that is longer.
     """
 
     _next: float = 0.0
-    """On the monotonic clock, in seconds."""
+    """When the task is due, in seconds on the monotonic clock."""
 
     @property
     def due(self) -> bool:
-        """Whether it is time to do it again."""
+        """Whether the task should run now."""
         return time.monotonic() >= self._next
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Measure the block, which does it."""
+        """Measure the block, which runs the task, and set when it is due again."""
         began = time.monotonic()
         yield
         ended = time.monotonic()
-        self._next = ended + max(SECONDS, (ended - began) / SHARE)
+        self._next = ended + max(MIN_INTERVAL_SECONDS, (ended - began) / MAX_SHARE)

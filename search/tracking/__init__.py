@@ -1,5 +1,10 @@
-"""Mirrors of a study in a tracker: records come in, runs of MLflow and links to them go out."""
+"""Mirrors of a study in a tracker: trial records come in; runs in MLflow and links to them go out.
 
-from search.tracking.base import Mirror, MlflowTracker, NoTracker, Tracker
+Everything in a tracker can be rebuilt from the study's journal. MLflow is imported only when a
+tracker is opened. The trackers are importable from here, where configurations name them.
+"""
 
-__all__ = ["Mirror", "MlflowTracker", "NoTracker", "Tracker"]
+from search.tracking.mlflow_tracker import MlflowTracker
+from search.tracking.none import NoTracker
+
+__all__ = ["MlflowTracker", "NoTracker", "base", "ui"]

@@ -1,4 +1,8 @@
-"""Opening MLflow without noise, telemetry or long waits, with errors that are one line."""
+"""Connecting to MLflow without noise, telemetry or long waits, with errors that are one line.
+
+MLflow takes seconds to import. Every function imports it when it is called, so that commands
+without a tracker start fast.
+"""
 
 import logging
 import os
@@ -14,6 +18,7 @@ from urllib.parse import urlsplit
 from filelock import FileLock
 
 from search.errors import TrackingError
+from search.tracking.mlflow_database import create_database
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -25,14 +30,16 @@ _SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""Set unless the user has set them: no calls home, no chatter, no minutes of retries."""
+"""Environment variables that are set unless the user has set them: no telemetry, no progress bars,
+no minutes of retries."""
 _SCHEMA_LOGGERS = ("mlflow.store.db.utils", "alembic")
 
 
 def connect(uri: str) -> "MlflowClient":
     """Return a client of a tracking URI, creating the SQLite database if it is missing.
 
-    Raises: TrackingError if a server does not answer or a database cannot be opened.
+    Raises:
+        TrackingError: a server does not answer, or a database cannot be opened.
     """
     check_reachable(uri)
     for name, value in _SETTINGS.items():
@@ -47,27 +54,16 @@ def connect(uri: str) -> "MlflowClient":
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_suffix(".lock")):
             if not path.exists():
-                _create_database(path)
+                create_database(path)
             return MlflowClient(tracking_uri=uri)
 
 
-def _create_database(path: Path) -> None:
-    """Make MLflow's tables under another name, since it cannot go on with a part of them.
-
-    A process that is killed meanwhile leaves the draft, which the next one begins anew.
-    """
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    draft = path.with_name(f"{path.name}.part")
-    draft.unlink(missing_ok=True)
-    artifacts = (path.parent / "mlartifacts").as_uri()
-    store = SqlAlchemyStore(f"sqlite:///{draft}", artifacts)  # type: ignore[no-untyped-call]
-    store.engine.dispose()
-    draft.replace(path)
-
-
 def check_reachable(uri: str) -> None:
-    """Raise `TrackingError` if the host of an http or database URI accepts no connection."""
+    """Check that the host of an http or database URI accepts connections.
+
+    Raises:
+        TrackingError: it does not.
+    """
     parts = urlsplit(uri)
     ports = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
     port = parts.port or ports.get(parts.scheme.split("+")[0])
@@ -77,19 +73,19 @@ def check_reachable(uri: str) -> None:
         socket.create_connection((parts.hostname, port), timeout=REACH_TIMEOUT_S).close()
     except OSError as error:
         raise TrackingError(
-            f"tracking.uri={shown(uri)} cannot be reached ({error}): start the server, correct "
-            "tracking.uri, or use tracking=none"
+            f"tracking.uri={without_password(uri)} cannot be reached ({error}): start the server, "
+            "correct tracking.uri, or use tracking=none"
         ) from error
 
 
-def shown(uri: str) -> str:
+def without_password(uri: str) -> str:
     """Return a URI without its user and password."""
     return re.sub(r"//[^@/]*@", "//***@", uri)
 
 
 @contextmanager
 def one_line_errors(uri: str) -> Iterator[None]:
-    """Turn what MLflow, its database or its files raise into a `TrackingError` of one line."""
+    """Turn errors of MLflow, its database and its files into a `TrackingError` of one line."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from mlflow.exceptions import MlflowException
@@ -99,12 +95,12 @@ def one_line_errors(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
-        raise TrackingError(f"MLflow at {shown(uri)}: {reason}") from error
+        raise TrackingError(f"MLflow at {without_password(uri)}: {reason}") from error
 
 
 @contextmanager
 def _quiet_schema() -> Iterator[None]:
-    """Keep the report of every created table off the terminal."""
+    """Keep the messages about created tables off the terminal."""
     loggers = [logging.getLogger(name) for name in _SCHEMA_LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,0 +1,103 @@
+"""What is known of an exported model: where it comes from, what it measured, what built it."""
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from search.deploy.selected_trial import SelectedTrial, metrics_on_test
+from search.trial.baseline import Baseline
+from search.utils.provenance import code_version
+
+LIBRARIES = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "numpy",
+    "constriction",
+    "torch-pruning",
+    "scikit-learn",
+)
+"""Libraries whose versions may change the exported files."""
+HASHED_FILES = ("model.onnx", "model.packed", "recipe.yaml", "unpack.py")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Contents of evidence.json."""
+
+    study: str
+    trial: int
+    select: str
+    """The expression that selected the trial."""
+    front: Sequence[int]
+    """Numbers of the trials on the front, the best by the first objective first."""
+    front_position: int | None
+    """Position of the trial on the front, from 1; None if it is not on it."""
+    objectives: Mapping[str, str]
+    constraints: Sequence[str]
+    verdict: str
+    notes: str
+    """Where the artefact does not follow the recipe; empty where it does."""
+    validation: Mapping[str, float]
+    """All metrics of the trial that are not of the test set."""
+    test: Mapping[str, float]
+    """score, score_standard_error and nll on the test set."""
+    baseline_test: Mapping[str, float]
+    """The same of the baseline; empty if the study has not measured them."""
+    baseline: Mapping[str, float]
+    """Metrics of the baseline on validation data."""
+    latency: Mapping[str, int]
+    """How latency was measured: batch_size, threads and rounds."""
+    recipe: Mapping[str, Any]
+    sha256: Mapping[str, str]
+    """Digests by file."""
+    code: Mapping[str, str]
+    """Version and commit of Paredown."""
+    versions: Mapping[str, str]
+    """Versions of Python and the libraries."""
+
+    def to_data(self) -> dict[str, Any]:
+        """Return the evidence as plain data."""
+        return asdict(self)
+
+
+def collect_evidence(
+    selected: SelectedTrial, baseline: Baseline, test: Mapping[str, float], folder: Path
+) -> Evidence:
+    """Return the evidence of an exported trial.
+
+    Args:
+        selected: the trial.
+        baseline: the study's baseline.
+        test: metrics of the trial on the test set.
+        folder: the export's folder, with the files that are to be hashed.
+    """
+    config, record, front = selected.config, selected.record, selected.front
+    return Evidence(
+        study=config.study,
+        trial=record.number,
+        select=selected.expression,
+        front=front,
+        front_position=front.index(record.number) + 1 if record.number in front else None,
+        objectives=dict(config.objectives),
+        constraints=[str(constraint) for constraint in config.constraints],
+        verdict=record.verdict,
+        notes=record.notes,
+        validation={n: v for n, v in record.metrics.items() if not n.startswith("test_")},
+        test=dict(test),
+        baseline_test=metrics_on_test(selected.records[0]),
+        baseline=dict(baseline.metrics),
+        latency=asdict(config.latency),
+        recipe=dict(record.recipe),
+        sha256={name: _sha256(folder / name) for name in HASHED_FILES},
+        code=code_version(),
+        versions={"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
+    )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,45 @@
+"""The trial of a study that is to be deployed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from search.config.existing import read_config
+from search.config.study_config import StudyConfig
+from search.pareto.front import pareto_front
+from search.pareto.selection import select
+from search.study.journal_file import read_journal
+from search.trial_record import TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectedTrial:
+    """A trial, the expression that selected it, and the study that it is from."""
+
+    config: StudyConfig
+    records: list[TrialRecord]
+    """All finished trials of the study."""
+    record: TrialRecord
+    expression: str
+
+    @property
+    def front(self) -> list[int]:
+        """Numbers of the trials on the study's front, the best by the first objective first."""
+        return [member.number for member in pareto_front(self.records, self.config.objectives)]
+
+
+def select_trial(folder: Path, expression: str) -> SelectedTrial:
+    """Return the trial of a study that an expression selects.
+
+    Raises:
+        SelectionError: the expression selects no trial.
+    """
+    config = read_config(folder)
+    records = read_journal(folder, config.objectives).records()
+    record = select(records, config.objectives, expression, config.preferences.weights)
+    return SelectedTrial(config=config, records=records, record=record, expression=expression)
+
+
+def metrics_on_test(record: TrialRecord) -> dict[str, float]:
+    """Return the metrics that the study measured on the test set; empty if it measured none."""
+    found = {n: v for n, v in record.metrics.items() if n.startswith("test_")}
+    return {name.removeprefix("test_"): value for name, value in found.items()}

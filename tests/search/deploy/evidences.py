@@ -1,0 +1,41 @@
+"""Evidence of an exported trial, for the tests of the room."""
+
+from typing import Any
+
+from search.deploy.evidence import Evidence
+
+METRICS = {
+    "score": 0.91,
+    "score_standard_error": 0.01,
+    "size_bytes": 400.0,
+    "run_bytes": 900.0,
+    "latency_ratio": 0.5,
+    "macs": 100.0,
+    "parameters": 50.0,
+    "nonzeros": 40.0,
+}
+TEST = {"score": 0.9, "score_standard_error": 0.02, "nll": 0.3}
+
+
+def evidence(**changes: Any) -> Evidence:
+    fields: dict[str, Any] = {
+        "study": "digits",
+        "trial": 7,
+        "select": "knee",
+        "front": [3, 7],
+        "front_position": 2,
+        "objectives": {"score": "maximize"},
+        "constraints": ["score_drop<=0.1"],
+        "verdict": "size gain",
+        "notes": "",
+        "validation": METRICS,
+        "test": TEST,
+        "baseline_test": {},
+        "baseline": METRICS | {"size_bytes": 800.0},
+        "latency": {"batch_size": 1, "threads": 2, "rounds": 30},
+        "recipe": {"seed": 1, "steps": {"prune": {"ratio": 0.5}}},
+        "sha256": {"model.onnx": "ab"},
+        "code": {"version": "0.1.0"},
+        "versions": {"python": "3.11"},
+    }
+    return Evidence(**(fields | changes))
