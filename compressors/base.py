@@ -85,6 +85,21 @@ def run(model: nn.Module, inputs: Inputs) -> Any:
     return model(*inputs)
 
 
+def output_tensors(outputs: object) -> list[Tensor]:
+    """Return the tensors `[B, ...]` of a model's outputs, whatever structure holds them, in order.
+
+    Args:
+        outputs: A tensor, or tuples, lists and dicts of outputs; anything else counts as empty.
+    """
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    if isinstance(outputs, dict):
+        outputs = tuple(outputs.values())
+    if isinstance(outputs, tuple | list):
+        return [tensor for item in outputs for tensor in output_tensors(item)]
+    return []
+
+
 def check_range(name: str, value: float, low: float, high: float, *, closed: bool = True) -> None:
     """Raise `ValueError`, naming value and range, unless `low <= value <= high`.
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from compressors.base import Inputs, run
-from compressors.budget.importance import output_tensors
+from compressors.base import Inputs, output_tensors, run
 from compressors.channels.dependency_graph import RECURRENT, RecurrentWidths, opaque_recurrent
 from compressors.channels.group import ChannelGroup, Slice
 from compressors.channels.tracing import UntraceableError, first_layer_weights, norm_tensors

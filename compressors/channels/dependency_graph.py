@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressors.budget.importance import output_tensors
+from compressors.base import output_tensors
 
 RECURRENT = (nn.RNNBase, nn.RNNCellBase)
 

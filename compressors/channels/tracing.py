@@ -10,8 +10,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 
-from compressors.base import Inputs, run
-from compressors.budget.importance import output_tensors
+from compressors.base import Inputs, output_tensors, run
 from compressors.channels.group import Slice
 from compressors.models.calibration import device_of
 from compressors.models.fused_attention import plain_attention

@@ -6,8 +6,7 @@ from types import NoneType
 import torch
 from torch import Tensor, nn
 
-from compressors.base import Inputs, run
-from compressors.budget.importance import output_tensors
+from compressors.base import Inputs, output_tensors, run
 from compressors.weights.masks import Schedule
 
 PLAIN = (bool, int, float, str, tuple, NoneType, Schedule)

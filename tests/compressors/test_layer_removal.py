@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from compressors.layer_removal import LayerRemoval, PassThrough, block_influence
 from compressors.layers.removable import removable_blocks
 from compressors.models.batch_norm import renew_batch_norm
-from tests.zoo import NETS, ResidualBlock, toy_task
+from tests.zoo import NETS, ResidualBlock, ToyTask, toy_task
 
 
 def names_of(model: nn.Module, blocks: list[nn.Module]) -> list[str]:
@@ -109,3 +109,25 @@ def test_all_blocks_of_a_cnn_may_go() -> None:
     task = toy_task("residual")
     smaller = LayerRemoval(ratio=0.99)(task.baseline, task)
     assert all(isinstance(block, PassThrough) for block in smaller.blocks)
+
+
+class HeldTwice(nn.Module):
+    """A block under two names, of which the second is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first_name = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+        self.second_name = self.first_name
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.second_name(x))
+
+
+def test_a_block_goes_from_every_place_that_holds_it() -> None:
+    model = HeldTwice().eval().requires_grad_(False)
+    inputs = torch.randn(8, 4)
+    smaller = LayerRemoval(ratio=0.5)(model, ToyTask(model, inputs, torch.zeros(8).long()))
+    assert isinstance(smaller.first_name, PassThrough)
+    assert smaller.second_name is smaller.first_name
+    assert torch.equal(smaller(inputs), model.head(inputs))
