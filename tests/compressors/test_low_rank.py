@@ -9,7 +9,8 @@ from compressors.budget.sensitivity import sensitivity
 from compressors.errors import InfeasibleError
 from compressors.layers.factorisable import factorisable_layers
 from compressors.layers.factors import factorised, factors_of
-from compressors.low_rank import LowRank, ranks_by_sensitivity, saving_rank
+from compressors.layers.ranks import ranks_by_sensitivity, saving_rank
+from compressors.low_rank import LowRank
 from tests.zoo import CLASSES, NETS, ToyTask, toy_task
 
 LAYERS = {
