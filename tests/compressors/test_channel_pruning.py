@@ -4,8 +4,8 @@ from torch import Tensor, nn
 
 from compressors.base import Compressor, Selective
 from compressors.channel_pruning import ChannelPruning
-from compressors.channels.convolutional import output_layers
 from compressors.channels.discovery import find_channel_groups
+from compressors.channels.output_layers import output_layers
 from compressors.errors import InfeasibleError
 from compressors.layer_removal import LayerRemoval
 from compressors.models.batch_norm import reestimate_batch_norm, renew_batch_norm
@@ -243,7 +243,7 @@ def test_output_layers_are_found_behind_what_follows_them() -> None:
     assert set(output_layers(model, torch.randn(2, 8))) == {model.left, model.right}
     found = find_channel_groups(model, torch.randn(2, 8))
     assert [group.name for group in found.groups] == ["trunk"]
-    assert set(found.left) == {"left", "right"}
+    assert set(found.skipped_layers) == {"left", "right"}
 
 
 def test_tied_layers_stay_tied() -> None:

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor, nn
 
 from compressors.base import run
-from compressors.channels.attention_heads import open_attention
-from compressors.channels.cutting import cut_channels, is_sound, zero_channels
+from compressors.channels.attention_replacement import replace_attention
+from compressors.channels.cutting import cut_channels, zero_channels
 from compressors.channels.discovery import find_channel_groups
+from compressors.channels.verification import is_sound
 from compressors.models.copying import copy_model
 from tests.zoo import ARCHITECTURES, toy_task
 
@@ -22,28 +23,28 @@ def normalised(model: nn.Module, tensors: set[str]) -> bool:
 @pytest.mark.parametrize("net", ARCHITECTURES)
 def test_cut_channels_computed_as_if_they_were_zero(net: str) -> None:
     task = toy_task(net)
-    opened = copy_model(task.baseline)
-    open_attention(opened, task.example)
+    replaced = copy_model(task.baseline)
+    replace_attention(replaced, task.example)
     compared = 0
-    for group in find_channel_groups(opened, task.example).groups:
-        if normalised(opened, {part.tensor for part in group.slices}):
+    for group in find_channel_groups(replaced, task.example).groups:
+        if normalised(replaced, {part.tensor for part in group.slices}):
             continue
         generator = torch.Generator().manual_seed(0)
         order = torch.stack(
             [torch.randperm(group.size, generator=generator) for _ in range(group.parts)]
         )
         chosen = order[:, : group.size // 2]
-        zeroed, smaller = copy_model(opened), copy_model(opened)
+        zeroed, smaller = copy_model(replaced), copy_model(replaced)
         zero_channels(zeroed, [(group, chosen)])
         cut_channels(smaller, [(group, chosen)])
         with torch.no_grad():
             expected, found = run(zeroed, task.inputs), run(smaller, task.inputs)
         torch.testing.assert_close(found, expected)
         assert not torch.equal(expected, task.logits)
-        lost = sum(p.numel() for p in opened.parameters())
+        lost = sum(p.numel() for p in replaced.parameters())
         lost -= sum(p.numel() for p in smaller.parameters())
         share = (group.size // 2) / group.size
-        assert 0 < lost <= share * group.weights(opened)
+        assert 0 < lost <= share * group.weights(replaced)
         compared += 1
     assert compared > 0
 
@@ -65,7 +66,7 @@ def test_a_reshape_that_mixes_channels_is_found_out() -> None:
     example = torch.randn(4, 4)
     found = find_channel_groups(model, example)
     assert found.groups == ()
-    assert "written into the model's code" in found.left["first"]
+    assert "written into the model's code" in found.skipped_layers["first"]
 
 
 def test_soundness_is_about_the_outputs() -> None:
