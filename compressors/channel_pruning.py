@@ -4,24 +4,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from compressors.base import Inputs, Task, check_choice, check_range
-from compressors.budget.importance import IMPORTANCES, taylor, wanda
+from compressors.budget.importance import IMPORTANCES
 from compressors.budget.knapsack import ALLOCATIONS
 from compressors.budget.per_layer import check_patterns, layer_value
 from compressors.channels.attention_replacement import replace_attention
 from compressors.channels.counts import (
     ChannelTarget,
-    ScoredGroup,
     counts_by_sensitivity,
     counts_by_threshold,
 )
 from compressors.channels.cutting import Cut, cut_channels
 from compressors.channels.discovery import find_channel_groups
 from compressors.channels.group import ChannelGroup
+from compressors.channels.scoring import Importance, ScoredGroup, scored_groups
 from compressors.channels.verification import sound_cuts
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
@@ -47,7 +46,7 @@ class ChannelPruning:
 
     ratio: float = 0.0
     """The share of channels that go, in [0, 1)."""
-    importance: Literal["magnitude", "taylor", "wanda"] = "magnitude"
+    importance: Importance = "magnitude"
     """The score of a weight, of which a channel has the sum over the weights that go with it: the
     weight's square, its size times the gradient of the loss, or its size times that of its input.
     """
@@ -107,32 +106,9 @@ class ChannelPruning:
 
     def _cuts(self, model: nn.Module, task: Task, groups: Sequence[ChannelGroup]) -> list[Cut]:
         """Return the least important channels of the groups that lose any."""
-        weight_scores = self._weight_scores(model, task)
-        scored = [
-            ScoredGroup(group=group, scores=self._normalised(group.scores(weight_scores)))
-            for group in groups
-        ]
+        scored = scored_groups(model, task, groups, self.importance)
         counts = self._counts(model, task, scored)
         return [item.lowest(n) for item, n in zip(scored, counts, strict=True) if n]
-
-    def _weight_scores(self, model: nn.Module, task: Task) -> dict[str, Tensor]:
-        """Return the importance of every weight, biases left out, in its shape and by its name."""
-        if self.importance == "taylor":
-            named = taylor(model, task)
-        elif self.importance == "wanda":
-            named = wanda(model, task)
-        else:
-            named = {name: p.detach().square() for name, p in model.named_parameters()}
-        return {n: s for n, s in named.items() if "weight" in n.rpartition(".")[2]}
-
-    def _normalised(self, scores: Tensor) -> Tensor:
-        """Return scores `[parts, size]` that compare between groups.
-
-        Changes of the loss have one unit already.
-        """
-        if self.importance == "taylor":
-            return scores
-        return scores / scores.mean().clamp(min=torch.finfo(scores.dtype).tiny)
 
     def _counts(self, model: nn.Module, task: Task, scored: Sequence[ScoredGroup]) -> list[int]:
         """Return how many channels of each part of each group go."""

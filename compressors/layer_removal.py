@@ -23,7 +23,7 @@ class PassThrough(nn.Module):
     """A module in place of a removed block, which returns its first input."""
 
     def forward(self, x: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
-        """Return `x`, of any shape, itself."""
+        """Return `x` itself, `[B, ...]`."""
         return x
 
 

@@ -14,25 +14,13 @@ from compressors.budget.knapsack import allocate
 from compressors.budget.sensitivity import Change, sensitivity
 from compressors.channels.cutting import Cut, zero_channels
 from compressors.channels.group import ChannelGroup
+from compressors.channels.scoring import ScoredGroup
 from compressors.models.fingerprint import content
 
 MAX_GROUP_SHARE = 0.9
 """With a global threshold, the greatest share of its channels that a group loses."""
 PROBED_SHARES = tuple(step / 8 for step in range(8))
 """The shares of cut channels at which the sensitivity of a group is probed."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ScoredGroup:
-    """A group with the importance of each of its channels."""
-
-    group: ChannelGroup
-    scores: Tensor
-    """Importance of the channels, `[parts, size]`."""
-
-    def lowest(self, count: int) -> Cut:
-        """Return the group with the least important channels of each part, `[parts, count]`."""
-        return self.group, self.scores.argsort(dim=1, stable=True)[:, :count]
 
 
 @dataclass(frozen=True, kw_only=True)
