@@ -88,7 +88,7 @@ def run(model: nn.Module, inputs: Inputs) -> Any:
 
 
 def output_tensors(outputs: object) -> list[Tensor]:
-    """Return the tensors `[B, ...]` of a model's outputs, whatever structure holds them, in order.
+    """Return the tensors `[B, ...]` in a model's outputs of any structure, in order.
 
     Args:
         outputs: A tensor, or tuples, lists and dicts of outputs; anything else counts as empty.

@@ -101,7 +101,7 @@ class ChannelPruning:
         return smaller
 
     def skipped_layers(self, model: nn.Module, task: Task) -> dict[str, str]:
-        """Return by the name of a layer why its channels stay, whatever the ratio."""
+        """Return by the name of a layer why its channels stay, at any ratio."""
         return find_channel_groups(*_with_replaced_attention(model, task)).skipped_layers
 
     def _cuts(self, model: nn.Module, task: Task, groups: Sequence[ChannelGroup]) -> list[Cut]:

@@ -80,7 +80,7 @@ class LowRank:
         return smaller
 
     def skipped_layers(self, model: nn.Module, task: Task) -> dict[str, str]:
-        """Return by the name of a layer why no pair can replace it, whatever the values."""
+        """Return by the name of a layer why no pair can replace it, with any values."""
         found = factorisable_layers(model, to_device(task.example, device_of(model)))
         layers = (nn.Linear, _ConvNd, nn.RNNBase, nn.MultiheadAttention)
         reason = "it is no plain linear or ungrouped convolution layer with a weight of its own"

@@ -24,7 +24,7 @@ def attention_candidates(module: nn.Module, *, self_attention: bool) -> Iterator
     """Yield the modules that may compute what an attention computes, frozen and in eval mode.
 
     Args:
-        module: A module for which `may_be_attention` holds, not changed.
+        module: A module for which `may_be_attention` holds; the candidates may share its layers.
         self_attention: Its queries, keys and values are always the same tensor.
     """
     if isinstance(module, nn.MultiheadAttention):

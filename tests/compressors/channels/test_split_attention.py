@@ -38,7 +38,7 @@ class SplitNet(nn.Module):
         return self.head(self.norm(x + self.dense(self.attention(x)[0])).mean(1))
 
 
-def test_heads_are_cut_where_the_output_layer_stands_elsewhere() -> None:
+def test_heads_are_cut_where_the_output_layer_is_elsewhere() -> None:
     torch.manual_seed(0)
     model = SplitNet().eval().requires_grad_(False)
     x = torch.randn(3, 5, WIDTH)
