@@ -1,4 +1,4 @@
-"""What a compressor is, and all that it may know of a task."""
+"""The contract of a compressor, and of the task as far as a compressor may know it."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -22,28 +22,30 @@ class Task(Protocol):
 
     @property
     def example(self) -> Inputs:
-        """One batch of inputs, batch size at least 2."""
+        """One batch of inputs `[B, ...]`, B at least 2."""
         ...
 
     def train_batches(self, epoch: int) -> Iterable[tuple[Inputs, Any]]:
-        """Yield `(inputs, targets)`; the same epoch always yields the same batches in order."""
+        """Yield inputs `[B, ...]` and targets; an epoch always has the same batches in order."""
         ...
 
     def teacher_batches(self, epoch: int) -> Iterable[tuple[Inputs, Any, Tensor]]:
-        """Yield `(inputs, targets, outputs of the baseline)` for the batches of an epoch."""
+        """Yield the batches of an epoch with the baseline's outputs, `[B, ...]`, as third item."""
         ...
 
     def loss(self, outputs: Any, targets: Any) -> Tensor:
-        """Return the mean training loss of one batch, a scalar."""
+        """Return the mean training loss of one batch, a scalar `[]`."""
         ...
 
     def measured(
         self, key: str, measure: Callable[[], Mapping[str, NDArray[Any]]]
     ) -> Mapping[str, NDArray[Any]]:
-        """Return what `measure` returns, remembered under a key for this baseline and data.
+        """Return the arrays that `measure` returns, cached under a key for this baseline and data.
 
-        The key names all else that the result depends on: what is measured with which values, and
-        the content of the model it is measured on if that is not the baseline.
+        Args:
+            key: Names everything else that the result depends on: the measurement and its values,
+                and the content of the measured model if that is not the baseline.
+            measure: Called without arguments if nothing is cached; returns arrays of any shape.
         """
         ...
 
@@ -51,8 +53,8 @@ class Task(Protocol):
 class Compressor(Protocol):
     """One method with its values: a frozen dataclass, named by `_target_` in conf/compressor/.
 
-    Built with no arguments it is inactive. Called, it returns a new model and leaves the one it
-    was given unchanged; randomness comes from torch's global generator, which the caller seeds.
+    Built with no arguments it is inactive. A call returns a new model and leaves the given one
+    unchanged; randomness comes from torch's global generator, which the caller seeds.
     """
 
     kind: ClassVar[CompressorKind]
@@ -69,15 +71,15 @@ class Compressor(Protocol):
 
 @runtime_checkable
 class Selective(Protocol):
-    """A compressor that acts on some parts of a model and can say which it leaves, and why."""
+    """A compressor that acts on some layers of a model and can say which it skips, and why."""
 
     def skipped_layers(self, model: nn.Module, task: Task) -> dict[str, str]:
-        """Return by the name of a layer why it stays as it is, whatever the values."""
+        """Return by the name of a layer why it stays as it is, with any values."""
         ...
 
 
 def run(model: nn.Module, inputs: Inputs) -> Any:
-    """Call a model on one batch, whichever of the three forms the inputs have."""
+    """Return a model's outputs on one batch of inputs `[B, ...]`, in any of the three forms."""
     if isinstance(inputs, Tensor):
         return model(inputs)
     if isinstance(inputs, Mapping):
@@ -85,10 +87,30 @@ def run(model: nn.Module, inputs: Inputs) -> Any:
     return model(*inputs)
 
 
-def check_range(name: str, value: float, low: float, high: float, *, closed: bool = True) -> None:
-    """Raise `ValueError`, naming value and range, unless `low <= value <= high`.
+def output_tensors(outputs: object) -> list[Tensor]:
+    """Return the tensors `[B, ...]` in a model's outputs of any structure, in order.
 
-    With `closed=False` the upper end itself is not allowed.
+    Args:
+        outputs: A tensor, or tuples, lists and dicts of outputs; anything else counts as empty.
+    """
+    if isinstance(outputs, Tensor):
+        return [outputs]
+    if isinstance(outputs, dict):
+        outputs = tuple(outputs.values())
+    if isinstance(outputs, tuple | list):
+        return [tensor for item in outputs for tensor in output_tensors(item)]
+    return []
+
+
+def check_range(name: str, value: float, low: float, high: float, *, closed: bool = True) -> None:
+    """Raise `ValueError` unless `low <= value <= high`.
+
+    Args:
+        name: Name of the value in the message.
+        value: The value to check.
+        low: The least value that is allowed.
+        high: The upper end of the range.
+        closed: The upper end itself is allowed.
     """
     if not (low <= value <= high and (closed or value < high)):
         bracket = "]" if closed else ")"
@@ -96,7 +118,7 @@ def check_range(name: str, value: float, low: float, high: float, *, closed: boo
 
 
 def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
-    """Raise `ValueError`, naming value and choices, unless the value is one of the choices."""
+    """Raise `ValueError` unless a value, called `name` in the message, is one of the choices."""
     allowed = list(choices)
     if value not in allowed:
         raise ValueError(f"{name} must be one of {allowed}, got {value!r}")

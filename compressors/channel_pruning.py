@@ -1,30 +1,35 @@
 """Channel pruning: channels, units and heads are cut, with everything that is coupled to them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from compressors.base import Inputs, Task, check_choice, check_range
-from compressors.budget.importance import IMPORTANCES, taylor, wanda
+from compressors.budget.importance import IMPORTANCES
 from compressors.budget.knapsack import ALLOCATIONS
 from compressors.budget.per_layer import check_patterns, layer_value
-from compressors.channels.attention_heads import open_attention
-from compressors.channels.counts import at_share, by_sensitivity, by_threshold, rounded
-from compressors.channels.cutting import Cut, cut_channels, is_sound
+from compressors.channels.attention_replacement import replace_attention
+from compressors.channels.counts import (
+    ChannelTarget,
+    counts_by_sensitivity,
+    counts_by_threshold,
+)
+from compressors.channels.cutting import Cut, cut_channels
 from compressors.channels.discovery import find_channel_groups
 from compressors.channels.group import ChannelGroup
+from compressors.channels.scoring import Importance, ScoredGroup, scored_groups
+from compressors.channels.verification import sound_cuts
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import device_of, first_samples, to_device
 from compressors.models.copying import copy_model
 
-TRACED = 2
-"""Samples, of the task's example, that suffice to follow channels through a model."""
+TRACED_SAMPLES = 2
+"""Samples of the task's example that suffice to follow channels through a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,15 +46,16 @@ class ChannelPruning:
 
     ratio: float = 0.0
     """The share of channels that go, in [0, 1)."""
-    importance: Literal["magnitude", "taylor", "wanda"] = "magnitude"
-    """Of a channel, the sum over the weights it takes along: their squares, or these times the
-    gradient of the loss, or their size times that of their inputs."""
+    importance: Importance = "magnitude"
+    """The score of a weight, of which a channel has the sum over the weights that go with it: the
+    weight's square, its size times the gradient of the loss, or its size times that of its input.
+    """
     allocation: Literal["uniform", "global", "sensitivity"] = "uniform"
-    """The share holds for each group of coupled channels; or for the channels of all together, by
-    one threshold of importance; or for the weights that go with channels, each group with a share
-    of its own by measured sensitivity."""
+    """What the share is a share of: each group of coupled channels; the channels of all groups, by
+    one threshold of importance; or the weights that go with channels, where each group gets a
+    share of its own by measured sensitivity."""
     round_to: int = 1
-    """The outputs that a layer keeps are a multiple of this, where it has as many; at least 1."""
+    """Divisor of the number of outputs that a layer keeps, where it has as many; at least 1."""
     layers: Mapping[str, float] = field(default_factory=dict)
     """Shares of single groups, by patterns on the name of their first layer."""
 
@@ -74,106 +80,72 @@ class ChannelPruning:
         """
         if not self.active:
             return copy_model(model)
-        _refuse(model)
-        example = first_samples(to_device(task.example, device_of(model)), TRACED)
-        opened = copy_model(model)
-        open_attention(opened, example)
-        found = find_channel_groups(opened, example)
+        smaller, example = _with_replaced_attention(model, task)
+        found = find_channel_groups(smaller, example)
         if not found.groups:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in found.left.items())
+            reasons = "; ".join(f"{n}: {reason}" for n, reason in found.skipped_layers.items())
             raise InfeasibleError(
                 f"channel pruning: no channels between the inputs and the outputs ({reasons})"
             )
-        cuts = self._cuts(opened, task, found.groups)
+        cuts = self._cuts(smaller, task, found.groups)
         if not cuts:
             raise InfeasibleError(
                 f"channel pruning: ratio {self.ratio:g} with round_to {self.round_to} "
                 f"leaves every channel"
             )
-        cut_channels(opened, _compatible(opened, example, cuts))
-        renew_batch_norm(opened, task)
-        return opened
+        sound = sound_cuts(smaller, example, cuts)
+        if not sound:
+            raise InfeasibleError("channel pruning: the model runs with none of the cuts asked for")
+        cut_channels(smaller, sound)
+        renew_batch_norm(smaller, task)
+        return smaller
 
     def skipped_layers(self, model: nn.Module, task: Task) -> dict[str, str]:
-        """Return by the name of a layer why its channels stay, whatever the ratio."""
-        _refuse(model)
-        example = first_samples(to_device(task.example, device_of(model)), TRACED)
-        opened = copy_model(model)
-        open_attention(opened, example)
-        return find_channel_groups(opened, example).left
+        """Return by the name of a layer why its channels stay, at any ratio."""
+        return find_channel_groups(*_with_replaced_attention(model, task)).skipped_layers
 
-    def _cuts(self, model: nn.Module, task: Task, groups: tuple[ChannelGroup, ...]) -> list[Cut]:
+    def _cuts(self, model: nn.Module, task: Task, groups: Sequence[ChannelGroup]) -> list[Cut]:
         """Return the least important channels of the groups that lose any."""
-        weight_scores = self._weight_scores(model, task)
-        scores = {group: self._normalised(group.scores(weight_scores)) for group in groups}
-        orders = {group: score.argsort(dim=1, stable=True) for group, score in scores.items()}
-        counts = self._counts(model, task, scores, orders)
-        return [(g, orders[g][:, :count]) for g, count in counts.items() if count]
+        scored = scored_groups(model, task, groups, self.importance)
+        counts = self._counts(model, task, scored)
+        return [item.lowest(n) for item, n in zip(scored, counts, strict=True) if n]
 
-    def _weight_scores(self, model: nn.Module, task: Task) -> dict[str, Tensor]:
-        if self.importance == "taylor":
-            named = taylor(model, task)
-        elif self.importance == "wanda":
-            named = wanda(model, task)
-        else:
-            named = {name: p.detach().square() for name, p in model.named_parameters()}
-        return {n: s for n, s in named.items() if "weight" in n.rpartition(".")[2]}
-
-    def _normalised(self, score: Tensor) -> Tensor:
-        """Make groups comparable: changes of the loss have one unit already."""
-        if self.importance == "taylor":
-            return score
-        return score / score.mean().clamp(min=torch.finfo(score.dtype).tiny)
-
-    def _counts(
-        self,
-        model: nn.Module,
-        task: Task,
-        scores: Mapping[ChannelGroup, Tensor],
-        orders: Mapping[ChannelGroup, Tensor],
-    ) -> dict[ChannelGroup, int]:
+    def _counts(self, model: nn.Module, task: Task, scored: Sequence[ScoredGroup]) -> list[int]:
         """Return how many channels of each part of each group go."""
-        check_patterns(self.layers, [group.name for group in scores])
-        shares = {group: layer_value(self.layers, group.name, -1.0) for group in scores}
-        counts = {
-            group: at_share(self.ratio if share < 0 else share, group, self.round_to)
-            for group, share in shares.items()
-        }
-        rest = [group for group, share in shares.items() if share < 0]
-        if not rest or self.ratio == 0 or self.allocation == "uniform":
-            return counts
+        check_patterns(self.layers, [item.group.name for item in scored])
+        own_ratios = [layer_value(self.layers, item.group.name, None) for item in scored]
+        pairs = list(zip(scored, own_ratios, strict=True))
+        rest = [item for item, ratio in pairs if ratio is None]
+        shared = iter(self._allocated_counts(model, task, rest))
+        return [
+            next(shared) if ratio is None else self._target(ratio).count(item.group)
+            for item, ratio in pairs
+        ]
+
+    def _allocated_counts(
+        self, model: nn.Module, task: Task, scored: Sequence[ScoredGroup]
+    ) -> list[int]:
+        """Return how many channels of each part go, of the groups without a ratio of their own."""
+        target = self._target(self.ratio)
+        if not scored or self.ratio == 0 or self.allocation == "uniform":
+            return [target.count(item.group) for item in scored]
         if self.allocation == "global":
-            ranked = [scores[group].sort(dim=1).values.sum(0) for group in rest]
-            threshold = by_threshold(ranked, self.ratio)
-            own = [rounded(n, g, self.round_to) for g, n in zip(rest, threshold, strict=True)]
-        else:
-            own = by_sensitivity(
-                model,
-                task,
-                {group: orders[group] for group in rest},
-                ratio=self.ratio,
-                round_to=self.round_to,
-            )
-        return counts | dict(zip(rest, own, strict=True))
+            return counts_by_threshold(scored, target)
+        return counts_by_sensitivity(model, task, scored, target)
+
+    def _target(self, ratio: float) -> ChannelTarget:
+        return ChannelTarget(ratio=ratio, round_to=self.round_to)
 
 
-def _refuse(model: nn.Module) -> None:
+def _with_replaced_attention(model: nn.Module, task: Task) -> tuple[nn.Module, Inputs]:
+    """Return a copy of a model whose attention can lose heads, and some inputs to trace it."""
     for name, module in model.named_modules():
         if is_parametrized(module):
             raise InfeasibleError(
                 f"channel pruning: {name or 'the model'} has a weight under a parametrisation "
-                f"(a mask or a code), whose channels cannot be cut"
+                f"(a mask or a code), whose channels cannot be cut; prune channels before"
             )
-
-
-def _compatible(model: nn.Module, example: Inputs, cuts: list[Cut]) -> list[Cut]:
-    """Return the cuts that the model stands together: nearly always all of them."""
-    if is_sound(model, example, cuts):
-        return cuts
-    kept: list[Cut] = []
-    for cut in cuts:
-        if is_sound(model, example, [*kept, cut]):
-            kept.append(cut)
-    if not kept:
-        raise InfeasibleError("channel pruning: the model runs with none of the cuts asked for")
-    return kept
+    example = first_samples(to_device(task.example, device_of(model)), TRACED_SAMPLES)
+    copy = copy_model(model)
+    replace_attention(copy, example)
+    return copy, example

@@ -1,28 +1,29 @@
-"""Layer removal: the blocks that change the representation least are taken out."""
+"""Layer removal: the blocks that change the representation least are removed."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
-import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from compressors.base import Inputs, Task, check_range, run
+from compressors.base import Inputs, Task, check_range
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
-from compressors.layers.removable import is_torch_stack, parent_of, removable_blocks
+from compressors.layers.removable import is_torch_stack, removable_blocks
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import calibration_batches, device_of, to_device
 from compressors.models.copying import copy_model
-from compressors.models.fused_attention import plain_attention
+from compressors.models.fused_attention import run_unfused
+from compressors.models.hooks import forward_hooks
+from compressors.models.replacing import replace_module
 
 
 class PassThrough(nn.Module):
-    """Stands where a block was and returns its first input."""
+    """A module in place of a removed block, which returns its first input."""
 
     def forward(self, x: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
-        """Return `x` itself."""
+        """Return `x` itself, `[B, ...]`."""
         return x
 
 
@@ -37,7 +38,7 @@ class LayerRemoval:
     kind: ClassVar[CompressorKind] = CompressorKind.REMOVES_STRUCTURE
 
     ratio: float = 0.0
-    """The share of removable blocks that go, in [0, 1): at least one unless 0."""
+    """The share of removable blocks that go, in [0, 1); at least one block goes unless it is 0."""
 
     def __post_init__(self) -> None:
         check_range("ratio", self.ratio, 0, 1, closed=False)
@@ -58,15 +59,15 @@ class LayerRemoval:
             return smaller
         device = device_of(smaller)
         blocks = removable_blocks(smaller, to_device(task.example, device))
-        if not _free(smaller, blocks):
-            raise InfeasibleError(_reason(smaller))
+        if not _remaining(smaller, blocks):
+            raise InfeasibleError(_no_block_reason(smaller))
         batches = list(calibration_batches(task, device))
         for _ in range(max(1, round(self.ratio * len(blocks)))):
-            free = _free(smaller, blocks)
-            if not free:
+            remaining = _remaining(smaller, blocks)
+            if not remaining:
                 break
-            influence = block_influence(smaller, free, batches)
-            least = free[influence.index(min(influence))]
+            influence = block_influence(smaller, remaining, batches)
+            least = remaining[influence.index(min(influence))]
             _remove(smaller, least)
             blocks.remove(least)
         renew_batch_norm(smaller, task)
@@ -76,10 +77,15 @@ class LayerRemoval:
 def block_influence(
     model: nn.Module, blocks: list[nn.Module], batches: Iterable[Inputs]
 ) -> list[float]:
-    """Return for each block one minus the cosine of its input and output.
+    """Return for each block one minus the cosine similarity of its input and output.
 
-    The cosine is taken over all the values of a sample, so that one definition serves feature
-    maps and sequences, and averaged over samples.
+    The similarity is taken over all values of a sample, so that one definition serves feature maps
+    and sequences, and averaged over samples.
+
+    Args:
+        model: The model, unchanged afterwards.
+        blocks: Modules of the model that keep the shape of their first input.
+        batches: Batches of inputs `[B, ...]`, on the model's device.
     """
     sums = dict.fromkeys(blocks, 0.0)
     counts = dict.fromkeys(blocks, 0)
@@ -89,39 +95,35 @@ def block_influence(
         sums[block] += float((1 - cosine.double()).sum())
         counts[block] += cosine.numel()
 
-    handles = [block.register_forward_hook(record) for block in blocks]
-    try:
-        with plain_attention(), torch.no_grad():
-            for inputs in batches:
-                run(model, inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with forward_hooks(blocks, record):
+        for inputs in batches:
+            run_unfused(model, inputs)
     return [sums[block] / counts[block] for block in blocks]
 
 
-def _free(model: nn.Module, blocks: list[nn.Module]) -> list[nn.Module]:
+def _remaining(model: nn.Module, blocks: list[nn.Module]) -> list[nn.Module]:
     """Leave out the last layer of each of torch's own stacks, which cannot run empty."""
-    return [b for b in blocks if not (_in_stack(model, b) and len(parent_of(model, b)[0]) == 1)]
+    last = [stack.layers[0] for stack in _torch_stacks(model) if len(stack.layers) == 1]
+    return [block for block in blocks if block not in last]
 
 
-def _in_stack(model: nn.Module, block: nn.Module) -> bool:
-    parent, _ = parent_of(model, block)
-    return any(is_torch_stack(module) and module.layers is parent for module in model.modules())
+def _torch_stacks(model: nn.Module) -> list[nn.TransformerEncoder | nn.TransformerDecoder]:
+    return [module for module in model.modules() if is_torch_stack(module)]
 
 
 def _remove(model: nn.Module, block: nn.Module) -> None:
-    parent, name = parent_of(model, block)
-    if not _in_stack(model, block):
-        setattr(parent, name, PassThrough().eval())
+    """Delete a block from its stack, or put a `PassThrough` in its place."""
+    stacks = [stack for stack in _torch_stacks(model) if block in stack.layers]
+    if not stacks:
+        replace_module(model, block, PassThrough().eval())
         return
-    del parent[int(name)]
-    for module in model.modules():
-        if is_torch_stack(module) and module.layers is parent:
-            cast(Any, module).num_layers = len(parent)
+    layers = stacks[0].layers
+    del layers[list(layers).index(block)]
+    for stack in stacks:
+        stack.num_layers = len(stack.layers)
 
 
-def _reason(model: nn.Module) -> str:
+def _no_block_reason(model: nn.Module) -> str:
     reason = "layer removal: no block returns one tensor of the shape of its input"
     if any(isinstance(module, nn.RNNBase) for module in model.modules()):
         reason += "; recurrent layers return their state beside the output and cannot be skipped"

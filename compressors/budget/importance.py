@@ -105,17 +105,6 @@ def wanda(model: nn.Module, task: Task, samples: int = 256) -> dict[str, Tensor]
     return {name: _finite(name, score) for name, score in scores.items()}
 
 
-def output_tensors(outputs: object) -> list[Tensor]:
-    """Return the tensors of a model's outputs: one tensor, or a nesting of lists and mappings."""
-    if isinstance(outputs, Tensor):
-        return [outputs]
-    if isinstance(outputs, dict):
-        outputs = tuple(outputs.values())
-    if isinstance(outputs, tuple | list):
-        return [tensor for item in outputs for tensor in output_tensors(item)]
-    return []
-
-
 def _finite(name: str, score: Tensor) -> Tensor:
     if not bool(torch.isfinite(score).all()):
         raise FloatingPointError(f"the importance of {name} is not finite")

@@ -1,15 +1,15 @@
 """How large the features are that each weight of a model multiplies, seen while the model runs."""
 
 from collections.abc import Iterator, Mapping
-from types import TracebackType
+from contextlib import ExitStack
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils.hooks import RemovableHandle
 
+from compressors.models.hooks import forward_hooks
 from compressors.weights.compressible import Weight
 
 Found = Iterator[tuple[nn.Module, str, Tensor]]
@@ -39,23 +39,14 @@ class InputSquares:
     def __init__(self, model: nn.Module) -> None:
         self._model = model
         self._sums: dict[tuple[nn.Module, str], Tensor] = {}
-        self._handles: list[RemovableHandle] = []
+        self._hooks = ExitStack()
 
     def __enter__(self) -> Self:
-        self._handles = [
-            module.register_forward_hook(self._record, with_kwargs=True)
-            for module in self._model.modules()
-        ]
+        self._hooks = forward_hooks(self._model.modules(), self._record, with_kwargs=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        for handle in self._handles:
-            handle.remove()
+    def __exit__(self, *_error: object) -> None:
+        self._hooks.close()
 
     def of(self, weight: Weight, unseen: float) -> Tensor:
         """Return the sums for a weight, in its shape, over every place that uses it.

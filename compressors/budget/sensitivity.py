@@ -8,8 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressors.base import Inputs, Task, run
-from compressors.budget.importance import output_tensors
+from compressors.base import Inputs, Task, output_tensors, run
 from compressors.models.calibration import calibration_batches, device_of
 from compressors.models.copying import copy_model, restorer
 from compressors.models.fingerprint import output_digest

@@ -1,7 +1,8 @@
-"""How many channels every group keeps, for one ratio that holds for all."""
+"""How many channels every group loses, for one ratio that holds for all."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import accumulate
 
@@ -11,97 +12,110 @@ from torch import Tensor, nn
 from compressors.base import Task
 from compressors.budget.knapsack import allocate
 from compressors.budget.sensitivity import Change, sensitivity
-from compressors.channels.cutting import zero_channels
+from compressors.channels.cutting import Cut, zero_channels
 from compressors.channels.group import ChannelGroup
+from compressors.channels.scoring import ScoredGroup
 from compressors.models.fingerprint import content
 
-GREATEST_SHARE = 0.9
+MAX_GROUP_SHARE = 0.9
 """With a global threshold, the greatest share of its channels that a group loses."""
-LADDER = tuple(step / 8 for step in range(8))
+PROBED_SHARES = tuple(step / 8 for step in range(8))
 """The shares of cut channels at which the sensitivity of a group is probed."""
 
 
-def rounded(count: int, group: ChannelGroup, round_to: int) -> int:
-    """Return how many channels go if about `count` shall.
+@dataclass(frozen=True, kw_only=True)
+class ChannelTarget:
+    """The share of channels that go, and what the number of the others is a multiple of."""
 
-    At least one stays, and what stays are a multiple of `round_to` outputs of the layer, where
-    there are as many.
-    """
-    step = round_to // math.gcd(round_to, group.width)
-    kept = math.ceil(max(1, group.size - count) / step) * step
-    return group.size - min(group.size, kept)
+    ratio: float
+    """Share of a group's channels, in [0, 1)."""
+    round_to: int
+    """Divisor of the number of outputs that a layer keeps, where it has as many; at least 1."""
+
+    def count(self, group: ChannelGroup) -> int:
+        """Return how many channels of each part of a group go at the target's ratio."""
+        return self.rounded(int(self.ratio * group.size + 1e-9), group)
+
+    def rounded(self, count: int, group: ChannelGroup) -> int:
+        """Return how many channels go if about `count` shall; at least one stays."""
+        step = self.round_to // math.gcd(self.round_to, group.width)
+        kept = math.ceil(max(1, group.size - count) / step) * step
+        return group.size - min(group.size, kept)
 
 
-def at_share(ratio: float, group: ChannelGroup, round_to: int) -> int:
-    """Return how many of a group's channels go at one ratio, in [0, 1)."""
-    return rounded(int(ratio * group.size + 1e-9), group, round_to)
-
-
-def by_threshold(ranked: Sequence[Tensor], ratio: float) -> list[int]:
+def counts_by_threshold(scored: Sequence[ScoredGroup], target: ChannelTarget) -> list[int]:
     """Return how many channels of each group are among the lowest share of all of them.
 
-    Args:
-        ranked: For each group the scores of its channels, ascending.
-        ratio: The share, in [0, 1).
+    Channels of several parts that have the same rank in their part count as one, with the sum of
+    their scores.
     """
-    flat = []
-    for scores in ranked:
-        protected = max(1, math.ceil(scores.numel() * (1 - GREATEST_SHARE)))
-        raised = scores.clone()
-        raised[-protected:] = torch.inf
-        flat.append(raised)
-    if not flat:
+    if not scored:
         return []
-    merged = torch.cat(flat)
-    wanted = min(int(ratio * merged.numel() + 1e-9), int(merged.isfinite().sum()))
+    merged = torch.cat([_ascending_unprotected(item.scores) for item in scored])
+    wanted = min(int(target.ratio * merged.numel() + 1e-9), int(merged.isfinite().sum()))
     goes = torch.zeros_like(merged, dtype=torch.bool)
     goes[merged.argsort(stable=True)[:wanted]] = True
-    return [int(part.sum()) for part in torch.split(goes, [s.numel() for s in ranked])]
+    counts = [int(part.sum()) for part in torch.split(goes, [item.group.size for item in scored])]
+    return [target.rounded(n, item.group) for n, item in zip(counts, scored, strict=True)]
 
 
-def by_sensitivity(
-    model: nn.Module,
-    task: Task,
-    orders: Mapping[ChannelGroup, Tensor],
-    *,
-    ratio: float,
-    round_to: int,
+def _ascending_unprotected(scores: Tensor) -> Tensor:
+    """Return `[size]` of `[parts, size]`: each part's scores ascending, summed over the parts.
+
+    The channels that stay in any case have infinity.
+    """
+    ranked = scores.sort(dim=1).values.sum(0)
+    protected = max(1, math.ceil(ranked.numel() * (1 - MAX_GROUP_SHARE)))
+    ranked[-protected:] = torch.inf
+    return ranked
+
+
+def counts_by_sensitivity(
+    model: nn.Module, task: Task, scored: Sequence[ScoredGroup], target: ChannelTarget
 ) -> list[int]:
     """Return how many channels of each group go, for the least measured damage.
 
     The budget is a share of the weights that go with channels: of the sum over all groups of the
-    weights that a group would take along, where a weight that goes with two channels counts for
-    both. At the same ratio this is what cutting this share of every group takes.
+    weights that go with a group, where a weight that goes with two channels counts for both. At
+    the same ratio this is what cutting this share of every group takes.
 
     Args:
-        model: Its channels are held at zero in copies, to see how far the outputs move.
-        task: Gives the data.
-        orders: By group, its channels `[parts, size]` from the least important on.
-        ratio: The share that goes, in [0, 1).
-        round_to: See `rounded`.
+        model: A model whose channels are held at zero in copies, to see how far the outputs move.
+        task: The source of calibration data.
+        scored: The groups, with the importance of their channels.
+        target: The share that goes, and the rounding.
     """
-    levels = [sorted({at_share(s, g, round_to) for s in (*LADDER, ratio)}) for g in orders]
-    changes = [
-        _zeroing(group, order[:, :count])
-        for (group, order), counts in zip(orders.items(), levels, strict=True)
-        for count in counts
-    ]
-    probed = [(group.name, counts) for group, counts in zip(orders, levels, strict=True)]
-    ranks = sha256(b"".join(bytes(content(order)) for order in orders.values())).hexdigest()
-    name = f"channels {probed} {ranks}"
-    flat = iter(sensitivity(model, task, changes, name=name))
-    # Noise aside, cutting more of a group does not do less damage.
-    costs = [list(accumulate((next(flat) for _ in counts), max)) for counts in levels]
-    weights = [group.weights(model) for group in orders]
+    ratio = target.ratio
+    shares = [replace(target, ratio=share) for share in (*PROBED_SHARES, ratio)]
+    levels = [sorted({share.count(item.group) for share in shares}) for item in scored]
+    costs = _measured_costs(model, task, scored, levels)
+    weights = [item.group.weights(model) for item in scored]
     sizes = [
-        [held * (1 - count / group.size) for count in counts]
-        for group, held, counts in zip(orders, weights, levels, strict=True)
+        [held * (1 - count / item.group.size) for count in counts]
+        for item, held, counts in zip(scored, weights, levels, strict=True)
     ]
-    # What rounding and the least a group keeps leave may exceed the budget.
+    # Rounding, and the channel that each group keeps, may exceed the budget.
     budget = max((1 - ratio) * sum(weights), sum(map(min, sizes)))
     chosen = allocate(costs, sizes, budget)
     return [counts[level] for counts, level in zip(levels, chosen, strict=True)]
 
 
-def _zeroing(group: ChannelGroup, chosen: Tensor) -> Change:
-    return lambda model: zero_channels(model, [(group, chosen)])
+def _measured_costs(
+    model: nn.Module, task: Task, scored: Sequence[ScoredGroup], levels: Sequence[Sequence[int]]
+) -> list[list[float]]:
+    """Return for each group the damage of cutting each number of channels, never descending."""
+    changes = [
+        _zeroing(item.lowest(count))
+        for item, counts in zip(scored, levels, strict=True)
+        for count in counts
+    ]
+    probed = [(item.group.name, counts) for item, counts in zip(scored, levels, strict=True)]
+    orders = [item.lowest(item.group.size)[1] for item in scored]
+    ranks = sha256(b"".join(bytes(content(order)) for order in orders)).hexdigest()
+    measured = iter(sensitivity(model, task, changes, name=f"channels {probed} {ranks}"))
+    # Noise aside, cutting more of a group does not do less damage.
+    return [list(accumulate((next(measured) for _ in counts), max)) for counts in levels]
+
+
+def _zeroing(cut: Cut) -> Change:
+    return lambda model: zero_channels(model, [cut])

@@ -7,13 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressors.budget.importance import output_tensors
-
-RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+from compressors.base import output_tensors
+from compressors.channels.layer_axes import RECURRENT
 
 
 class RecurrentWidths:
-    """What torch-pruning asks of a layer type; it is asked for the coupling alone."""
+    """What torch-pruning asks about a layer type, here about the coupling of channels alone."""
 
     pruning_dim = 1
 
@@ -35,11 +34,11 @@ class RecurrentWidths:
         return 1
 
     def prune_out_channels(self, layer: Any, idxs: Any) -> None:
-        """Only marks the direction of a dependency."""
+        """Mark the direction of a dependency; never called."""
         raise NotImplementedError
 
     def prune_in_channels(self, layer: Any, idxs: Any) -> None:
-        """Only marks the direction of a dependency."""
+        """Mark the direction of a dependency; never called."""
         raise NotImplementedError
 
 
@@ -57,7 +56,7 @@ class _Opaque(torch.autograd.Function):
 
 @contextmanager
 def opaque_recurrent(model: nn.Module) -> Iterator[None]:
-    """Let recurrent layers show as one step in autograd's graph, whatever they are made of."""
+    """Show every recurrent layer as one step in autograd's graph, inside the block."""
     layers = [module for module in model.modules() if isinstance(module, RECURRENT)]
     for layer in layers:
         vars(layer)["forward"] = _opaque_forward(layer.forward)
@@ -72,19 +71,18 @@ def _opaque_forward(forward: Any) -> Any:
     def one_step(inputs: Any, *args: Any) -> Any:
         with torch.no_grad():
             outputs = forward(inputs, *args)
-        given = inputs if isinstance(inputs, Tensor) else inputs.data
-        flat = output_tensors(outputs)
-        seen = _Opaque.apply(given, *flat)  # type: ignore[no-untyped-call]
-        return _rebuilt(outputs, iter(seen))
+        tensor = inputs if isinstance(inputs, Tensor) else inputs.data
+        opaque = _Opaque.apply(tensor, *output_tensors(outputs))  # type: ignore[no-untyped-call]
+        return _with_tensors(outputs, iter(opaque))
 
     return one_step
 
 
-def _rebuilt(value: Any, tensors: Iterator[Tensor]) -> Any:
-    """Return a nesting of tuples with other tensors in it."""
+def _with_tensors(value: Any, tensors: Iterator[Tensor]) -> Any:
+    """Return a nesting of tuples with its tensors replaced by others, in order."""
     if isinstance(value, Tensor):
         return next(tensors)
     if isinstance(value, tuple):
-        items = [_rebuilt(item, tensors) for item in value]
+        items = [_with_tensors(item, tensors) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     return value

@@ -7,57 +7,65 @@ import torch
 from torch import Tensor, nn
 
 
+class UntraceableError(ValueError):
+    """The channels of a layer do not end in columns of weights, one channel a column."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Slice:
     """Positions on one axis of one parameter or buffer, and the channels that they belong to."""
 
     tensor: str
-    """The name in the state dict."""
+    """Name of the parameter or buffer in the state dict."""
     axis: int
+    """Axis of the tensor."""
     indices: Tensor
-    """[n], the positions."""
+    """Positions on the axis, `[N]`."""
     channels: Tensor
-    """[n], for each position the channel whose cutting takes it away."""
+    """For each position the channel whose removal takes it away, `[N]`."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stated:
-    """An integer of a module that says how many channels there are, in its own unit."""
+class WidthAttribute:
+    """An integer attribute of a module that counts channels, in a unit of its own."""
 
     module: str
+    """Path of the module."""
     attribute: str
-    amount: int
-    """What it falls by with each channel."""
+    """Name of the attribute."""
+    per_channel: int
+    """Decrease of the attribute for each channel that is cut."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ChannelGroup:
     """The channels of a layer, units of a recurrent layer or heads of attention.
 
-    They are numbered `part * size + position`. Every part loses as many as the others.
+    They are numbered `part * size + position`. Every part loses the same number of channels.
     """
 
     name: str
-    """The path of the layer whose output channels they are."""
+    """Path of the layer whose output channels they are."""
     size: int
-    """The channels of one part."""
+    """Channels of one part."""
     slices: tuple[Slice, ...]
+    """Everything that goes with the channels."""
     parts: int = 1
-    """A stacked or bidirectional recurrent layer has one part for each layer and direction."""
+    """Number of parts: one for each layer and direction of a recurrent layer."""
     width: int = 1
-    """The layer's outputs that one channel stands for: more than 1 for heads and groups."""
-    stated: tuple[Stated, ...] = ()
-    """What to keep in line beside the tensors' own modules."""
+    """Outputs of the layer that one channel stands for: more than 1 for heads and groups."""
+    width_attributes: tuple[WidthAttribute, ...] = ()
+    """Attributes to update, beside those of the modules that own the tensors."""
 
     def scores(self, weight_scores: Mapping[str, Tensor]) -> Tensor:
-        """Return for each channel the sum of the scores of the weights it takes away.
+        """Return for each channel the sum of the scores of the weights that go with it.
 
         Args:
-            weight_scores: By the name of a parameter, a tensor of its shape. Others, such as
-                biases, do not count.
+            weight_scores: Scores of each weight in its shape `[O, I, *K]`, by the name of the
+                parameter. Parameters without scores, such as biases, do not count.
 
         Returns:
-            `[parts, size]`
+            Scores of the channels, `[parts, size]`.
         """
         total = torch.zeros(self.parts * self.size)
         for part in self.slices:
@@ -68,7 +76,10 @@ class ChannelGroup:
         return total.view(self.parts, self.size)
 
     def weights(self, model: nn.Module) -> int:
-        """Return how many parameters go with the channels of the group, all together."""
+        """Return the number of parameters that go with the channels of the group in all.
+
+        A parameter that goes with two channels counts twice.
+        """
         parameters = dict(model.named_parameters())
         count = 0
         for part in self.slices:

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 
 class HeadedAttention(nn.Module):
-    """Multi-head attention of plain linear layers; called as `nn.MultiheadAttention` is.
+    """Multi-head attention of plain linear layers, called like `nn.MultiheadAttention`.
 
     torch's own module fixes heads x head width to the width of its output, and so cannot lose a
     head. The number of heads follows from the rows of the layers and the head width.
     """
 
     in_proj_bias = None
-    """Tells torch's encoder layers that their fused kernel does not apply."""
+    """None, by which torch's encoder layers know that their fused kernel does not apply."""
     _qkv_same_embed_dim = False
 
     def __init__(
@@ -27,15 +27,15 @@ class HeadedAttention(nn.Module):
         dropout: float = 0.0,
         batch_first: bool = True,
     ) -> None:
-        """Take the layers.
+        """Take the layers, without a copy.
 
         Args:
-            inward: For queries, keys and values, `H * head_width` rows each; or one with the rows
-                of all three, in this order.
-            out: From the heads' values to the output.
-            head_width: Of every head.
-            dropout: Of the weights, in training.
-            batch_first: As in torch's module.
+            inward: Layers for queries, keys and values, `H * head_width` rows each; or one layer
+                with the rows of all three, in this order.
+            out: Layer from the heads' values to the output.
+            head_width: Width of every head.
+            dropout: Share of attention weights that are dropped in training.
+            batch_first: Inputs and outputs are `[B, L, D]`, else `[L, B, D]`.
         """
         super().__init__()
         self.inward = nn.ModuleList(inward)
@@ -66,21 +66,22 @@ class HeadedAttention(nn.Module):
             query: `[B, L, D]`; without `batch_first`, here and below, `[L, B, D]`.
             key: `[B, S, D]`.
             value: `[B, S, D]`.
-            key_padding_mask: `[B, S]`, True or a negative number where a key is not to be seen.
+            key_padding_mask: `[B, S]`, True or a negative number where a key is hidden.
             need_weights: Return the weights too.
-            attn_mask: `[L, S]` or `[B * H, L, S]`, likewise.
+            attn_mask: `[L, S]` or `[B * H, L, S]`, True or a negative number where a key is hidden
+                from a query.
             average_attn_weights: Weights are a mean over the heads, else `[B, H, L, S]`.
-            is_causal: Only a hint, as in torch: the mask says it.
+            is_causal: Ignored; as in torch it is a hint, and the mask decides.
         """
         if not self.batch_first:
             query, key, value = (x.transpose(0, 1) for x in (query, key, value))
         q, k, v = (self._heads(x) for x in self._projected(query, key, value))
         scores = q @ k.transpose(-2, -1) * self.head_width**-0.5
         if attn_mask is not None:
-            mask = _added(attn_mask, scores)
+            mask = _additive(attn_mask, scores)
             scores = scores + (mask.view(scores.shape) if mask.dim() == 3 else mask)
         if key_padding_mask is not None:
-            scores = scores + _added(key_padding_mask, scores)[:, None, None]
+            scores = scores + _additive(key_padding_mask, scores)[:, None, None]
         weights = self.dropout(scores.softmax(-1))
         output = cast(Tensor, self.out((weights @ v).transpose(1, 2).flatten(2)))
         if not self.batch_first:
@@ -105,7 +106,7 @@ class HeadedAttention(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """`HeadedAttention` of a sequence `[B, L, D]` with itself, of one argument and one result."""
+    """`HeadedAttention` of a sequence with itself, with one argument and one result."""
 
     def __init__(self, attention: HeadedAttention, *, causal: bool) -> None:
         super().__init__()
@@ -113,7 +114,7 @@ class SelfAttention(nn.Module):
         self.causal = causal
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return `[B, L, D]`."""
+        """Return the output `[B, L, D]` for a sequence `[B, L, D]`."""
         mask = None
         if self.causal:
             length = x.shape[1]
@@ -122,8 +123,8 @@ class SelfAttention(nn.Module):
         return cast(Tensor, output)
 
 
-def _added(mask: Tensor, scores: Tensor) -> Tensor:
-    """Return what a mask adds to scores: minus infinity where a boolean one is True."""
+def _additive(mask: Tensor, scores: Tensor) -> Tensor:
+    """Return what a mask adds to scores: minus infinity where a boolean mask is True."""
     if mask.dtype != torch.bool:
         return mask.to(scores.dtype)
     return torch.zeros_like(mask, dtype=scores.dtype).masked_fill(mask, -torch.inf)

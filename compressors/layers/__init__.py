@@ -1,1 +1,12 @@
-"""layers."""
+"""Whole layers and blocks: which can be removed, and which can be replaced by two of low rank.
+
+A model and an example of its inputs come in; removable blocks, factorisable layers, their factors
+and ranks go out. `__all__` names the modules for other rooms.
+"""
+
+__all__ = [
+    "factorisable",
+    "factors",
+    "ranks",
+    "removable",
+]

@@ -1,4 +1,4 @@
-"""Which blocks of a model can be taken out without changing the shape of anything else."""
+"""Which blocks of a model can be removed without changing the shape of anything else."""
 
 from typing import Any, TypeGuard
 
@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from compressors.base import Inputs, run
-from compressors.models.fused_attention import plain_attention
+from compressors.models.fused_attention import plain_attention, run_unfused
+from compressors.models.hooks import forward_hooks, forward_pre_hooks
 
 WEIGHT_LAYERS = (_ConvNd, nn.Linear, nn.Bilinear, nn.RNNBase, nn.MultiheadAttention)
 
@@ -16,26 +17,28 @@ def removable_blocks(model: nn.Module, example: Inputs) -> list[nn.Module]:
     """Return the blocks that keep the shape of their input, none inside another.
 
     A block is called once in a forward pass, with a tensor first, returns one tensor of its shape
-    and type, and holds a weight layer. Of nested ones the inner are taken, unless the outer has a
-    way around them from its input to its output: then it is a residual block, and goes as a whole.
+    and type, and holds a weight layer. Of nested blocks the inner are taken, unless the outer has
+    a path around them from its input to its output: then it is a residual block, and is taken
+    whole.
+
+    Args:
+        model: A frozen model, unchanged afterwards.
+        example: One batch of inputs `[B, ...]`, on the model's device.
     """
-    fitting = _fitting(model, example)
-    composite = [block for block in fitting if any(True for _ in block.children())]
+    preserving = _shape_preserving_modules(model, example)
+    composite = [block for block in preserving if any(True for _ in block.children())]
     chosen: list[nn.Module] = []
     for block in composite:  # outer ones come first
         inner = [other for other in composite if other is not block and _holds(block, other)]
         covered = any(_holds(other, block) for other in chosen)
         if not covered and (not inner or _has_bypass(model, example, block, inner)):
             chosen.append(block)
-    leaves = [b for b in fitting if b not in composite and not any(_holds(c, b) for c in chosen)]
-    return [block for block in fitting if block in chosen or block in leaves]
-
-
-def parent_of(model: nn.Module, block: nn.Module) -> tuple[Any, str]:
-    """Return the module that holds a block, and the name it has there."""
-    path = next(name for name, module in model.named_modules() if module is block)
-    parent, _, name = path.rpartition(".")
-    return model.get_submodule(parent), name
+    chosen += [
+        leaf
+        for leaf in preserving
+        if leaf not in composite and not any(_holds(block, leaf) for block in chosen)
+    ]
+    return [block for block in preserving if block in chosen]
 
 
 def is_torch_stack(
@@ -50,40 +53,36 @@ def _holds(outer: nn.Module, inner: nn.Module) -> bool:
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:
+    """Tell whether two tensors have the same shape and the same floating-point type."""
     same = one.shape == other.shape and one.dtype == other.dtype
     return same and one.is_floating_point()
 
 
-def _fitting(model: nn.Module, example: Inputs) -> list[nn.Module]:
+def _shape_preserving_modules(model: nn.Module, example: Inputs) -> list[nn.Module]:
     calls: dict[nn.Module, int] = {}
-    keeps_shape: set[nn.Module] = set()
+    preserving: set[nn.Module] = set()
 
     def record(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         calls[module] = calls.get(module, 0) + 1
         first = args[0] if args else None
         if isinstance(first, Tensor) and isinstance(output, Tensor) and _alike(first, output):
-            keeps_shape.add(module)
+            preserving.add(module)
 
     candidates = [
         module
         for module in model.modules()
         if module is not model and any(isinstance(m, WEIGHT_LAYERS) for m in module.modules())
     ]
-    handles = [module.register_forward_hook(record) for module in candidates]
-    try:
-        with plain_attention(), torch.no_grad():
-            run(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return [module for module in candidates if module in keeps_shape and calls[module] == 1]
+    with forward_hooks(candidates, record):
+        run_unfused(model, example)
+    return [module for module in candidates if module in preserving and calls[module] == 1]
 
 
 def _has_bypass(
     model: nn.Module, example: Inputs, block: nn.Module, inner: list[nn.Module]
 ) -> bool:
     """Tell whether a frozen block's output depends on its input other than through `inner`."""
-    found: list[bool] = []
+    depends: list[bool] = []
 
     def start(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         return (args[0].detach().requires_grad_(True), *args[1:])
@@ -92,15 +91,15 @@ def _has_bypass(
         return output.detach()
 
     def end(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> Tensor:
-        found.append(output.requires_grad)
+        depends.append(output.requires_grad)
         return output.detach()
 
-    handles = [block.register_forward_pre_hook(start), block.register_forward_hook(end)]
-    handles += [module.register_forward_hook(cut) for module in inner]
-    try:
-        with plain_attention(), torch.enable_grad():
-            run(model, example)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found[0]
+    with (
+        forward_pre_hooks([block], start),
+        forward_hooks([block], end),
+        forward_hooks(inner, cut),
+        plain_attention(),
+        torch.enable_grad(),
+    ):
+        run(model, example)
+    return depends[0]

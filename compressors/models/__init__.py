@@ -1,1 +1,15 @@
-"""models."""
+"""Operations on whole models that every method shares: copy, run, watch, measure, identify.
+
+A model comes in, often with a task or a batch of inputs; a copy, outputs, a digest or renewed
+batch-norm statistics go out. `__all__` names the modules for other rooms.
+"""
+
+__all__ = [
+    "batch_norm",
+    "calibration",
+    "copying",
+    "fingerprint",
+    "fused_attention",
+    "hooks",
+    "replacing",
+]

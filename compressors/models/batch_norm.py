@@ -1,4 +1,4 @@
-"""Batch-norm statistics for a model that is no longer the one they were measured on."""
+"""Batch-norm statistics of a model that has changed since they were measured."""
 
 from collections.abc import Iterable
 
@@ -10,13 +10,13 @@ from compressors.base import Inputs, Task, run
 from compressors.models.calibration import calibration_batches, device_of
 
 STATISTICS_SAMPLES = 4096
-"""Training samples on which statistics are measured anew."""
+"""Number of training samples on which statistics are measured."""
 
 
 def renew_batch_norm(model: nn.Module, task: Task) -> None:
     """Measure the statistics of every batch-norm layer anew on the task's training data, in place.
 
-    A model that has lost structure is worthless, also for comparisons, before this was done.
+    Without this a model that has lost structure is useless, even for comparisons.
     """
     reestimate_batch_norm(model, calibration_batches(task, device_of(model), STATISTICS_SAMPLES))
 
@@ -24,8 +24,12 @@ def renew_batch_norm(model: nn.Module, task: Task) -> None:
 def reestimate_batch_norm(model: nn.Module, batches: Iterable[Inputs]) -> None:
     """Measure the running mean and variance of every batch-norm layer anew, in place.
 
-    Each becomes the plain average over the batches of the batch's own mean and variance, with the
-    rest of the model in eval mode. A model without such layers is left as it is.
+    Each becomes the plain average of the means and variances of the batches, with the rest of the
+    model in eval mode. A model without such layers is left as it is.
+
+    Args:
+        model: The model, in eval mode afterwards.
+        batches: Batches of inputs `[B, ...]`, on the model's device.
 
     Raises:
         ValueError: there are no batches.

@@ -1,4 +1,4 @@
-"""The data that a measurement on a model sees, and where it is put."""
+"""Batches of calibration data, their size and their device."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -19,7 +19,7 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def to_device(value: T, device: torch.device) -> T:
-    """Return a tensor, or the same tuple, list or mapping of tensors, on a device."""
+    """Return a tensor of any shape, or a tuple, list or mapping of tensors, on a device."""
     moved: object = value
     if isinstance(value, Tensor):
         moved = value.to(device)
@@ -39,7 +39,7 @@ def batch_size(inputs: Inputs) -> int:
 
 
 def first_samples(inputs: Inputs, count: int) -> Inputs:
-    """Return the first `count` examples of a batch."""
+    """Return the first `count` samples `[count, ...]` of a batch of inputs `[B, ...]`."""
     if isinstance(inputs, Tensor):
         return inputs[:count]
     if isinstance(inputs, Mapping):
@@ -48,9 +48,12 @@ def first_samples(inputs: Inputs, count: int) -> Inputs:
 
 
 def calibration_batches(task: Task, device: torch.device, samples: int = 256) -> Iterator[Inputs]:
-    """Yield the inputs of the first training batches, until `samples` samples were given.
+    """Yield the inputs `[B, ...]` of the first training batches.
 
-    The batch that reaches the count is given whole, so that a batch is never cut.
+    Args:
+        task: The source of training data.
+        device: Where the batches go.
+        samples: Number of samples at which the batches end; the batch that reaches it is whole.
     """
     for inputs, _ in labelled_batches(task, device, samples):
         yield inputs
@@ -59,10 +62,10 @@ def calibration_batches(task: Task, device: torch.device, samples: int = 256) ->
 def labelled_batches(
     task: Task, device: torch.device, samples: int = 256
 ) -> Iterator[tuple[Inputs, Any]]:
-    """Yield the same batches with their targets, `(inputs, targets)`."""
-    given = 0
+    """Yield the batches of `calibration_batches`, inputs `[B, ...]`, with their targets."""
+    yielded = 0
     for inputs, targets in task.train_batches(0):
-        if given >= samples:
+        if yielded >= samples:
             return
-        given += batch_size(inputs)
+        yielded += batch_size(inputs)
         yield to_device(inputs, device), to_device(targets, device)

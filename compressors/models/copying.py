@@ -1,4 +1,4 @@
-"""Copies of a model that share nothing with it, whatever parametrisations it carries."""
+"""Copies of a model that share nothing with it, also where it carries parametrisations."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -20,10 +20,14 @@ def copy_model(model: nn.Module) -> nn.Module:
 
 
 def restorer(copy: nn.Module, original: nn.Module) -> Callable[[], None]:
-    """Return what makes a fresh copy equal to its original again, whatever was done to it.
+    """Return a function that makes a copy equal to its original again, after any change.
 
     This costs far less than another copy. Modules may come, go and be parametrised, tensors may be
     written to; a tensor that no module has registered is not restored.
+
+    Args:
+        copy: A fresh copy of the original, not yet changed.
+        original: The model, which must not change.
     """
     known = [(module, _class_of(module), _shallow(vars(module))) for module in copy.modules()]
     tensors = list(zip(_tensors(copy), _tensors(original), strict=True))
@@ -34,8 +38,8 @@ def restorer(copy: nn.Module, original: nn.Module) -> Callable[[], None]:
             vars(module).clear()
             vars(module).update(_shallow(state))
         with torch.no_grad():
-            for ours, theirs in tensors:
-                ours.copy_(theirs)
+            for tensor, source in tensors:
+                tensor.copy_(source)
 
     return restore
 
@@ -45,15 +49,15 @@ def _tensors(model: nn.Module) -> list[Tensor]:
 
 
 def _shallow(state: dict[str, Any]) -> dict[str, Any]:
-    """Return a module's attributes, its containers copied: they name its tensors and parts."""
+    """Return a module's attributes with copies of its containers of tensors and submodules."""
     return {k: v.copy() if isinstance(v, dict | list | set) else v for k, v in state.items()}
 
 
 def refresh_recurrent_weights(model: nn.Module) -> None:
-    """Recompute the weights that recurrent layers keep beside their parametrisations.
+    """Recompute the weights that recurrent layers keep beside their parametrisations, in place.
 
-    A forward pass in training leaves tensors there that are part of its graph, and such tensors
-    cannot be copied.
+    A forward pass in training leaves tensors there that are part of autograd's graph, which cannot
+    be copied.
     """
     with torch.no_grad():
         for module in model.modules():
@@ -71,7 +75,7 @@ def _own_class(module: nn.Module) -> None:
 
 
 def _class_of(module: nn.Module) -> Callable[[], type[nn.Module]]:
-    """Return what gives a module's class as it is now: each time a new one if parametrised."""
+    """Return a function that returns a module's class as it is now, a new one if parametrised."""
     made = type(module)
     if not is_parametrized(module):
         return lambda: made

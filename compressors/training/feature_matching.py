@@ -1,12 +1,13 @@
 """Features of a student compared with its teacher's, whatever their widths."""
 
-from types import TracebackType
+from contextlib import ExitStack
 from typing import Any, Self
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
-from torch.utils.hooks import RemovableHandle
+
+from compressors.models.hooks import forward_pre_hooks
 
 
 class LastFeatures:
@@ -17,22 +18,16 @@ class LastFeatures:
 
     def __init__(self, model: nn.Module) -> None:
         self._layers = [m for m in model.modules() if isinstance(m, nn.Linear | _ConvNd)]
-        self._handles: list[RemovableHandle] = []
+        self._hooks = ExitStack()
         self.value: Tensor | None = None
         """`[B, ...]` of the latest forward pass; None before one, or without such a layer."""
 
     def __enter__(self) -> Self:
-        self._handles = [layer.register_forward_pre_hook(self._record) for layer in self._layers]
+        self._hooks = forward_pre_hooks(self._layers, self._record)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        for handle in self._handles:
-            handle.remove()
+    def __exit__(self, *_error: object) -> None:
+        self._hooks.close()
 
     def _record(self, _layer: nn.Module, args: tuple[Any, ...]) -> None:
         if args and isinstance(args[0], Tensor):

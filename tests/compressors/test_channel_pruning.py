@@ -2,14 +2,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressors.base import Compressor, Selective
+from compressors.base import Selective
 from compressors.channel_pruning import ChannelPruning
-from compressors.channels.convolutional import output_layers
-from compressors.channels.discovery import find_channel_groups
 from compressors.errors import InfeasibleError
-from compressors.layer_removal import LayerRemoval
-from compressors.models.batch_norm import reestimate_batch_norm, renew_batch_norm
-from compressors.models.copying import copy_model
 from compressors.weight_pruning import WeightPruning
 from tests.zoo import ARCHITECTURES, CLASSES, ToyTask, run, toy_task
 
@@ -227,25 +222,6 @@ def test_what_a_model_has_written_into_its_code_is_left() -> None:
     assert pruned(task.inputs).shape == (32, CLASSES)
 
 
-class TwoOutputs(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.trunk = nn.Linear(8, 16)
-        self.left, self.right = nn.Linear(16, 8), nn.Linear(16, 3)
-
-    def forward(self, x: Tensor) -> dict[str, Tensor]:
-        features = self.trunk(x).relu()
-        return {"left": (self.left(features) + x).softmax(-1), "right": self.right(features)}
-
-
-def test_output_layers_are_found_behind_what_follows_them() -> None:
-    model = TwoOutputs().eval()
-    assert set(output_layers(model, torch.randn(2, 8))) == {model.left, model.right}
-    found = find_channel_groups(model, torch.randn(2, 8))
-    assert [group.name for group in found.groups] == ["trunk"]
-    assert set(found.left) == {"left", "right"}
-
-
 def test_tied_layers_stay_tied() -> None:
     model = nn.Sequential(
         nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 12), nn.Linear(12, 2)
@@ -254,25 +230,6 @@ def test_tied_layers_stay_tied() -> None:
     pruned = ChannelPruning(ratio=0.5)(model, task_for(model, 6))
     assert pruned[0].weight is pruned[2].weight
     assert pruned[4].out_features == 6
-
-
-@pytest.mark.parametrize("step", [ChannelPruning(ratio=0.5), LayerRemoval(ratio=0.3)])
-@pytest.mark.parametrize("net", ["residual", "audio"])
-def test_batch_norm_statistics_are_those_of_the_smaller_model(step: Compressor, net: str) -> None:
-    task = toy_task(net)
-    smaller = step(task.baseline, task)
-    again = copy_model(smaller)
-    renew_batch_norm(again, task)
-    before = task.baseline.state_dict()
-    for name, value in smaller.state_dict().items():
-        torch.testing.assert_close(value, again.state_dict()[name])
-        if "running_mean" in name:
-            assert value.shape != before[name].shape or not torch.equal(value, before[name])
-
-
-def test_statistics_of_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match="no batch"):
-        reestimate_batch_norm(nn.Sequential(nn.BatchNorm1d(3)), [])
 
 
 class TiedEmbedding(nn.Module):

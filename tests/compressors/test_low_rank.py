@@ -5,81 +5,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from compressors.budget.sensitivity import sensitivity
 from compressors.errors import InfeasibleError
 from compressors.layers.factorisable import factorisable_layers
-from compressors.layers.factors import factorised, factors_of
-from compressors.low_rank import LowRank, ranks_by_sensitivity, saving_rank
+from compressors.low_rank import LowRank
+from tests.compressors.layers.decaying import decaying, normal
 from tests.zoo import CLASSES, NETS, ToyTask, toy_task
-
-LAYERS = {
-    "linear": (nn.Linear(12, 7), (5, 12)),
-    "no bias": (nn.Linear(7, 12, bias=False), (5, 3, 7)),
-    "double": (nn.Linear(7, 12).double(), (5, 7)),
-    "convolution": (nn.Conv2d(4, 6, 3, padding=1, stride=2), (2, 4, 9, 8)),
-    "dilated": (nn.Conv2d(4, 6, (3, 2), dilation=2, bias=False), (2, 4, 9, 8)),
-    "reflecting": (nn.Conv2d(4, 6, 3, padding="same", padding_mode="reflect"), (2, 4, 9, 8)),
-    "over time": (nn.Conv1d(4, 16, 5), (2, 4, 9)),
-    "volumes": (nn.Conv3d(2, 6, 2), (1, 2, 4, 4, 4)),
-}
-
-
-def normal(*shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(0))
-
-
-def decaying(model: nn.Module) -> nn.Module:
-    """Give every weight matrix singular values that halve from one to the next."""
-    for module in model.modules():
-        if type(module) in (nn.Linear, nn.Conv2d):
-            found = factors_of(module)
-            values = 0.5 ** torch.arange(len(found.values))
-            with torch.no_grad():
-                matrix = (found.left * values) @ found.right
-                module.weight.copy_(matrix.view(module.weight.shape))
-    return model
 
 
 def parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_at_full_rank_two_layers_are_the_one(name: str) -> None:
-    layer, shape = LAYERS[name]
-    found = factors_of(layer)
-    pair = factorised(layer, found, len(found.values))
-    inputs = normal(*shape).to(layer.weight.dtype)
-    torch.testing.assert_close(pair(inputs), layer(inputs), rtol=1e-4, atol=1e-5)
-    assert all(type(half) is type(layer) for half in pair)
-    assert all(half.weight.dtype == layer.weight.dtype for half in pair)
-
-
-@pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("rank", [1, 3])
-def test_the_error_is_that_of_the_singular_values_left_out(name: str, rank: int) -> None:
-    layer, _ = LAYERS[name]
-    pair = factorised(layer, factors_of(layer), rank)
-    left, right = pair[1].weight.flatten(1), pair[0].weight.flatten(1)
-    matrix = layer.weight.flatten(1)
-    left_out = torch.linalg.svdvals(matrix)[rank:]
-    error = (matrix - left @ right).square().sum()
-    torch.testing.assert_close(error, left_out.square().sum(), rtol=1e-4, atol=1e-6)
-    u, s, v = torch.linalg.svd(matrix, full_matrices=False)
-    torch.testing.assert_close(left @ right, u[:, :rank] * s[:rank] @ v[:rank])
-    assert factors_of(layer).size(rank) == sum(half.weight.numel() for half in pair)
-
-
-def test_the_rank_is_the_least_that_keeps_the_energy() -> None:
-    layer = nn.Linear(4, 4, bias=False)
-    with torch.no_grad():
-        layer.weight.copy_(torch.diag(torch.tensor([8.0, 4.0, 4.0, 2.0]).sqrt()))
-    found = factors_of(layer)
-    energies = [0.01, 4 / 9, 0.45, 6 / 9, 8 / 9, 0.9, 1.0]
-    assert [found.rank(energy) for energy in energies] == [1, 1, 2, 2, 3, 4, 4]
-    assert saving_rank(found, 0.4) == 1
-    assert saving_rank(found, 0.6) is None  # 2 * (4 + 4) weights are no fewer than 16
-    assert saving_rank(found, 1.0) is None
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -177,39 +111,6 @@ def test_a_model_without_such_layers_is_infeasible() -> None:
     task = ToyTask(nn.Flatten(), normal(8, CLASSES), torch.zeros(8).long())
     with pytest.raises(InfeasibleError, match="no plain linear or ungrouped convolution"):
         LowRank(lost_energy=0.5)(task.baseline, task)
-
-
-@pytest.mark.parametrize("net", ["residual", "mlp"])
-def test_ranks_by_sensitivity_keep_the_budget_and_are_best_of_all(net: str) -> None:
-    task = toy_task(net)
-    model = decaying(task.baseline)
-    found = factorisable_layers(model, task.example)
-    names = list(found)[-2:]
-    factors = {name: factors_of(found[name]) for name in names}
-    budget = 0.6 * sum(f.full_size for f in factors.values())
-    chosen = ranks_by_sensitivity(model, task, factors, budget)
-
-    def cost(name: str, rank: int | None) -> float:
-        def change(copy: nn.Module) -> None:
-            if rank is not None:
-                copy.get_submodule(name).weight.copy_(factors[name].weight(rank))
-
-        with torch.no_grad():
-            return sensitivity(model, task, [change])[0]
-
-    def size(name: str, rank: int | None) -> int:
-        return factors[name].full_size if rank is None else factors[name].size(rank)
-
-    first, second = names
-    options = {n: [1, 2, 3, None] for n in names}  # with halving values, all that the ladder has
-    pairs = [
-        cost(first, a) + cost(second, b)
-        for a in options[first]
-        for b in options[second]
-        if size(first, a) + size(second, b) <= budget
-    ]
-    assert sum(size(*item) for item in chosen.items()) <= budget
-    assert sum(cost(*item) for item in chosen.items()) <= min(pairs) * 1.01 + 1e-9
 
 
 def test_bad_values_are_named() -> None:

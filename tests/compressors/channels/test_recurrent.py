@@ -7,7 +7,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from compressors.channels.cutting import cut_channels
 from compressors.channels.discovery import find_channel_groups
-from compressors.channels.recurrent import GATES, recurrent_units
+from compressors.channels.layer_axes import GATES
+from compressors.channels.recurrent import recurrent_units
 
 HIDDEN = 6
 
@@ -64,7 +65,7 @@ def test_units_nobody_reads_can_be_cut(
     model = Net(kind, read, num_layers=layers, bidirectional=bidirectional)
     model.eval().requires_grad_(False)
     x = torch.randn(4, 7, 5)
-    group = recurrent_units(model, x, "rnn", model.rnn)
+    group = recurrent_units(model, x, "rnn")
     parts = layers * (1 + bidirectional)
     assert (group.size, group.parts) == (HIDDEN, parts)
     chosen = torch.stack([torch.randperm(HIDDEN)[:2] for _ in range(parts)])
@@ -97,7 +98,7 @@ def test_states_that_cannot_be_cut_are_reported(net, reason: str) -> None:
     torch.manual_seed(0)
     model = net()
     found = find_channel_groups(model.eval().requires_grad_(False), torch.randn(4, 7, 5))
-    assert reason in found.left["rnn"]
+    assert reason in found.skipped_layers["rnn"]
     assert "rnn" not in [group.name for group in found.groups]
 
 
@@ -105,7 +106,7 @@ def test_states_that_cannot_be_cut_are_reported(net, reason: str) -> None:
 def test_projected_states_are_reported() -> None:
     model = nn.Sequential(nn.Linear(5, 5), Projected()).eval().requires_grad_(False)
     found = find_channel_groups(model, torch.randn(4, 7, 5))
-    assert "proj_size" in found.left["1.rnn"]
+    assert "proj_size" in found.skipped_layers["1.rnn"]
     assert [group.name for group in found.groups] == ["0"]
 
 

@@ -32,14 +32,14 @@ PAIRS: dict[str, tuple[Compressor, Compressor]] = {
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_anatomy_tells_apart_models_of_the_same_weights(name: str, task: ToyTask) -> None:
+def test_the_structure_digest_tells_apart_models_of_equal_weights(name: str, task: ToyTask) -> None:
     one, other = (compressor(task.baseline, task) for compressor in PAIRS[name])
     assert fingerprint(one) == fingerprint(other)
     assert structure_digest(one) != structure_digest(other)
 
 
 @pytest.mark.parametrize("compressor", [c for pair in PAIRS.values() for c in pair], ids=str)
-def test_anatomy_is_the_same_of_a_copy_and_of_the_same_work_again(
+def test_the_structure_digest_is_equal_for_a_copy_and_for_the_same_work_again(
     compressor: Compressor, task: ToyTask
 ) -> None:
     model = compressor(task.baseline, task)

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from compressors.channels.attention_heads import attention_heads, open_attention
+from compressors.channels.attention_heads import attention_heads
+from compressors.channels.attention_replacement import replace_attention
 from compressors.channels.cutting import cut_channels, zero_channels
-from compressors.channels.discovery import find_channel_groups
 from compressors.channels.headed_attention import HeadedAttention, SelfAttention
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import plain_attention
@@ -38,7 +38,7 @@ def test_it_computes_what_torch_does(batch_first: bool, bias: bool, widths: dict
     inputs = (query, key, value)
     if not batch_first:
         inputs = tuple(x.transpose(0, 1).contiguous() for x in inputs)
-    open_attention(model, inputs)
+    replace_attention(model, inputs)
     ours = model.attention
     assert isinstance(ours, HeadedAttention)
     padding = torch.tensor([[False] * 5, [False] * 3 + [True] * 2])
@@ -72,22 +72,22 @@ def test_torch_encoders_run_with_it_and_without_heads(padded: bool) -> None:
     inputs = (torch.randn(2, 6, 16), hidden)
     with plain_attention():  # torch warns of its nested tensors
         expected = model(*inputs)
-    opened = deepcopy(model)
-    open_attention(opened, inputs)
-    torch.testing.assert_close(opened(*inputs), expected)
+    replaced = deepcopy(model)
+    replace_attention(replaced, inputs)
+    torch.testing.assert_close(replaced(*inputs), expected)
     for layer in range(2):
         path = f"encoder.layers.{layer}.self_attn"
-        group = attention_heads(path, opened.get_submodule(path))
-        zeroed = deepcopy(opened)
+        group = attention_heads(path, replaced.get_submodule(path))
+        zeroed = deepcopy(replaced)
         chosen = torch.tensor([[0, 2, 3]])
         zero_channels(zeroed, [(group, chosen)])
-        cut_channels(opened, [(group, chosen)])
-        torch.testing.assert_close(opened(*inputs), zeroed(*inputs))
-    assert opened.encoder.layers[1].self_attn.num_heads == 1
-    assert deepcopy(opened)(*inputs).shape == expected.shape
+        cut_channels(replaced, [(group, chosen)])
+        torch.testing.assert_close(replaced(*inputs), zeroed(*inputs))
+    assert replaced.encoder.layers[1].self_attn.num_heads == 1
+    assert deepcopy(replaced)(*inputs).shape == expected.shape
 
 
-class PortfolioRecipe(nn.Module):
+class Fused(nn.Module):
     """Causal, with one layer for queries, keys and values, as in small language models."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class PortfolioRecipe(nn.Module):
         return self.c_proj(y.transpose(1, 2).reshape(x.shape))
 
 
-class Interleaved(PortfolioRecipe):
+class Interleaved(Fused):
     """Rows of queries, keys and values one head after the other; not causal."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ class Separate(nn.Module):
         return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
 
 
-class Unusual(PortfolioRecipe):
+class Unusual(Fused):
     """Scores without their usual scale, which `HeadedAttention` does not compute."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,7 +144,7 @@ class Unusual(PortfolioRecipe):
 
 @pytest.mark.parametrize(
     ("kind", "heads", "causal"),
-    [(PortfolioRecipe, HEADS, True), (Interleaved, HEADS, False), (Separate, 2, False)],
+    [(Fused, HEADS, True), (Interleaved, HEADS, False), (Separate, 2, False)],
 )
 def test_hand_written_attention_is_recognised_by_what_it_computes(
     kind: type[nn.Module], heads: int, causal: bool
@@ -152,89 +152,34 @@ def test_hand_written_attention_is_recognised_by_what_it_computes(
     torch.manual_seed(0)
     model = nn.Sequential(kind(), nn.Linear(WIDTH, 2)).eval().requires_grad_(False)
     x = torch.randn(3, 5, WIDTH)
-    opened = deepcopy(model)
-    open_attention(opened, x)
-    assert isinstance(opened[0], SelfAttention)
-    assert (opened[0].attention.num_heads, opened[0].causal) == (heads, causal)
+    replaced = deepcopy(model)
+    replace_attention(replaced, x)
+    assert isinstance(replaced[0], SelfAttention)
+    assert (replaced[0].attention.num_heads, replaced[0].causal) == (heads, causal)
     longer = torch.randn(2, 9, WIDTH)
-    torch.testing.assert_close(opened(longer), model(longer))
-    group = attention_heads("0.attention", opened[0].attention)
-    zeroed = deepcopy(opened)
+    torch.testing.assert_close(replaced(longer), model(longer))
+    group = attention_heads("0.attention", replaced[0].attention)
+    zeroed = deepcopy(replaced)
     zero_channels(zeroed, [(group, torch.tensor([[0]]))])
-    cut_channels(opened, [(group, torch.tensor([[0]]))])
-    assert opened[0].attention.num_heads == heads - 1
-    torch.testing.assert_close(opened(longer), zeroed(longer))
+    cut_channels(replaced, [(group, torch.tensor([[0]]))])
+    assert replaced[0].attention.num_heads == heads - 1
+    torch.testing.assert_close(replaced(longer), zeroed(longer))
 
 
 def test_attention_that_computes_something_else_stays() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(Unusual(), nn.Linear(WIDTH, 2)).eval().requires_grad_(False)
-    open_attention(model, torch.randn(3, 5, WIDTH))
+    replace_attention(model, torch.randn(3, 5, WIDTH))
     assert isinstance(model[0], Unusual)
 
 
 def test_gradients_reach_every_projection() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(Separate())
-    open_attention(model, torch.randn(2, 5, WIDTH))
+    replace_attention(model, torch.randn(2, 5, WIDTH))
     model.requires_grad_(True)
     model(torch.randn(2, 5, WIDTH)).square().sum().backward()
     assert all(float(p.grad.abs().sum()) > 0 for p in model.parameters())
-
-
-class SplitAttention(nn.Module):
-    """Queries, keys and values only, the heads written into integers, as in transformers' BERT."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.num_attention_heads, self.head_size = HEADS, WIDTH // HEADS
-        self.all_head_size = WIDTH
-        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        shape = (*x.shape[:2], self.num_attention_heads, self.head_size)
-        q, k, v = (m(x).view(shape).transpose(1, 2) for m in (self.query, self.key, self.value))
-        y = F.scaled_dot_product_attention(q, k, v, scale=0.3).transpose(1, 2)
-        return y.reshape(*x.shape[:2], self.all_head_size), None
-
-
-class SplitNet(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.attention, self.dense = SplitAttention(), nn.Linear(WIDTH, WIDTH)
-        self.norm, self.head = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.norm(x + self.dense(self.attention(x)[0])).mean(1))
-
-
-def test_heads_are_cut_where_the_output_layer_stands_elsewhere() -> None:
-    torch.manual_seed(0)
-    model = SplitNet().eval().requires_grad_(False)
-    x = torch.randn(3, 5, WIDTH)
-    (group,) = find_channel_groups(model, x).groups
-    assert (group.name, group.size, group.width) == ("attention", HEADS, WIDTH // HEADS)
-    zeroed = deepcopy(model)
-    zero_channels(zeroed, [(group, torch.tensor([[1]]))])
-    cut_channels(model, [(group, torch.tensor([[1]]))])
-    torch.testing.assert_close(model(x), zeroed(x))
-    assert (model.attention.num_attention_heads, model.attention.all_head_size) == (2, 8)
-    assert model.dense.in_features == 8
-
-
-def test_three_layers_that_are_no_attention_are_not_taken_for_it() -> None:
-    class Gated(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.gate, self.up, self.down = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.down(self.gate(x).sigmoid() * self.up(x))
-
-    model = nn.Sequential(Gated(), nn.Linear(WIDTH, 2)).eval().requires_grad_(False)
-    found = find_channel_groups(model, torch.randn(3, 5, WIDTH))
-    assert [group.name for group in found.groups] == ["0.gate", "0.down"]
-    assert all(group.width == 1 for group in found.groups)
 
 
 class TwiceTheSame(nn.Module):
@@ -257,9 +202,9 @@ def test_attention_that_is_held_twice_stays_one() -> None:
     torch.manual_seed(0)
     model = TwiceTheSame().eval().requires_grad_(False)
     inputs = torch.randn(4, 5, 16)
-    opened = copy_model(model)
-    open_attention(opened, inputs)
-    assert opened.first["attend"] is opened.second["attend"]
-    assert torch.allclose(opened(inputs), model(inputs), atol=1e-5)
+    replaced = copy_model(model)
+    replace_attention(replaced, inputs)
+    assert replaced.first["attend"] is replaced.second["attend"]
+    assert torch.allclose(replaced(inputs), model(inputs), atol=1e-5)
     count = sum(p.numel() for p in model.parameters())
-    assert sum(p.numel() for p in opened.parameters()) == count
+    assert sum(p.numel() for p in replaced.parameters()) == count

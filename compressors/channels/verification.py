@@ -1,0 +1,99 @@
+"""Cuts compared with zeros: a model without channels must compute what zeroed channels give."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from compressors.base import Inputs, output_tensors
+from compressors.channels.cutting import Cut, cut_channels, zero_channels
+from compressors.models.copying import copy_model
+from compressors.models.fused_attention import run_unfused
+
+TOLERANCE = 1e-3
+"""Difference between outputs that another order of summation explains, as a share of the greatest
+absolute output."""
+
+
+def is_sound(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> bool:
+    """Tell whether a model without some channels computes what it does with them at zero.
+
+    It does not where a width is written into its code, as in a reshape, or where the channels are
+    used in a way that was not seen. Normalisation over the channels, which has to change, is
+    replaced for this by a function of each value alone.
+
+    Args:
+        model: The model, unchanged afterwards.
+        example: One batch of inputs `[B, ...]`, on the model's device.
+        cuts: Groups with their chosen channels, `[parts, count]` each.
+    """
+    zeroed, smaller = copy_model(model), copy_model(model)
+    zero_channels(zeroed, cuts)
+    cut_channels(smaller, cuts)
+    expected = _outputs(zeroed, example)
+    try:
+        actual = _outputs(smaller, example)
+    except (RuntimeError, ValueError, IndexError, AssertionError):
+        return False  # whatever the user's code raises on a width it does not expect
+    return len(expected) == len(actual) and all(
+        one.shape == other.shape and _close(one, other)
+        for one, other in zip(expected, actual, strict=True)
+    )
+
+
+def sound_cuts(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> list[Cut]:
+    """Return the cuts that are sound together, in order: nearly always all of them.
+
+    Args:
+        model: The model, unchanged afterwards.
+        example: One batch of inputs `[B, ...]`, on the model's device.
+        cuts: Groups with their chosen channels, `[parts, count]` each.
+    """
+    if is_sound(model, example, cuts):
+        return list(cuts)
+    kept: list[Cut] = []
+    for cut in cuts:
+        if is_sound(model, example, [*kept, cut]):
+            kept.append(cut)
+    return kept
+
+
+def _close(expected: Tensor, actual: Tensor) -> bool:
+    allowed = TOLERANCE * float(expected.abs().max()) if expected.numel() else 0.0
+    return torch.allclose(expected.float(), actual.float(), rtol=0, atol=allowed + 1e-12)
+
+
+def _outputs(model: nn.Module, example: Inputs) -> list[Tensor]:
+    with _norms_by_value(model):
+        return output_tensors(run_unfused(model, example))
+
+
+@contextmanager
+def _norms_by_value(model: nn.Module) -> Iterator[None]:
+    """Make norms over channels work on each value alone, bounded as they are, inside the block."""
+    norms = [m for m in model.modules() if isinstance(m, nn.LayerNorm | nn.RMSNorm | nn.GroupNorm)]
+    for norm in norms:
+        vars(norm)["forward"] = _by_value(norm)
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del vars(norm)["forward"]
+
+
+def _by_value(norm: Any) -> Callable[[Tensor], Tensor]:
+    grouped = isinstance(norm, nn.GroupNorm)
+
+    def forward(x: Tensor) -> Tensor:
+        bounded = 2 * x / (1 + x.abs())
+        if norm.weight is None:
+            return bounded
+        channels_last = bounded.movedim(1, -1) if grouped else bounded
+        channels_last = channels_last * norm.weight
+        if getattr(norm, "bias", None) is not None:
+            channels_last = channels_last + norm.bias
+        return cast(Tensor, channels_last.movedim(-1, 1) if grouped else channels_last)
+
+    return forward

@@ -1,0 +1,46 @@
+"""The attributes in which torch's modules state the widths of their tensors."""
+
+from typing import Any, cast
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
+
+from compressors.channels.layer_axes import GATES
+
+
+def update_width_attributes(module: nn.Module) -> None:
+    """Set the width attributes of one of torch's modules to the shapes of its tensors, in place.
+
+    A module of another type is left as it is.
+    """
+    attributes = cast(Any, module)
+    if isinstance(module, nn.Linear):
+        attributes.out_features, attributes.in_features = module.weight.shape
+    elif isinstance(module, _ConvNd):
+        _update_convolution(module)
+    elif isinstance(module, _NormBase):
+        held = module.weight if module.weight is not None else module.running_mean
+        attributes.num_features = len(cast(Tensor, held))
+    elif isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        attributes.normalized_shape = tuple(module.weight.shape)
+    elif isinstance(module, nn.GroupNorm):
+        attributes.num_channels = len(module.weight)
+    elif isinstance(module, nn.Embedding):
+        attributes.embedding_dim = module.weight.shape[1]
+    elif isinstance(module, nn.PReLU):
+        attributes.num_parameters = len(module.weight)
+    elif isinstance(module, nn.RNNBase):
+        attributes.hidden_size = len(attributes.weight_hh_l0) // GATES[module.mode]
+        attributes.input_size = attributes.weight_ih_l0.shape[1]
+
+
+def _update_convolution(module: _ConvNd) -> None:
+    if module.transposed:
+        module.in_channels, module.out_channels = module.weight.shape[:2]
+        module.out_channels *= module.groups
+    elif module.groups == module.out_channels > 1:
+        module.groups = module.in_channels = module.out_channels = module.weight.shape[0]
+    else:
+        module.out_channels = module.weight.shape[0]
+        module.in_channels = module.weight.shape[1] * module.groups
