@@ -35,10 +35,13 @@ SAME_FLOOR = {("search.proposal", "search.config")}
 METHODS_ORDER = (
     ("compressors.testing",),
     ("compressors",),
-    ("compressors.training", "compressors.channels", "compressors.layers", "compressors.budget"),
-    ("compressors.weights",),
+    ("compressors.channels", "compressors.layers", "compressors.training"),
+    ("compressors.budget",),
     ("compressors.models",),
-    ("compressors.base", "compressors.kinds", "compressors.errors"),
+    ("compressors.weights",),
+    ("compressors.base",),
+    ("compressors.kinds",),
+    ("compressors.errors",),
 )
 """The rooms of the compressors; `compressors` stands for the methods at its root."""
 LIGHT = (

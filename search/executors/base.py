@@ -1,4 +1,4 @@
-"""What an executor does: it takes plain-data jobs and gives back how each one ended."""
+"""What an executor does: it runs plain-data jobs and returns how each one ended."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from search.executors.outcome import Outcome
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One call of one function with plain data, in a process of its own."""
+    """One call of one function with plain data, in its own process."""
 
     key: int
     function: str
@@ -24,27 +24,31 @@ class Executor(Protocol):
     """Runs jobs, each isolated from the driver and from the others."""
 
     threads: int
-    """Threads that torch computes with in one job."""
+    """Torch threads of one job."""
     ordered: bool
     """Whether the driver waits, before it asks for trial k, until trial k - slots has ended."""
 
     def prepare(self) -> None:
-        """Get ready in the background, before the first job."""
+        """Start what the first job needs, in the background."""
         ...
 
     @property
     def slots(self) -> int:
-        """How many jobs may run at once."""
+        """The number of jobs that may run at once."""
         ...
 
     def submit(self, job: Job) -> None:
-        """Start a job; the caller never has more jobs under way than there are slots."""
+        """Start a job; the caller never submits more jobs than there are slots."""
         ...
 
     def wait(self, seconds: float) -> list[tuple[Job, Outcome]]:
-        """Return the jobs that ended, after at most some seconds; maybe none."""
+        """Return the jobs that ended, maybe none.
+
+        Args:
+            seconds: The longest time to wait for the first of them.
+        """
         ...
 
     def close(self) -> None:
-        """End every job that still runs."""
+        """End all running jobs."""
         ...

@@ -1,4 +1,4 @@
-"""Jobs on this machine, each in a fresh process with limits on its time and memory."""
+"""Jobs on this machine, each in a fresh process with limits on time and memory."""
 
 import multiprocessing
 import os
@@ -35,7 +35,7 @@ class _Running:
     paused_at: float | None = None
 
     def pause(self) -> None:
-        """Stop the process where it is, unless it has ended."""
+        """Suspend the process, unless it has ended."""
         try:
             psutil.Process(self.process.pid).suspend()
         except psutil.NoSuchProcess:
@@ -43,7 +43,7 @@ class _Running:
         self.paused_at = time.time()
 
     def resume(self) -> None:
-        """Let the process go on; the pause does not count against its time limit."""
+        """Resume the process; the pause does not count against its time limit."""
         if self.paused_at is None:
             return
         self.deadline += time.time() - self.paused_at
@@ -54,7 +54,7 @@ class _Running:
             return
 
     def resident_mb(self) -> float:
-        """Return the memory the process holds now, in 2**20 bytes."""
+        """Return the resident memory of the process in 2**20 bytes."""
         try:
             return float(psutil.Process(self.process.pid).memory_info().rss) / 2**20
         except psutil.NoSuchProcess:
@@ -72,17 +72,17 @@ class _Running:
 
 @dataclass(kw_only=True)
 class LocalExecutor:
-    """One fresh child process a job; while one measures latency, the others are paused."""
+    """One fresh child process per job; while one job measures latency, the others are paused."""
 
     workers: int | None = None
-    """Jobs at once; None for one a core, as far as two gigabytes of free memory a worker reach."""
+    """Jobs at once; None for one per core, limited to one per two gigabytes of free memory."""
     trial_timeout: float | None = None
-    """Seconds a job may take, pauses not counted; None for no limit."""
+    """Time limit of one job in seconds without pauses; None for no limit."""
     memory_mb: float | None = None
     """Resident memory of one job in 2**20 bytes; None for no limit."""
     ordered: bool = False
     threads: int = 1
-    """Threads that torch computes with in one job; the rounding of a trial depends on it."""
+    """Torch threads of one job; the rounding of a trial depends on them."""
     _waiting: list[Job] = field(default_factory=list, init=False)
     _running: list[_Running] = field(default_factory=list, init=False)
     _holder: _Running | None = field(default=None, init=False)
@@ -101,20 +101,20 @@ class LocalExecutor:
                 raise ConfigError(f"executor.{name} must be a whole number from 1, got {value!r}")
 
     def prepare(self) -> None:
-        """Start the server that jobs are forked from, which then imports what they need."""
+        """Start the server that jobs are forked from, which imports what they need."""
         if _context().get_start_method() == "forkserver":
             forkserver.ensure_running()
 
     @property
     def slots(self) -> int:
-        """How many jobs may run at once."""
+        """The number of jobs that may run at once."""
         if self.workers is None:
             by_memory = psutil.virtual_memory().available // _MEMORY_PER_WORKER
             self.workers = int(max(1, min(os.cpu_count() or 1, by_memory)))
         return self.workers
 
     def submit(self, job: Job) -> None:
-        """Start a job in a fresh process, once nobody holds the machine."""
+        """Start a job in a fresh process, as soon as no job holds the machine."""
         self._waiting.append(job)
         self._start_waiting()
 
@@ -127,7 +127,7 @@ class LocalExecutor:
         (job.folder / OUTCOME).unlink(missing_ok=True)
         ours, theirs = multiprocessing.Pipe()
         arguments = (theirs, job.function, dict(job.payload), str(job.folder))
-        # Not a daemon, since a user's data loader may want processes of its own.
+        # Daemons may have no children, and a user's data loader may start some.
         process = cast(Any, _context()).Process(target=main, args=arguments, daemon=False)
         process.start()
         theirs.close()
@@ -138,12 +138,16 @@ class LocalExecutor:
         )
 
     def wait(self, seconds: float) -> list[tuple[Job, Outcome]]:
-        """Return the jobs that ended, after at most some seconds; maybe none."""
+        """Return the jobs that ended, maybe none.
+
+        Args:
+            seconds: The longest time to wait for the first of them.
+        """
         until = time.time() + seconds
         while True:
-            ended = [(r, o) for r in list(self._running) if (o := self._look_at(r)) is not None]
+            ended = [(r, o) for r in list(self._running) if (o := self._poll(r)) is not None]
             for running, _ in ended:
-                self._forget(running)
+                self._remove(running)
             if ended:
                 return [(running.job, outcome) for running, outcome in ended]
             self._start_waiting()
@@ -155,16 +159,16 @@ class LocalExecutor:
             connection.wait(watched, timeout=min(left, _POLL_SECONDS))
 
     def close(self) -> None:
-        """End every job that still runs."""
+        """End all running jobs."""
         self._waiting.clear()
         for running in list(self._running):
             running.process.kill()
-            self._forget(running)
+            self._remove(running)
 
-    def _look_at(self, running: _Running) -> Outcome | None:
-        """Hear the worker, enforce its limits, and return its outcome if it has ended."""
+    def _poll(self, running: _Running) -> Outcome | None:
+        """Read the messages of a worker, enforce its limits, and return its outcome if it ended."""
         alive = running.process.is_alive()
-        if self._hear(running) or not alive:
+        if self._read_messages(running) or not alive:
             return _finished(running)
         if running.paused_at is None and time.time() > running.deadline:
             return running.stop("timeout", f"took longer than {self.trial_timeout:g} s")
@@ -172,8 +176,8 @@ class LocalExecutor:
             return running.stop("oom", f"used more than {self.memory_mb:g} MB of memory")
         return None
 
-    def _hear(self, running: _Running) -> bool:
-        """Read the worker's messages; return True once it says that it is done or hangs up."""
+    def _read_messages(self, running: _Running) -> bool:
+        """Read the worker's messages; return True if it is done or has closed the pipe."""
         try:
             while running.pipe.poll():
                 message = running.pipe.recv()
@@ -188,7 +192,7 @@ class LocalExecutor:
         return False
 
     def _grant_machine(self) -> None:
-        """Give the machine to a worker that waits for it, if nobody has it."""
+        """Grant the machine to a worker that waits for it, if no other holds it."""
         waiting = [r for r in self._running if r.wants_machine]
         if self._holder is not None or not waiting:
             return
@@ -207,7 +211,7 @@ class LocalExecutor:
         for running in self._running:
             running.resume()
 
-    def _forget(self, running: _Running) -> None:
+    def _remove(self, running: _Running) -> None:
         running.process.join(_EXIT_SECONDS)
         if running.process.is_alive():
             running.process.kill()
@@ -220,7 +224,7 @@ class LocalExecutor:
 
 
 def _context() -> BaseContext:
-    """Return the way to start processes: forked from a server that has imported torch already."""
+    """Return the context that forks processes from a server that has imported torch."""
     methods = multiprocessing.get_all_start_methods()
     context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
     if context.get_start_method() == "forkserver":
@@ -229,7 +233,7 @@ def _context() -> BaseContext:
 
 
 def _finished(running: _Running) -> Outcome:
-    """Return what a worker wrote, or how it died without writing."""
+    """Return the outcome that a worker wrote, or how it ended without one."""
     running.process.join(_EXIT_SECONDS)
     if has_outcome(running.job.folder):
         return read_outcome(running.job.folder)

@@ -1,4 +1,4 @@
-"""The process of one job: it runs one function, writes the outcome, and dies with its driver."""
+"""The process of one job: it runs one function, writes the outcome, and ends with its driver."""
 
 import faulthandler
 import importlib
@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from compressors.errors import InfeasibleError
 from search.errors import ConfigError
 from search.executors.outcome import Outcome, write_outcome
 
@@ -22,7 +23,7 @@ LOG = "log.txt"
 
 
 class Lifeline:
-    """The worker's end of the pipe to its driver: asks for the machine, dies with the driver."""
+    """The worker's end of the pipe to its driver; the process ends when the driver does."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -35,7 +36,7 @@ class Lifeline:
             try:
                 self._paused = self._pipe.recv()
             except (EOFError, OSError):
-                # The driver is gone. Neighbours it had paused for this worker must notice it too.
+                # The driver is gone. Jobs that it paused for this worker must notice that too.
                 for pid in self._paused:
                     with suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGCONT)
@@ -54,7 +55,7 @@ class Lifeline:
             self._pipe.send("release")
 
     def done(self) -> None:
-        """Tell the driver that the outcome is written."""
+        """Report to the driver that the outcome is written."""
         self._pipe.send("done")
 
 
@@ -78,9 +79,6 @@ def _call(
     function: str, payload: Mapping[str, Any], lifeline: Lifeline
 ) -> tuple[str, dict[str, Any] | None, str]:
     """Run the function; return the status, the result as plain data, and the error."""
-    # Here, since the driver reads this module too and does without torch for as long as it can.
-    from compressors.errors import InfeasibleError
-
     try:
         module, _, name = function.partition(":")
         result = getattr(importlib.import_module(module), name)(payload, lifeline.hold_machine)
@@ -96,7 +94,7 @@ def _call(
 
 
 def _write_output_to(path: Path) -> None:
-    """Send everything printed, by Python or by native code, to a file; crashes leave a trace."""
+    """Redirect the output of Python and of native code to a file, with a trace of crashes."""
     sys.stdout.flush()
     sys.stderr.flush()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

@@ -1,1 +1,16 @@
-"""trial."""
+"""The way of one trial: from a recipe to the metrics of what would ship.
+
+Requests come in from the driver (`messages`), `jobs` answers them: `screening` stops weak trials,
+`compress` applies the steps, `evaluate` writes, reloads and measures the artefact. Replies go out.
+"""
+
+__all__ = [
+    "baseline",
+    "compress",
+    "evaluate",
+    "messages",
+    "model_counts",
+    "prefix_cache",
+    "scoring",
+    "screen",
+]

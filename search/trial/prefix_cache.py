@@ -1,4 +1,4 @@
-"""Models as they stand after the first steps of a recipe, kept for recipes that begin alike."""
+"""Models after the first steps of a recipe, kept for recipes that begin alike."""
 
 import io
 import json
@@ -19,18 +19,18 @@ from search.tasks.task import EvaluatedTask
 from search.utils.array_cache import ArrayCache
 from search.utils.provenance import methods_digest, source_digest
 
-KEPT_FROM_SECONDS = 0.05
-"""What was faster to compute is computed again."""
-NOT_STORABLE = (pickle.PicklingError, AttributeError, TypeError, RuntimeError)
+MIN_SECONDS = 0.05
+"""A state that was computed in less time is not written to disk."""
+UNPICKLABLE = (pickle.PicklingError, AttributeError, TypeError, RuntimeError)
 """What pickle raises for a model whose class is local to a function, or that holds a lambda, and
 torch for one that is compiled or too deep."""
-HERE = 6
-"""So many of the latest states stay in memory."""
+MAX_IN_MEMORY = 6
+"""The number of latest states that stay in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """A model after some steps of a recipe, and the shares that each of them removed."""
+    """A model after some steps of a recipe, and the shares that the steps removed."""
 
     model: nn.Module
     achieved: Mapping[str, float]
@@ -38,23 +38,23 @@ class State:
 
 @dataclass(kw_only=True)
 class PrefixCache:
-    """The states that recipes have passed, in this process and, as far as is worth it, on disk.
+    """The states after the first steps of recipes, in memory and, if costly to compute, on disk.
 
-    Models are pickled into the user's own cache, which nobody else writes to.
+    Models are pickled into the folder of the study, which no one else writes to.
     """
 
     cache: ArrayCache | None
-    """None: only this process remembers."""
+    """None to keep states in memory only."""
     context: str
-    """All that a state depends on beside the steps: baseline, data, seed and code."""
-    _here: dict[str, State] = field(default_factory=dict)
+    """What a state depends on beside the steps: baseline, data, seed and code."""
+    _in_memory: dict[str, State] = field(default_factory=dict)
 
     def longest(self, steps: Sequence[Step]) -> tuple[int, State | None]:
-        """Return how many of the first steps are known, and the state after them."""
+        """Return the number of first steps whose state is known, and that state."""
         for count in range(len(steps), 0, -1):
             key = self._key(steps[:count])
-            if key in self._here:
-                return count, self._here[key]
+            if key in self._in_memory:
+                return count, self._in_memory[key]
             kept = self.cache.find(key) if self.cache else None
             state = _load(kept["state"].tobytes()) if kept else None
             if state is not None:
@@ -63,27 +63,33 @@ class PrefixCache:
         return 0, None
 
     def keep(self, steps: Sequence[Step], state: State, seconds: float) -> None:
-        """Remember the state after some steps, the last of which took so many seconds."""
+        """Keep the state after some steps.
+
+        Args:
+            steps: The first steps of a recipe.
+            state: The model after them.
+            seconds: The time that the last step took.
+        """
         key = self._key(steps)
         self._remember(key, state)
-        if self.cache is not None and seconds >= KEPT_FROM_SECONDS:
+        if self.cache is not None and seconds >= MIN_SECONDS:
             try:
                 content = _dump(state)
-            except NOT_STORABLE:
+            except UNPICKLABLE:
                 return
             self.cache.get(key, lambda: {"state": np.frombuffer(content, np.uint8)})
 
     def _remember(self, key: str, state: State) -> None:
-        self._here[key] = state
-        while len(self._here) > HERE:
-            del self._here[next(iter(self._here))]
+        self._in_memory[key] = state
+        while len(self._in_memory) > MAX_IN_MEMORY:
+            del self._in_memory[next(iter(self._in_memory))]
 
     def _key(self, steps: Sequence[Step]) -> str:
-        told = [
+        described = [
             (step.name, step.target, source_digest(step.target), sorted(step.values.items()))
             for step in steps
         ]
-        return f"prefix {self.context} {json.dumps(told)}"
+        return f"prefix {self.context} {json.dumps(described)}"
 
 
 def prefix_cache(folder: Path | None, task: EvaluatedTask, seed: int) -> PrefixCache:
@@ -101,7 +107,7 @@ def prefix_cache(folder: Path | None, task: EvaluatedTask, seed: int) -> PrefixC
 
 
 def _dump(state: State) -> bytes:
-    """Return a state as bytes: the model with plain weights, its parametrisations beside it."""
+    """Return a state as bytes: the model with plain weights, and its parametrisations."""
     model = copy_model(state.model)
     chains = [
         (path, name, list(chain), chain.unsafe)
@@ -116,7 +122,7 @@ def _dump(state: State) -> bytes:
 
 
 def _load(content: bytes) -> State | None:
-    """Return the state; None if a class of the model is not there any more."""
+    """Return the state; None if a class of the model no longer exists."""
     try:
         model, chains, achieved = torch.load(io.BytesIO(content), weights_only=False)
     except (AttributeError, ModuleNotFoundError):

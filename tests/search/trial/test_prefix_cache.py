@@ -21,7 +21,7 @@ from search.recipe.rungs import Rungs
 from search.tasks.task import EvaluatedTask, load_task
 from search.trial.compress import compress
 from search.trial.model_counts import count_model
-from search.trial.prefix_cache import KEPT_FROM_SECONDS, PrefixCache, State
+from search.trial.prefix_cache import MIN_SECONDS, PrefixCache, State
 from search.utils.array_cache import ArrayCache
 from tests.acting import acting
 from tests.zoo import ARCHITECTURES, ToyTask, toy_task
@@ -31,7 +31,7 @@ STEP = Step(
     target="compressors.weight_pruning.WeightPruning",
     values={"ratio": 0.5, "allocation": "uniform"},
 )
-SLOW = 2 * KEPT_FROM_SECONDS
+SLOW = 2 * MIN_SECONDS
 KINDS = ("weight_pruning", "weight_sharing", "quantization")
 PAIRS = list(itertools.product(ARCHITECTURES, KINDS))
 
@@ -134,7 +134,7 @@ def task(user_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def keep_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("search.trial.prefix_cache.KEPT_FROM_SECONDS", 0.0)
+    monkeypatch.setattr("search.trial.prefix_cache.MIN_SECONDS", 0.0)
 
 
 def test_a_known_beginning_changes_nothing(
@@ -185,7 +185,7 @@ def test_a_class_local_to_a_function_is_remembered_here_alone(tmp_path: Path) ->
 
 def test_what_is_fast_to_compute_is_not_written(tmp_path: Path) -> None:
     state = State(model=nn.Linear(3, 2), achieved={})
-    prefixes(tmp_path).keep([STEP], state, KEPT_FROM_SECONDS / 2)
+    prefixes(tmp_path).keep([STEP], state, MIN_SECONDS / 2)
     prefixes(None).keep([STEP], state, SLOW)
     assert prefixes(tmp_path).longest([STEP]) == (0, None)
     assert not list(tmp_path.iterdir())
