@@ -29,7 +29,8 @@ from search.artefact.onnx_form.runtime import predictor
 from search.config.compose import compose_search
 from search.config.latency_settings import LatencySettings
 from search.recipe.recipe import Recipe
-from search.tasks.task import EvaluatedTask, load_task
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.evaluate import evaluate_recipe, measure_baseline
 
 SEEDS = (0, 1, 2)

@@ -36,7 +36,8 @@ from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from search.artefact.artefact import predictor, write_artefact
-from search.tasks.task import EvaluatedTask, load_task
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.latency import measure_latency
 from search.trial.scoring import evaluate
 

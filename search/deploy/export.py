@@ -24,7 +24,8 @@ from search.pareto.front import pareto_front
 from search.pareto.selection import select
 from search.recipe.recipe import recipe_from_data
 from search.study.journal import read_store
-from search.tasks.task import EvaluatedTask, load_task
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.evaluate import Baseline, check_baseline, evaluate_recipe
 from search.trial.scoring import Score, evaluate
 from search.trial_record import TrialRecord

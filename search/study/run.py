@@ -10,7 +10,7 @@ from search.report.result import StudyResult
 from search.study.driver import Driver
 from search.study.journal import open_store
 from search.study.terminal import Display
-from search.tasks.task import task_builder
+from search.tasks.loading import task_builder
 from search.tracking.base import Mirror
 from search.utils.files import write_atomically
 

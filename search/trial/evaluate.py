@@ -22,7 +22,8 @@ from search.config.latency_settings import LatencySettings
 from search.errors import ConfigError, MeasurementError
 from search.recipe.recipe import Recipe, recipe_from_data
 from search.recipe.rungs import from_first_training, training_hash, without_training
-from search.tasks.task import EvaluatedTask, load_task
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.estimates import figures_in_memory, figures_of_structure
 from search.trial.latency import measure_latency, remembered_latency, verdict
 from search.trial.model_counts import ModelCounts, achieved, count_macs, count_model

@@ -15,7 +15,8 @@ from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from search.artefact.artefact import write_artefact
-from search.tasks.task import EvaluatedTask, load_task
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.estimates import FLOAT_BITS, figures_in_memory, weight_bytes
 from search.trial.model_counts import count_macs, count_model
 from search.trial.scoring import evaluate

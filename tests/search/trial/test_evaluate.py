@@ -18,7 +18,8 @@ from search.recipe.recipe import Recipe, Step
 from search.recipe.rungs import Rungs, without_training
 from search.recipe.space import parse_space
 from search.recipe.validation import check_space
-from search.tasks.task import EvaluatedTask, load_task
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.estimates import figures_in_memory, figures_of_structure
 from search.trial.evaluate import (
     Baseline,
