@@ -35,7 +35,8 @@ from compressors.low_rank import LowRank
 from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
-from search.artefact.artefact import predictor, write_artefact
+from search.artefact.artefact import write_artefact
+from search.artefact.onnx_form.runtime import predictor
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
 from search.trial.latency import measure_latency

@@ -26,8 +26,9 @@ from compressors.channel_pruning import ChannelPruning
 from compressors.quantization import Quantization
 from search.artefact.artefact import Artefact, write_artefact
 from search.artefact.onnx_form.export import OUTPUT, feeds
-from search.artefact.onnx_form.integer_types import cpu_name, integer_types
+from search.artefact.onnx_form.integer_types import integer_types
 from search.artefact.onnx_form.runtime import open_session
+from search.utils.cpu import cpu_name
 
 FEATURES = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "asimddp", "i8mm")
 """Of a CPU, as Linux names them; those with vnni or dp multiply integers at once in 32 bits."""

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import yaml
 
-from search.artefact.artefact import predictor
+from search.artefact.onnx_form.runtime import predictor
 from search.artefact.packed_form import unpack
 from search.config.latency_settings import LatencySettings
 from search.config.study_config import StudyConfig, read_config

@@ -16,8 +16,9 @@ from torch import nn
 from compressors.base import Inputs, Selective
 from compressors.errors import InfeasibleError
 from compressors.models.fingerprint import fingerprint
-from search.artefact.artefact import Artefact, predictor, write_artefact
+from search.artefact.artefact import Artefact, write_artefact
 from search.artefact.onnx_form.export import feeds
+from search.artefact.onnx_form.runtime import predictor
 from search.config.latency_settings import LatencySettings
 from search.errors import ConfigError, MeasurementError
 from search.recipe.recipe import Recipe, recipe_from_data

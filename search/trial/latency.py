@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from compressors.base import Inputs
 from search.artefact.onnx_form.export import OUTPUT, feeds
-from search.artefact.onnx_form.integer_types import cpu_name
 from search.artefact.onnx_form.runtime import open_session
 from search.utils.array_cache import ArrayCache
+from search.utils.cpu import cpu_name
 
 READING_SECONDS = 0.001
 """A reading repeats the call until it takes this long. On six files a ratio had a standard
