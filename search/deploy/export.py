@@ -110,7 +110,7 @@ def _place_artefact(
 def _test_figures(record: TrialRecord, target: Path, task: EvaluatedTask) -> dict[str, float]:
     """Return the test figures: those of the study for a member of its front, else new ones."""
     kept = _kept_test(record)
-    return kept or evaluate(predictor(target / "model.onnx"), task.test, task).figures()
+    return kept or evaluate(predictor(target / "model.onnx"), task.test, task).metrics()
 
 
 def _kept_test(record: TrialRecord) -> dict[str, float]:

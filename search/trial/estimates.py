@@ -1,4 +1,4 @@
-"""What is known of a model before it is written: its score in memory and about how large it is."""
+"""Metrics of a model before it is written: its score in memory and an estimate of its size."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ from search.trial.model_counts import count_macs, count_model, used_weights
 from search.trial.scoring import evaluate
 
 FLOAT_BITS = 26.8
-"""Of a trained 32-bit weight after entropy coding; its mantissa hardly compresses."""
+"""Bits of a trained 32-bit weight after entropy coding; its mantissa hardly compresses."""
 
 
-def figures_in_memory(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
-    """Return what can be said of a model without a file: score, size and operations."""
+def metrics_in_memory(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
+    """Return the metrics of a model that need no file: score, estimated size and operations."""
     device = device_of(model)
 
     def predict(inputs: Inputs) -> Tensor:
@@ -30,27 +30,28 @@ def figures_in_memory(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
 
     with cached():
         score = evaluate(predict, task.validation, task)
-    return {**score.figures(), **figures_of_structure(model, task)}
+    return {**score.metrics(), **metrics_of_structure(model, task)}
 
 
-def figures_of_structure(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
-    """Return what is known of a model without running it on data: size and operations.
+def metrics_of_structure(model: nn.Module, task: EvaluatedTask) -> dict[str, Any]:
+    """Return the metrics of a model that need no data: estimated size and operations.
 
-    Beside the figures there is `model`, a digest of the model.
+    Beside the metrics there are `integers`, whether layers shall run in integers, and `model`, a
+    digest of the model.
     """
-    held = count_model(model)
+    counts = count_model(model)
     return {
         "estimated_bytes": weight_bytes(model),
         "macs": count_macs(model, task.example),
-        "parameters": held.parameters,
-        "nonzeros": held.nonzeros,
+        "parameters": counts.parameters,
+        "nonzeros": counts.nonzeros,
         "integers": any(c.activations is not None for c in coded_weights(model).values()),
         "model": structure_digest(model)[:16],
     }
 
 
 def weight_bytes(model: nn.Module) -> float:
-    """Return about how many bytes the weights take in a packed file, from their entropy."""
+    """Return the estimated bytes of the weights in a packed file, from their entropy."""
     codes = coded_weights(model)
     with torch.no_grad():
         bits = sum(
@@ -61,9 +62,10 @@ def weight_bytes(model: nn.Module) -> float:
 
 
 def _coded_bits(code: CodedWeight) -> float:
-    """Return the bits of the positions of the commonest value, of the other values, and of levels.
+    """Return the bits of a code: the positions of the commonest value, the others, the levels.
 
-    Positions are often few in some rows or columns, which the packed file makes use of.
+    Values other than the commonest are often concentrated in some rows or columns, of which the
+    packed file makes use.
     """
     counts = np.bincount(code.indices.ravel())
     others = code.indices != counts.argmax()
@@ -75,7 +77,7 @@ def _coded_bits(code: CodedWeight) -> float:
 
 
 def _entropies(lines: NDArray[np.bool_]) -> float:
-    """Return the bits of flags `[L, N]` with a density of its own for each line."""
+    """Return the bits of flags `[L, N]` with a separate density for each line."""
     count = lines.shape[1]
     share = lines.sum(axis=1) / count
     inner = share[(share > 0) & (share < 1)]
@@ -90,6 +92,6 @@ def _float_bits(weight: Tensor) -> float:
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:
-    """Return the bits that symbols with these counts take together."""
+    """Return the bits that symbols with these counts `[K]` take together."""
     seen = counts[counts > 0]
     return float((seen * np.log2(seen.sum() / seen)).sum()) if len(seen) else 0.0

@@ -25,7 +25,7 @@ from search.recipe.recipe import Recipe, recipe_from_data
 from search.recipe.rungs import from_first_training, training_hash, without_training
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
-from search.trial.estimates import figures_in_memory, figures_of_structure
+from search.trial.estimates import metrics_in_memory, metrics_of_structure
 from search.trial.latency import measure_latency, remembered_latency, verdict
 from search.trial.model_counts import ModelCounts, achieved, count_macs, count_model
 from search.trial.prefix_cache import PrefixCache, State
@@ -172,7 +172,7 @@ def screen_trial(
     """
     without = without_training(recipe)
     trained = without != recipe
-    first = figures_of_structure(compress(without, task, prefixes)[0], task)
+    first = metrics_of_structure(compress(without, task, prefixes)[0], task)
     seen = [{"share": 0.0 if trained else 1.0, **first}]
     digest = f"{first['model']} {from_first_training(recipe).hash}"
     reason = screen.refusal(first, digest)
@@ -182,7 +182,7 @@ def screen_trial(
         return found
     for rung, share in enumerate(screen.rungs.shares[:-1]):
         cut = screen.rungs.at(recipe, rung)
-        seen.append({"share": share, **figures_in_memory(compress(cut, task, prefixes)[0], task)})
+        seen.append({"share": share, **metrics_in_memory(compress(cut, task, prefixes)[0], task)})
         weak = screen.stop(seen[-1], rung)
         if weak and screen.futility(seen[-1]):
             return replace(found, stopped=weak)
@@ -230,7 +230,7 @@ def check_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
     """
     kept = read_baseline(task, folder)
     score = evaluate(predictor(kept.run_path), task.validation, task)
-    same = all(np.isclose(value, kept.figures[n]) for n, value in score.figures().items())
+    same = all(np.isclose(value, kept.figures[n]) for n, value in score.metrics().items())
     if not same or task.maximize != kept.maximize:
         raise ConfigError(
             f"the baseline in {folder} scored {kept.figures['score']:g} and now scores "
@@ -251,7 +251,7 @@ def _figures(
 ) -> dict[str, float]:
     held = count_model(model)
     return {
-        **score.figures(),
+        **score.metrics(),
         "size_bytes": artefact.size_bytes,
         "run_bytes": artefact.run_bytes,
         "fidelity_db": artefact.fidelity_db,
@@ -343,7 +343,7 @@ def score_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str
     task = _task(payload)
     batches = task.test if payload["split"] == "test" else task.validation
     score = evaluate(predictor(Path(payload["artefact"])), batches, task)
-    return score.figures()
+    return score.metrics()
 
 
 def _task(payload: Mapping[str, Any]) -> EvaluatedTask:

@@ -137,7 +137,11 @@ def zero_mixture() -> Mixture:
 
 
 def sign_mixture() -> Mixture:
-    """Return the mixture for the decisions which entries are negative: by pattern, column and row."""
+    """Return the mixture for the decisions which entries are negative.
+
+    Its counts are those of negative entries: with the same pattern of neighbours, in the column
+    and in the row.
+    """
     return Mixture((0.6, 0.25, 0.25, 0.0), (2, 4, 4))
 
 
@@ -628,7 +632,7 @@ def map_initialisers(model: bytes, change: Callable[[bytes], bytes]) -> bytes:
 
 
 def stored_size(tensor: bytes) -> tuple[int, int] | None:
-    """Return the number and the bytes of the values that a serialised initialiser lacks, or None."""
+    """Return number and bytes of the values that a serialised initialiser lacks, or None."""
     count, size = 1, 0
     for number, _, content in fields(tensor):
         if number == DIMS:

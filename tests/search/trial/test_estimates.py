@@ -17,7 +17,7 @@ from compressors.weight_sharing import WeightSharing
 from search.artefact.artefact import write_artefact
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
-from search.trial.estimates import FLOAT_BITS, figures_in_memory, weight_bytes
+from search.trial.estimates import FLOAT_BITS, metrics_in_memory, weight_bytes
 from search.trial.model_counts import count_macs, count_model
 from search.trial.scoring import evaluate
 from tests.zoo import ToyTask, toy_task
@@ -143,12 +143,12 @@ def test_the_score_in_memory_is_the_model_s_own(bits: int | None, trained: Evalu
     model = trained.baseline
     if bits:
         model = Quantization(bits=bits)(WeightPruning(ratio=0.5)(model, trained), trained)
-    figures = figures_in_memory(model, trained)
+    metrics = metrics_in_memory(model, trained)
     score = evaluate(lambda inputs: run(model, inputs), trained.validation, trained)
-    assert {name: figures[name] for name in score.figures()} == pytest.approx(score.figures())
+    assert {name: metrics[name] for name in score.metrics()} == pytest.approx(score.metrics())
     held = count_model(model)
-    assert figures["parameters"] == held.parameters
-    assert figures["nonzeros"] == held.nonzeros
-    assert figures["macs"] == count_macs(model, trained.example)
-    assert figures["estimated_bytes"] == weight_bytes(model)
-    assert structure_digest(model).startswith(figures["model"])
+    assert metrics["parameters"] == held.parameters
+    assert metrics["nonzeros"] == held.nonzeros
+    assert metrics["macs"] == count_macs(model, trained.example)
+    assert metrics["estimated_bytes"] == weight_bytes(model)
+    assert structure_digest(model).startswith(metrics["model"])

@@ -20,7 +20,7 @@ from search.recipe.space import parse_space
 from search.recipe.validation import check_space
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
-from search.trial.estimates import figures_in_memory, figures_of_structure
+from search.trial.estimates import metrics_in_memory, metrics_of_structure
 from search.trial.evaluate import (
     Baseline,
     _prefixes,
@@ -143,9 +143,9 @@ def test_a_trial_is_seen_at_every_rung_but_the_last(
     cut = [without_training(staged()), RUNGS.at(staged(), 0), RUNGS.at(staged(), 1)]
     for recipe, figures in zip(cut, seen.rungs, strict=True):
         model, _ = compress(recipe, task)
-        known = figures_in_memory(model, task)
+        known = metrics_in_memory(model, task)
         if figures["share"] == 0:  # without training a score says little
-            known = figures_of_structure(model, task)
+            known = metrics_of_structure(model, task)
         assert figures == {"share": figures["share"], **known}
 
 
