@@ -1,12 +1,12 @@
-"""The automatic search on the two LeNets of the literature, beside the papers and simple rivals.
+"""The automatic search on the two LeNets of the literature, beside papers and reference recipes.
 
     python -m benchmarks.deep_compression [--quick] [--out FILE] [--runs-dir DIR]
 
 A ratio is the dense float32 bytes of the parameters over the bytes of the file that would ship,
-graph, codebooks, biases and hash included. Errors are of the 10,000 test
-images, which are scored once, for the final front. The search itself sees 5,000 images that were
-set aside from the training set. The JSON names the smallest member of the front whose test error
-is within the limit: a choice on the test set, which the table of all members lets one judge.
+including graph, codebooks, biases and hash. Errors are those on the 10,000 test images, which are
+scored once, for the final front. The search itself sees 5,000 images that were set aside from the
+training set. The JSON names the smallest member of the front whose test error is within the limit:
+a choice on the test set, which the table of all members lets the reader judge.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class Net:
     error_limit: float
     """Test error in per cent at which ratios are compared."""
     published: Mapping[str, tuple[str, float]]
-    """By paper, the ratio as it was stated and the test error in per cent."""
+    """By paper, the ratio as stated and the test error in per cent."""
 
 
 NETS = {
@@ -92,15 +92,15 @@ DENSE_BYTES = {
     name: 4 * sum(parameter.numel() for parameter in net().parameters())
     for name, net in {"lenet300": LeNet300, "lenet5": LeNet5}.items()
 }
-RIVAL_EPOCHS = 10
+REFERENCE_EPOCHS = 10
 
 
-def rival_recipes() -> dict[str, Recipe]:
-    """Return what somebody would try by hand."""
+def reference_recipes() -> dict[str, Recipe]:
+    """Return recipes that an engineer would try by hand, by title."""
     tune = step(
         "tune",
         "distillation.Distillation",
-        epochs=RIVAL_EPOCHS,
+        epochs=REFERENCE_EPOCHS,
         temperature=4.0,
         learning_rate=2e-3,
     )
@@ -114,8 +114,8 @@ def rival_recipes() -> dict[str, Recipe]:
     }
 
 
-def rivals(name: str, folder: Path) -> Iterator[Point]:
-    """Measure the simple rivals on the test set."""
+def references(name: str, folder: Path) -> Iterator[Point]:
+    """Yield the baseline, the reference recipes and a narrow network, measured on the test set."""
     task = load_task(compose_search([f"experiment={NETS[name].experiment}"]).task)
     baseline = measure_baseline(task, folder / "baseline")
     yield Point(
@@ -123,7 +123,7 @@ def rivals(name: str, folder: Path) -> Iterator[Point]:
         test_error=test_error(folder / "baseline", task),
         size_bytes=int(baseline.figures["size_bytes"]),
     )
-    for title, recipe in rival_recipes().items():
+    for title, recipe in reference_recipes().items():
         at = folder / recipe.hash
         settings = LatencySettings(batch_size=1, threads=1, rounds=2)
         found = evaluate_recipe(recipe, task, baseline, at, settings, nullcontext)
@@ -131,7 +131,7 @@ def rivals(name: str, folder: Path) -> Iterator[Point]:
         yield Point(name=title, test_error=test_error(at, task), size_bytes=size)
     torch.manual_seed(0)
     narrow = NARROW[name]()
-    train(narrow, task.train_batches, task.loss, epochs=2 * RIVAL_EPOCHS, learning_rate=2e-3)
+    train(narrow, task.train_batches, task.loss, epochs=2 * REFERENCE_EPOCHS, learning_rate=2e-3)
     artefact = write_artefact(narrow.requires_grad_(False), task, folder / "narrow")
     yield Point(
         name="narrow from scratch",
@@ -161,13 +161,13 @@ def searched(name: str, runs_dir: Path, *overrides: str) -> list[Point]:
 
 
 def measure(name: str, runs_dir: Path, *overrides: str) -> dict[str, Any]:
-    """Search, measure the rivals, print the table of one network and return its figures."""
+    """Search, measure the references, print the table of one network and return its results."""
     net, dense = NETS[name], DENSE_BYTES[name]
     start = time.monotonic()
     front = searched(name, runs_dir, *overrides)
     minutes = (time.monotonic() - start) / 60
     with tempfile.TemporaryDirectory() as scratch:
-        others = list(rivals(name, Path(scratch)))
+        others = list(references(name, Path(scratch)))
     print(f"\n{net.title}: {dense:,} bytes dense; the search took {minutes:.1f} min")
     print(f"{'':<46}{'bytes':>9}{'ratio':>16}{'test error %':>14}")
     for title, (ratio, error) in net.published.items():
@@ -176,26 +176,26 @@ def measure(name: str, runs_dir: Path, *overrides: str) -> dict[str, Any]:
         ratio = f"{dense / point.size_bytes:.1f}"
         print(f"{point.name:<46}{point.size_bytes:>9,}{ratio:>16}{point.test_error:>14.2f}")
     good = [p for p in front if p.test_error <= net.error_limit + 1e-9]
-    figures: dict[str, Any] = {"minutes": round(minutes, 1), "ratio": None, "test_error": None}
+    results: dict[str, Any] = {"minutes": round(minutes, 1), "ratio": None, "test_error": None}
     if good:
         best = good[0]
-        figures["ratio"] = round(dense / best.size_bytes, 1)
-        figures["test_error"] = round(best.test_error, 2)
-    return figures
+        results["ratio"] = round(dense / best.size_bytes, 1)
+        results["test_error"] = round(best.test_error, 2)
+    return results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="LeNet-300-100 alone, ten minutes")
     parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
-    parser.add_argument("--runs-dir", type=Path, help="keep the studies here, and go on with them")
+    parser.add_argument("--runs-dir", type=Path, help="keep the studies here, and resume them")
     arguments = parser.parse_args()
     names = ["lenet300"] if arguments.quick else list(NETS)
     overrides = ["timeout=330", "task.recovery_epochs=15"] if arguments.quick else []
     with tempfile.TemporaryDirectory() as scratch:
         runs_dir = arguments.runs_dir or Path(scratch)
-        figures = {name: measure(name, runs_dir, *overrides) for name in names}
-    line = json.dumps(figures)
+        results = {name: measure(name, runs_dir, *overrides) for name in names}
+    line = json.dumps(results)
     print(line)
     if arguments.out:
         arguments.out.write_text(line + "\n")
