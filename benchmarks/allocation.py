@@ -4,9 +4,9 @@
 
 Each pair of rows compresses the same baseline with the same budget (zeros, bits, or bits of an
 index), values and recovery, so that the weights have as many bits before entropy coding; the bytes
-are those of the file. Three seeds train three baselines; those of LeNet-5 for 3 epochs. A divergence
-(KL from the baseline in nats, on validation data) separates models whose scores are near each
-other.
+are those of the file. Three seeds train three baselines; those of LeNet-5 for 3 epochs. A
+divergence (KL from the baseline in nats, on validation data) separates models whose scores are
+near each other.
 """
 
 import argparse

@@ -38,7 +38,7 @@ def batches_of_epoch(data: TrainingData, epoch: int) -> Iterator[Batch]:
 
 
 def as_inputs(inputs: Any) -> Inputs:
-    """Return the inputs of a batch, with a list of tensors as a tuple."""
+    """Return the inputs `[B, ...]` of a batch, with a list of tensors as a tuple."""
     return tuple(inputs) if isinstance(inputs, list) else cast(Inputs, inputs)
 
 

@@ -42,7 +42,7 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
         self._batches = iter(batches)
 
     def get_next(self) -> dict[str, NDArray[np.generic]] | None:
-        """Return the next batch, or None at the end."""
+        """Return the next batch, arrays `[B, ...]` by input, or None at the end."""
         batch = next(self._batches, None)
         return None if batch is None else dict(batch)
 

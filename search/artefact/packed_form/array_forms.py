@@ -58,7 +58,7 @@ class UnsignedArray:
 
 
 def write_array(writer: Writer, array: UnsignedArray) -> None:
-    """Write an array in the form that takes the fewest bytes."""
+    """Write an array `[n]` in the form that takes the fewest bytes."""
     values = array.values
     if values.size and np.all(values == values[0]):
         writer.number(CONSTANT)

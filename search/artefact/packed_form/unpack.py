@@ -369,7 +369,7 @@ class Reader:
         require(self._position == len(self._program), "the program goes on after its end")
 
     def symbols(self, count: int, alphabet: int) -> NDArray[np.uint16]:
-        """Read `count` symbols in [0, alphabet)."""
+        """Read symbols `[count]` in [0, alphabet)."""
         method = self.number(CONTEXT + 7)
         boldness = method & 7
         if method < CONTEXT:
@@ -385,7 +385,7 @@ class Reader:
         return np.ascontiguousarray(found.T if transposed else found).reshape(-1)
 
     def array(self, count: int, size: int, nesting: int = 0) -> NDArray[Any]:
-        """Read `count` values of `size` bytes each, as unsigned integers."""
+        """Read values of `size` bytes each, as unsigned integers `[count]`."""
         require(nesting <= MAX_NESTING, "arrays are nested too deeply")
         kind = np.dtype(f"<u{size}")
         method = self.number(DEFLATE)
@@ -426,7 +426,7 @@ class Reader:
         return whole.astype("<f4").view("<u4")
 
     def floats(self, count: int) -> NDArray[np.float32]:
-        """Read `count` float32 values."""
+        """Read float32 values `[count]`."""
         return self.array(count, 4, 1).view("<f4")
 
     def tensor(self, count: int, size: int) -> bytes:
