@@ -3,10 +3,10 @@
     python -m benchmarks.allocation [--quick] [--out FILE]
 
 Each pair of rows compresses the same baseline with the same budget (zeros, bits, or bits of an
-index), values and recovery, so that the weights take as many bits before entropy coding; the bytes
+index), values and recovery, so that the weights have as many bits before entropy coding; the bytes
 are those of the file. Three seeds train three baselines; those of LeNet-5 for 3 epochs. A
-divergence (KL in nats from the baseline, on validation data) tells more than a score where
-scores are near each other.
+divergence (KL from the baseline in nats, on validation data) separates models whose scores are
+near each other.
 """
 
 import argparse
@@ -41,12 +41,12 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 TASKS = {"digits": ("task=digits",), "lenet5": ("task=mnist_lenet5", "task.epochs=3")}
 EPOCHS = {"digits": 4, "lenet5": 1}
-"""Of recovery, where there is one."""
+"""Epochs of recovery, where there is one."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What one compressed model measured."""
+class Measurement:
+    """The measurement of one compressed model."""
 
     size_bytes: float
     score: float
@@ -62,10 +62,10 @@ def recipe(target: str, values: Mapping[str, Any], allocation: str, epochs: int)
     return Recipe(steps=tuple(steps), seed=0)
 
 
-def measure(recipe: Recipe, task: EvaluatedTask, folder: Path) -> Figures:
+def measure(recipe: Recipe, task: EvaluatedTask, folder: Path) -> Measurement:
     """Compress the task's baseline and measure the artefact on validation data."""
     baseline = measure_baseline(task, folder / "baseline")
-    at = folder / recipe.hash
+    place = folder / recipe.hash
     settings = LatencySettings(batch_size=1, threads=1, rounds=2)
     found = Evaluator(task=task, baseline=baseline, latency=settings)(recipe, at).metrics
     predict = predictor(at / "model.onnx")
@@ -73,7 +73,7 @@ def measure(recipe: Recipe, task: EvaluatedTask, folder: Path) -> Figures:
     with torch.no_grad():
         for inputs, _ in task.validation:
             moved.append(divergence([run(task.baseline, inputs)], [predict(inputs)]))
-    return Figures(
+    return Measurement(
         size_bytes=found["size_bytes"],
         score=found["score"],
         divergence=float(torch.stack(moved).mean()),
@@ -101,7 +101,7 @@ def compare(name: str, seeds: tuple[int, ...]) -> dict[str, Any]:
                         for seed in seeds
                     ]
                 sizes, scores, moved = (
-                    [getattr(figures, field) for figures in found]
+                    [getattr(measurement, field) for measurement in found]
                     for field in ("size_bytes", "score", "divergence")
                 )
                 print(

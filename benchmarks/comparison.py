@@ -1,4 +1,4 @@
-"""The hypervolumes of several searches side by side: tables, and the figures of the JSON line."""
+"""The hypervolumes of several searches side by side: tables, and the summary of the JSON line."""
 
 import math
 import statistics
@@ -8,10 +8,10 @@ from typing import Any
 from benchmarks.trajectory import CLOCKS, PLANES, Trajectory, growth, time_to, value_at
 
 SHARES = (0.05, 0.1, 0.25, 0.5, 1.0)
-"""Of an arm's time, the moments of the tables."""
+"""Moments of the tables, as shares of an arm's time."""
 
 Found = Mapping[str, Sequence[Trajectory]]
-"""By arm, the trajectories of the seeds."""
+"""The trajectories of the seeds by arm."""
 
 
 def finals(trajectories: Sequence[Trajectory], plane: str) -> list[float]:
@@ -25,7 +25,12 @@ def tenths(trajectories: Sequence[Trajectory], plane: str) -> list[float]:
 
 
 def higher(ours: Iterable[Sequence[float]], theirs: Iterable[Sequence[float]]) -> int:
-    """Return in how many seeds ours are higher on every plane; both by planes, then seeds."""
+    """Return the number of seeds in which ours are higher on every plane.
+
+    Args:
+        ours: Hypervolumes by plane, then by seed.
+        theirs: Hypervolumes in the same order.
+    """
     planes = [
         [a > b for a, b in zip(*pair, strict=True)] for pair in zip(ours, theirs, strict=True)
     ]
@@ -33,10 +38,15 @@ def higher(ours: Iterable[Sequence[float]], theirs: Iterable[Sequence[float]]) -
 
 
 def speed_up(found: Found, plane: str, clock: str, *, whole: bool = False) -> list[float]:
-    """Return by seeds the loop's time over Paredown's to the loop's last hypervolume; 0: never.
+    """Return, by seed, the loop's time over Paredown's time to reach the loop's last hypervolume.
 
-    The loop's time is when it first had that hypervolume, or its whole time. A loop that has found
-    nothing counts as 1.
+    The ratio is 0 where Paredown never reaches it, and 1 where the loop has found nothing.
+
+    Args:
+        found: Trajectories of the arms `loop` and `paredown`.
+        plane: The plane of the hypervolume.
+        clock: The clock that is read.
+        whole: Whether the loop's time is all of its time, not that of reaching the hypervolume.
     """
     ratios = []
     for loop, ours in zip(found["loop"], found["paredown"], strict=True):
@@ -54,7 +64,7 @@ def shown(values: Sequence[float]) -> str:
 
 
 def print_growth(found: Found) -> None:
-    """Print medians and ranges of the hypervolumes at some shares of the time, by both clocks."""
+    """Print medians and ranges of the hypervolumes at `SHARES` of the time, by both clocks."""
     for clock in CLOCKS:
         for plane in PLANES:
             print_plane(found, plane, clock)
@@ -74,7 +84,7 @@ def print_plane(found: Found, plane: str, clock: str) -> None:
 
 
 def print_comparison(found: Found) -> None:
-    """Print how soon Paredown has what the loop and what searches without training end with."""
+    """Print how soon Paredown reaches what the loop, and a search without training, end with."""
     if {"loop", "paredown"} <= set(found):
         print("\ntimes faster than the loop to the loop's last hypervolume, median and range")
         for plane in PLANES:
@@ -89,18 +99,18 @@ def print_comparison(found: Found) -> None:
             print(f"  {plane:<9}{shown(early)} beside {shown(last)}")
 
 
-def figures(found: Found) -> dict[str, Any]:
-    """Return what the JSON line says of one task."""
+def summary(found: Found) -> dict[str, Any]:
+    """Return the entry of one task in the JSON line."""
     lasts = {name: [finals(runs, plane) for plane in PLANES] for name, runs in found.items()}
-    said: dict[str, Any] = {}
+    entry: dict[str, Any] = {}
     if {"loop", "paredown"} <= set(found):
         ratios = [statistics.median(speed_up(found, plane, "seconds")) for plane in PLANES]
-        said["time_ratio"] = round(min(ratios), 2)
-        said["wins"] = higher(lasts["paredown"], lasts["loop"])
+        entry["time_ratio"] = round(min(ratios), 2)
+        entry["wins"] = higher(lasts["paredown"], lasts["loop"])
     if {"post-training", "paredown"} <= set(found):
         early = [tenths(found["paredown"], plane) for plane in PLANES]
-        said["ahead_of_post_training"] = higher(early, lasts["post-training"])
-    said["seeds"] = len(next(iter(found.values())))
+        entry["ahead_of_post_training"] = higher(early, lasts["post-training"])
+    entry["seeds"] = len(next(iter(found.values())))
     for key, place in {"hypervolume": 0, "hypervolume_latency": 1}.items():
-        said[key] = {n: round(statistics.median(last[place]), 4) for n, last in lasts.items()}
-    return said
+        entry[key] = {n: round(statistics.median(last[place]), 4) for n, last in lasts.items()}
+    return entry

@@ -3,10 +3,10 @@
     python -m benchmarks.deep_compression [--quick] [--out FILE] [--runs-dir DIR]
 
 A ratio is the dense float32 bytes of the parameters over the bytes of the file that would ship,
-graph, codebooks, biases and hash included. Errors are of the 10,000 test
-images, which are scored once, for the final front. The search itself sees 5,000 images that were
-set aside from the training set. The JSON names the smallest member of the front whose test error
-is within the limit: a choice on the test set, which the table of all members lets one judge.
+including graph, codebooks, biases and hash. Errors are those on the 10,000 test images, which are
+scored once, for the final front. The search itself sees 5,000 images that were set aside from the
+training set. The JSON names the smallest member of the front whose test error is within the limit:
+a choice on the test set, which the table of all members lets the reader judge.
 """
 
 import argparse
@@ -44,7 +44,7 @@ class Net:
     error_limit: float
     """Test error in per cent at which ratios are compared."""
     published: Mapping[str, tuple[str, float]]
-    """By paper, the ratio as it was stated and the test error in per cent."""
+    """By paper, the ratio as stated and the test error in per cent."""
 
 
 NETS = {
@@ -175,26 +175,26 @@ def measure(name: str, runs_dir: Path, *overrides: str) -> dict[str, Any]:
         ratio = f"{dense / point.size_bytes:.1f}"
         print(f"{point.name:<46}{point.size_bytes:>9,}{ratio:>16}{point.test_error:>14.2f}")
     good = [p for p in front if p.test_error <= net.error_limit + 1e-9]
-    figures: dict[str, Any] = {"minutes": round(minutes, 1), "ratio": None, "test_error": None}
+    results: dict[str, Any] = {"minutes": round(minutes, 1), "ratio": None, "test_error": None}
     if good:
         best = good[0]
-        figures["ratio"] = round(dense / best.size_bytes, 1)
-        figures["test_error"] = round(best.test_error, 2)
-    return figures
+        results["ratio"] = round(dense / best.size_bytes, 1)
+        results["test_error"] = round(best.test_error, 2)
+    return results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="LeNet-300-100 alone, ten minutes")
     parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
-    parser.add_argument("--runs-dir", type=Path, help="keep the studies here, and go on with them")
+    parser.add_argument("--runs-dir", type=Path, help="keep the studies here, and resume them")
     arguments = parser.parse_args()
     names = ["lenet300"] if arguments.quick else list(NETS)
     overrides = ["timeout=330", "task.recovery_epochs=15"] if arguments.quick else []
     with tempfile.TemporaryDirectory() as scratch:
         runs_dir = arguments.runs_dir or Path(scratch)
-        figures = {name: measure(name, runs_dir, *overrides) for name in names}
-    line = json.dumps(figures)
+        results = {name: measure(name, runs_dir, *overrides) for name in names}
+    line = json.dumps(results)
     print(line)
     if arguments.out:
         arguments.out.write_text(line + "\n")

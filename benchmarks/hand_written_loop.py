@@ -1,12 +1,12 @@
-"""The search that a good engineer writes by hand: one Optuna study round compress, tune, measure.
+"""The search that a good engineer writes by hand: an Optuna study that compresses and measures.
 
     python -m benchmarks.hand_written_loop --task JSON --sampler tpe --until UNIX_TIME --out FILE
 
-The same methods in the same order as `conf/recipe/default.yaml`, with ranges that make sense:
-magnitudes say what goes, channels stay multiples of 8, the full budget of epochs. It spends nothing
-on isolation, on a journal or on a tracker, knows which steps its model can bear, measures int8
-first, leaves out what it knows or what finds nothing to do, and tells Optuna where a model is worth
-nothing.
+It uses the same methods in the same order as `conf/recipe/default.yaml`, with sensible ranges:
+magnitudes decide what is removed, channels stay multiples of 8, training has the full number of
+epochs. It spends nothing on isolation, a journal or a tracker. It omits steps that its model does
+not support, measures int8 first, never measures the same steps twice, and reports to Optuna as a
+constraint where the error of a model is too large to be a gain.
 """
 
 import argparse
@@ -35,8 +35,10 @@ from compressors.low_rank import LowRank
 from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
-from search.artefact.artefact import predictor, write_artefact
-from search.tasks.task import EvaluatedTask, load_task
+from search.artefact.artefact import write_artefact
+from search.artefact.onnx_form.runtime import predictor
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.latency import measure_latency
 from search.trial.scoring import evaluate
 
@@ -46,7 +48,7 @@ SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
     "nsga2": lambda seed: NSGAIISampler(population_size=20, seed=seed),
 }
 FIRST = {"remove": False, "prune": False, "factorise": False, "sparsify": False}
-"""What the first trial leaves out: it is int8 alone."""
+"""Steps that the first trial omits: it is int8 alone."""
 INT8 = (Quantization(bits=8),)
 
 Steps = tuple[Compressor, ...]
@@ -62,7 +64,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """What one model measured."""
+    """The measurement of one model."""
 
     score: float
     size_bytes: int
@@ -105,7 +107,7 @@ def suggested(trial: optuna.Trial, budget: Budget, *, removable: bool) -> Steps:
 
 
 def encoded(trial: optuna.Trial) -> Steps:
-    """Return how the weights are encoded, if at all."""
+    """Return the step that encodes the weights, if any."""
     method = trial.suggest_categorical("encode", ["none", "share", "quantize"])
     if method == "share":
         return (WeightSharing(clusters=trial.suggest_int("share.clusters", 4, 64, log=True)),)
@@ -117,26 +119,26 @@ def encoded(trial: optuna.Trial) -> Steps:
 
 @dataclass(frozen=True, kw_only=True)
 class Loop:
-    """The study's objective, which writes a line for each model that it measured."""
+    """The study's objective, which writes a line for each model that it measures."""
 
     task: EvaluatedTask
     budget: Budget
     seed: int
     folder: Path
-    """Has the baseline's artefact and takes those of the trials."""
+    """Holds the baseline's artefact and that of the current trial."""
     out: Path
     known: dict[str, Measured] = field(default_factory=dict)
-    """What was measured, by steps; the baseline has none."""
+    """Measurements by steps; the baseline has no steps."""
 
     def __call__(self, trial: optuna.Trial) -> tuple[float, float, float]:
-        """Compress, tune and measure."""
+        """Compress, tune and measure; return score, bytes and latency ratio."""
         found = self.measured(suggested(trial, self.budget, removable=self.removable))
         trial.set_constraint("drop", self.measured(()).score - found.score - ERROR_MARGIN)
         return found.score, found.size_bytes, found.latency_ratio
 
     @cached_property
     def removable(self) -> bool:
-        """Whether the model has blocks that can go."""
+        """Whether the model has blocks that can be removed."""
         try:
             LayerRemoval(ratio=0.1)(self.task.baseline, self.task)
         except InfeasibleError:
@@ -144,20 +146,20 @@ class Loop:
         return True
 
     def measured(self, steps: Steps) -> Measured:
-        """Return what the steps make of the baseline; equal steps are measured once."""
+        """Return the measurement of the baseline after steps; equal steps are measured once."""
         if str(steps) not in self.known:
             torch.manual_seed(self.seed)
             model = self.task.baseline
             for step in steps:
                 with suppress(InfeasibleError):  # a ratio that rounds to nothing
                     model = step(model, self.task)
-            found = self._figures(model, self.folder / ("trial" if steps else "baseline"))
+            found = self._measure(model, self.folder / ("trial" if steps else "baseline"))
             self.known[str(steps)] = found
             with self.out.open("a") as file:
                 file.write(json.dumps({"finished": time.time(), **asdict(found)}) + "\n")
         return self.known[str(steps)]
 
-    def _figures(self, model: nn.Module, folder: Path) -> Measured:
+    def _measure(self, model: nn.Module, folder: Path) -> Measured:
         artefact = write_artefact(model, self.task, folder)
         score = evaluate(predictor(artefact.run_path), self.task.validation, self.task).value
         baseline = self.folder / "baseline" / artefact.run_path.name

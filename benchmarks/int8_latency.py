@@ -1,7 +1,7 @@
-"""How much faster than ONNX Runtime in floats the integer run forms are on this machine.
+"""The speed of integer run forms on this machine, relative to ONNX Runtime in floats.
 
-All files are timed in turns in one process, by CPU time of the one thread, and compared round by
-round with the floats of the same network.
+All files are timed in turns in one process, by CPU time of its one thread, and compared round by
+round with the float file of the same network.
 """
 
 import argparse
@@ -26,11 +26,12 @@ from compressors.channel_pruning import ChannelPruning
 from compressors.quantization import Quantization
 from search.artefact.artefact import Artefact, write_artefact
 from search.artefact.onnx_form.export import OUTPUT, feeds
-from search.artefact.onnx_form.integer_types import cpu_name, integer_types
+from search.artefact.onnx_form.integer_types import integer_types
 from search.artefact.onnx_form.runtime import open_session
+from search.utils.cpu import cpu_name
 
 FEATURES = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "asimddp", "i8mm")
-"""Of a CPU, as Linux names them; those with vnni or dp multiply integers at once in 32 bits."""
+"""CPU features by their Linux names; those with vnni or dp sum integer products in 32 bits."""
 
 Steps = Mapping[str, tuple[Compressor, ...]]
 
@@ -83,7 +84,7 @@ class RandomTask:
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller images")
-    parser.add_argument("--out", type=Path, help="file that the JSON line is written to as well")
+    parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
     options = parser.parse_args(None if arguments is None else list(arguments))
     torch.set_num_threads(1)
     size, rounds = (96, 7) if options.quick else (224, 30)
@@ -110,20 +111,22 @@ def main(arguments: Iterable[str] | None = None) -> None:
 
 
 def _main(recipes: Steps) -> Steps:
-    """Leave the variants out."""
+    """Return the recipes without variants."""
     return {name: steps for name, steps in recipes.items() if name not in VARIANTS}
 
 
 def images(size: int) -> Tensor:
+    """Return random images `[4, 3, size, size]`."""
     return torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
 
 
 def tokens() -> Tensor:
+    """Return random tokens `[16, 1, 768]`."""
     return torch.randn(16, 1, 768, generator=torch.Generator().manual_seed(1))
 
 
 def machine() -> dict[str, Any]:
-    """Return the CPU's features and the integer types that were chosen for it."""
+    """Return the CPU's features and the integer types that are chosen for it."""
     words = cpu_name().split()
     types = integer_types()
     return {
@@ -139,7 +142,7 @@ def machine() -> dict[str, Any]:
 def measure(
     task: RandomTask, recipes: Steps, batch: int, rounds: int
 ) -> dict[str, dict[str, float]]:
-    """Return by recipe the milliseconds of a call, the ratio to floats, bytes and fidelity."""
+    """Return milliseconds per call, speed-up over floats, bytes and fidelity, by recipe."""
     artefacts: dict[str, Artefact] = {}
     with TemporaryDirectory() as folder:
         for name, steps in recipes.items():
@@ -164,7 +167,7 @@ def measure(
 def timed(
     artefacts: Mapping[str, Artefact], inputs: Mapping[str, Any], rounds: int
 ) -> NDArray[np.float64]:
-    """Return CPU seconds a call `[rounds, files]`, each a mean over calls of 5 ms or one call."""
+    """Return CPU seconds per call `[rounds, files]`, each a mean over 5 ms or one call."""
     sessions = [open_session(artefact.run_path) for artefact in artefacts.values()]
     calls = [max(1, int(0.005 / call_seconds(session, inputs, 3))) for session in sessions]
     seconds = np.empty((rounds, len(sessions)))

@@ -1,4 +1,4 @@
-"""Networks of usual shapes with random weights, to be timed."""
+"""Networks of common shapes with random weights, for timing."""
 
 from itertools import pairwise
 
@@ -8,7 +8,10 @@ from torch import Tensor, nn
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al., 2016, arXiv:1512.03385)."""
+    """Two 3x3 convolutions beside a shortcut (He et al., 2016, arXiv:1512.03385).
+
+    From `[B, width_in, H, W]` to `[B, width, H / stride, W / stride]`.
+    """
 
     def __init__(self, width_in: int, width: int, stride: int) -> None:
         super().__init__()
@@ -27,7 +30,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet18(nn.Module):
-    """18 layers over images `[B, 3, H, W]`, 1,000 logits; 1.8 G products at 224 by 224."""
+    """18 layers from images `[B, 3, H, W]` to logits `[B, 1000]`; 1.8 G MACs at 224 by 224."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +49,7 @@ class ResNet18(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """The feed-forward half of a transformer's layer: normalise, widen, GELU, narrow, add."""
+    """The feed-forward half of a transformer layer, `[B, T, width]` to `[B, T, width]`."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -60,7 +63,7 @@ class FeedForward(nn.Module):
 
 
 def resnet18() -> nn.Module:
-    """Return the network in eval mode, with batch-norms that have something to fold."""
+    """Return the network in eval mode, with random batch-norm statistics."""
     torch.manual_seed(0)
     model = ResNet18()
     for module in model.modules():

@@ -1,4 +1,4 @@
-"""What the driver costs beside a bare Optuna loop, in CPU time of one trial at a given history.
+"""CPU time of the driver per trial beside a bare Optuna loop, at a given length of history.
 
 The driver is the real one, with its journal, MLflow on SQLite, front and tables; only the trials
 are made up and end at once. The bare loop asks, draws from the same space and tells, in memory,
@@ -40,23 +40,23 @@ from search.trial.messages import PrepareReply, ScoreRequest, TrialReply, TrialR
 from search.trial_record import ModelEstimate, TrialRecord, Value
 
 SAMPLED = ("warm_start=false", "mutate_front=false")
-"""So that each of the measured trials is one that the sampler proposes."""
+"""Overrides with which the sampler proposes each of the measured trials."""
 MEASURED = 30
-"""Trials that a figure is the mean of."""
+"""Number of trials that the means are taken over."""
 WARM_UP = 3
 SYNCED = 100
-"""Trials of the history that MLflow is really given; its other runs are copies of these."""
-FIGURES = {"score": 0.97, "score_standard_error": 0.008, "nll": 0.11, "size_bytes": 4e5}
-BASELINE = FIGURES | {"run_bytes": 5e5, "macs": 1e7, "parameters": 1e5, "nonzeros": 1e5}
+"""Number of trials of the history written to MLflow; its other runs are copies of these."""
+METRICS = {"score": 0.97, "score_standard_error": 0.008, "nll": 0.11, "size_bytes": 4e5}
+BASELINE = METRICS | {"run_bytes": 5e5, "macs": 1e7, "parameters": 1e5, "nonzeros": 1e5}
 STEPS = ("remove", "prune", "factorise", "sparsify", "distil", "share", "quantize", "tune")
 
 
 @dataclass(kw_only=True)
 class Instant:
-    """An executor whose jobs end at once with made-up figures.
+    """An executor whose jobs end at once with made-up metrics.
 
-    Between two trials of the driver it makes one of the bare loop, so that what else the machine
-    does slows both alike.
+    Between two trials of the driver it runs one of the bare loop, so that other load of the machine
+    slows both alike.
     """
 
     bare: "BareLoop"
@@ -65,7 +65,7 @@ class Instant:
     slots: int = 1
     waiting: list[Job] = field(default_factory=list)
     began: float = 0.0
-    """CPU seconds of the process when the driver went on."""
+    """CPU seconds of the process when the driver last resumed."""
     driver: list[float] = field(default_factory=list)
     """CPU seconds of the driver until each trial was submitted."""
     loop: list[float] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Instant:
             self.began = time.process_time()
 
     def wait(self, seconds: float) -> list[tuple[Job, Outcome]]:
-        """Return the job's end."""
+        """Return the outcomes of all waiting jobs."""
         now = time.time()
         ended = [
             (job, Outcome(status="ok", result=result_of(job), started=now - 1, finished=now))
@@ -108,22 +108,22 @@ def result_of(job: Job) -> Mapping[str, Any]:
 
 
 def made_up(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:
-    """Return plausible figures: what is cut makes the file smaller, faster and worse."""
+    """Return plausible metrics: compression makes the file smaller, faster and worse."""
     noise = random.Random(json.dumps(steps))
     ratios = {name: float(values.get("ratio", 0.0)) for name, values in steps.items()}
     strain = sum(ratio**3 for ratio in ratios.values()) + 0.2 * ("share" in steps)
     bits = steps.get("quantize", {}).get("bits", 6 if "share" in steps else 32)
     kept = (1 - ratios.get("prune", 0.0)) * (1 - 0.5 * ratios.get("sparsify", 0.0)) * bits / 32
-    score = FIGURES["score"] * (1 - 0.06 * strain * noise.uniform(0.5, 1.5)) if steps else 0.97
-    drop = FIGURES["score"] - score
+    score = METRICS["score"] * (1 - 0.06 * strain * noise.uniform(0.5, 1.5)) if steps else 0.97
+    drop = METRICS["score"] - score
     removed = {f"achieved/{name}/parameters_removed": ratios.get(name, 0.0) for name in STEPS}
     return {
         "score": score,
         "score_standard_error": 0.008,
         "nll": 0.1 + 2 * drop,
         "score_drop": drop,
-        "relative_drop": drop / FIGURES["score"],
-        "size_bytes": FIGURES["size_bytes"] * kept * noise.uniform(0.8, 1.0),
+        "relative_drop": drop / METRICS["score"],
+        "size_bytes": METRICS["size_bytes"] * kept * noise.uniform(0.8, 1.0),
         "run_bytes": BASELINE["run_bytes"] * kept,
         "size_ratio": kept,
         "latency_ms": 0.2 * kept,
@@ -164,7 +164,7 @@ def reply(metrics: Mapping[str, float]) -> TrialReply:
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="stop at 1,000 trials")
-    parser.add_argument("--out", type=Path, help="file that the JSON line is written to as well")
+    parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
     options = parser.parse_args(None if arguments is None else list(arguments))
     rows = {
         count: measure(count) for count in ((100, 1000) if options.quick else (100, 1000, 10000))
@@ -182,7 +182,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
 
 
 def measure(count: int) -> dict[str, float]:
-    """Return CPU ms of a trial after `count` others, CPU seconds of going on and of ending."""
+    """Return CPU ms of a trial after `count` others, and CPU seconds of resuming and of ending."""
     with TemporaryDirectory() as folder:
         given = [f"runs_dir={folder}", f"trials={count + WARM_UP + MEASURED}", "tracking=mlflow"]
         config = compose_search(["task=digits", "objectives=score_size_latency", *SAMPLED, *given])
@@ -194,7 +194,7 @@ def measure(count: int) -> dict[str, float]:
     return {
         "driver": 1e3 * mean(executor.driver[WARM_UP:]),
         "optuna": 1e3 * mean(executor.loop[WARM_UP:]),
-        "opening": executor.driver[0],
+        "resuming": executor.driver[0],
         "closing": closing,
     }
 
@@ -214,7 +214,7 @@ def random_history(config: StudyConfig, count: int) -> list[FrozenTrial]:
 def finished(
     config: StudyConfig, number: int, params: Mapping[str, Value], distributions: Mapping[str, Any]
 ) -> FrozenTrial:
-    """Return a trial as the journal holds it when it was told."""
+    """Return a finished trial as the journal holds it."""
     recipe = config.space.recipe(params, 0) if number else Recipe(steps=(), seed=0)
     data = recipe.to_data()
     plan = TrialPlan(
@@ -249,7 +249,7 @@ def finished(
 
 
 def fill(config: StudyConfig, trials: Sequence[FrozenTrial]) -> None:
-    """Write the history where a driver that goes on will find it."""
+    """Write the history to the places where a driver that resumes reads it."""
     identity = config.identity()
     with open_journal(config.folder, objectives=config.objectives, identity=identity) as store:
         store.begin(identity, {})
@@ -288,14 +288,14 @@ def copy_runs(database: Path, count: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class BareLoop:
-    """A loop that asks, draws and tells, and does nothing else."""
+    """A loop that only asks, draws and tells."""
 
     config: StudyConfig
     study: optuna.Study
 
     @classmethod
     def over(cls, config: StudyConfig, trials: Sequence[FrozenTrial]) -> "BareLoop":
-        """Return the loop after some trials."""
+        """Return the loop with a history of trials."""
         directions = cast(Any, list(config.objectives.values()))
         sampler = build_sampler(config.sampler, config.seed)
         study = optuna.create_study(directions=directions, sampler=sampler)
@@ -303,7 +303,7 @@ class BareLoop:
         return cls(config=config, study=study)
 
     def trial(self) -> float:
-        """Make a trial; return its CPU seconds without those of making the figures up."""
+        """Run a trial; return its CPU seconds without those of making up metrics."""
         start = time.process_time()
         trial = self.study.ask()
         params = self.config.space.sample(trial)
@@ -323,9 +323,9 @@ def as_table(rows: Mapping[int, Mapping[str, float]]) -> Table:
         "driver, ms",
         "bare Optuna, ms",
         "difference, ms",
-        "going on, s",
+        "resuming, s",
         "ending, s",
-        title=f"CPU time of a trial, mean of {MEASURED}; of opening and of ending a study",
+        title=f"CPU time of a trial, mean of {MEASURED}; of resuming and of ending a study",
         title_justify="left",
     )
     for count, row in rows.items():
@@ -334,7 +334,7 @@ def as_table(rows: Mapping[int, Mapping[str, float]]) -> Table:
             f"{row['driver']:.1f}",
             f"{row['optuna']:.1f}",
             f"{row['driver'] - row['optuna']:+.1f}",
-            f"{row['opening']:.1f}",
+            f"{row['resuming']:.1f}",
             f"{row['closing']:.1f}",
         )
     return table

@@ -1,13 +1,13 @@
-"""Trials a minute with two workers beside one, and beside what the machine gives two processes.
+"""Trials per minute with two workers beside one, and beside two independent processes.
 
     python -m benchmarks.parallel_workers [--quick] [--trials N] [--repeats N] [--out FILE]
 
-Both numbers of workers measure the same recipes, drawn at random and trained in full, each from an
-empty cache but for the trained baseline. Start-up is not counted: the clock runs from the start of
-trial 1 to the end of the last trial. The machine's own figure is that of two such studies with one
-worker, one after the other and side by side: what two processes lose to each other without a
-driver in common. Repeats are interleaved, in turning order; figures are medians. The last line is
-JSON with both speed-ups.
+Both numbers of workers measure the same recipes, drawn at random and trained in full, each with a
+cache that holds only the trained baseline. Start-up does not count: the clock runs from the start
+of trial 1 to the end of the last trial. The machine's own speed-up is that of two such studies with
+one worker each, side by side: it shows what two processes cost each other without a common driver.
+Repeats are interleaved in rotating order; results are medians. The last line is JSON with both
+speed-ups.
 """
 
 import argparse
@@ -32,14 +32,14 @@ EQUAL = (
     "refuse_early=false",
     "cache_prefixes=false",
 )
-"""Without these, which recipes are tried would depend on how many workers there are."""
+"""Overrides without which the recipes would depend on the number of workers."""
 
 
-def trials_a_minute(workers: int, trials: int, seed: int) -> float:
-    """Run a study of its own and return its pace.
+def trials_per_minute(workers: int, trials: int, seed: int) -> float:
+    """Run a separate study and return its trials per minute.
 
     Raises:
-        RuntimeError: the study failed.
+        RuntimeError: The study failed.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -61,17 +61,17 @@ def trials_a_minute(workers: int, trials: int, seed: int) -> float:
 
 
 def side_by_side(trials: int, seed: int) -> float:
-    """Return the pace of two studies of one worker each, together."""
+    """Return the trials per minute of two studies of one worker each, together."""
     with ThreadPoolExecutor(2) as pool:
-        both = pool.map(lambda _: trials_a_minute(1, trials, seed), range(2))
+        both = pool.map(lambda _: trials_per_minute(1, trials, seed), range(2))
         return sum(both)
 
 
 def measure(trials: int, seeds: Sequence[int]) -> dict[str, list[float]]:
-    """Return by way the pace with each seed."""
+    """Return the trials per minute with each seed, by way."""
     ways = {
-        "one worker": lambda seed: trials_a_minute(1, trials, seed),
-        "two workers": lambda seed: trials_a_minute(2, trials, seed),
+        "one worker": lambda seed: trials_per_minute(1, trials, seed),
+        "two workers": lambda seed: trials_per_minute(2, trials, seed),
         "two studies": lambda seed: side_by_side(trials, seed),
     }
     paces: dict[str, list[float]] = {name: [] for name in ways}
@@ -79,14 +79,17 @@ def measure(trials: int, seeds: Sequence[int]) -> dict[str, list[float]]:
         turned = list(ways)[seed % len(ways) :] + list(ways)[: seed % len(ways)]
         for name in turned:
             paces[name].append(ways[name](seed))
-            print(f"seed {seed}, {name}: {paces[name][-1]:.1f} trials a minute", flush=True)
+            pace = f"{paces[name][-1]:.1f} trials per minute"
+            print(f"seed {seed}, {name}: {pace}", flush=True)
     return paces
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one repeat of ten trials")
-    parser.add_argument("--trials", type=int, default=30, help="of each study, with the baseline's")
+    parser.add_argument(
+        "--trials", type=int, default=30, help="trials of each study, with the baseline's"
+    )
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Recipes written by hand, for what the benchmarks measure beside the search."""
+"""Steps of hand-written recipes, which the benchmarks measure beside the search."""
 
 from typing import Any
 
@@ -6,6 +6,12 @@ from search.recipe.recipe import Step, build_step, values_of
 
 
 def step(name: str, target: str, **values: Any) -> Step:
-    """Return a step with all its values: `target` is a module of compressors and its class."""
+    """Return a step with all its values.
+
+    Args:
+        name: Name of the step.
+        target: Module and class within `compressors`, for example `low_rank.LowRank`.
+        values: Values that differ from the defaults.
+    """
     path = f"compressors.{target}"
     return Step(name=name, target=path, values=values_of(build_step(name, path, values)))

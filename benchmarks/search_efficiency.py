@@ -7,9 +7,9 @@ baseline. All see the same task, compressors and validation data, on which they 
 the test data are not touched. Seeds are interleaved over arms. A hypervolume is 1 for a model
 without an error at a thousandth of the bytes, or at no latency, and 0 where the error is 0.1 above
 the baseline's. The time ratio is the time at which the loop reached its own final hypervolume over
-the time at which Paredown reached it, by seeds, the median; the lesser of both planes.
+the time at which Paredown reached it: the median over seeds, on the plane where it is smaller.
 
-With --runs every trajectory is kept in a folder, and a benchmark that was stopped goes on there;
+With --runs every trajectory is kept in a folder, and a benchmark that was stopped resumes there;
 use another folder for other code.
 """
 
@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
 
-from benchmarks.comparison import figures, finals, print_comparison, print_growth
+from benchmarks.comparison import finals, print_comparison, print_growth, summary
 from benchmarks.timed_arms import ABLATIONS, ARMS, Arm, run_arm, warm_up
 from benchmarks.trajectory import PLANES, Trajectory, read_trajectory, write_trajectory
 
@@ -37,19 +37,19 @@ TASKS: Mapping[str, tuple[str, ...]] = {
     ),
     "digits_bounded": ("task=digits", "constraints.size_bytes<=2000"),
 }
-"""The last is for the ablation of refusal, which knows before training what cannot fit."""
+"""Overrides by task; the last is for the ablation of early refusal, which acts on constraints."""
 SECONDS = 240.0
 QUICK_SEEDS = 3
 QUICK_SECONDS = 570.0
-"""What all arms of a quick run may take."""
+"""Time of all arms of a quick run together, in seconds."""
 LOOP_ENDS_AFTER, SEARCH_ENDS_AFTER = 5.0, 25.0
-"""How many seconds after its time an arm has ended, about: with its last trial and its report."""
+"""Approximate seconds from the end of an arm's time to its end, after last trial and report."""
 
 
 def measure(
     task: str, asked: Sequence[tuple[str, int]], seconds: float, jobs: int, runs: Path
 ) -> dict[str, list[Trajectory]]:
-    """Run what is not there yet, arms with seeds, each job on a core of its own."""
+    """Run the arms with seeds that have no trajectory yet, each job on a separate core."""
     warm_up(TASKS[task])
     cores: SimpleQueue[int | None] = SimpleQueue()
     known = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -83,16 +83,16 @@ def measure(
 
 
 def quick_runs() -> list[tuple[str, int]]:
-    """Return arms with seeds: the other samplers have one seed, so that more time is left."""
+    """Return arms with seeds: the other samplers have one seed, which leaves more time."""
     both = [(name, seed) for seed in range(QUICK_SEEDS) for name in ("loop", "paredown")]
     return [*both, ("random", 0), ("nsga2", 0)]
 
 
 def quick_seconds(arms: Sequence[Arm], jobs: int) -> float:
-    """Return the time of an arm with which a quick run ends in time.
+    """Return the seconds of an arm for which a quick run ends within `QUICK_SECONDS`.
 
-    A job is idle at most while the last arm runs, so that all is over when the jobs have had their
-    shares of the other arms' time, and the longest arm's on top (Graham, 1966).
+    A job is idle at most while the last arm runs. The run therefore ends at the latest after the
+    jobs' shares of the other arms' time plus the time of the longest arm (Graham, 1966).
     """
     late = [LOOP_ENDS_AFTER if arm.sampler else SEARCH_ENDS_AFTER for arm in arms]
     left = QUICK_SECONDS * jobs - sum(late) - (jobs - 1) * max(late)
@@ -105,10 +105,10 @@ def main() -> None:
     parser.add_argument("--ablations", action="store_true", help="Paredown without each ingredient")
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(COMPARED))
     parser.add_argument("--arms", nargs="+", choices=[*ARMS, *ABLATIONS], default=list(ARMS))
-    parser.add_argument("--seeds", type=int, default=5, help="how many")
-    parser.add_argument("--seconds", type=float, help=f"of every arm; {SECONDS:g} unless told")
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
+    parser.add_argument("--seconds", type=float, help=f"time of every arm, {SECONDS:g} by default")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="arms side by side")
-    parser.add_argument("--runs", type=Path, help="keep trajectories here, and go on with them")
+    parser.add_argument("--runs", type=Path, help="keep trajectories here, and resume from them")
     parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
     options = parser.parse_args()
     names = [*options.arms, *(ABLATIONS if options.ablations else ())]
@@ -118,7 +118,7 @@ def main() -> None:
     if options.quick:
         options.tasks, asked = ["digits"], quick_runs()
         seconds = options.seconds or quick_seconds([ARMS[name] for name, _ in asked], options.jobs)
-    said = {}
+    entries = {}
     with tempfile.TemporaryDirectory() as scratch:
         runs = options.runs or Path(scratch)
         runs.mkdir(parents=True, exist_ok=True)
@@ -127,8 +127,8 @@ def main() -> None:
             found = measure(task, asked, seconds, options.jobs, runs)
             print_growth(found)
             print_comparison(found)
-            said[task] = figures(found)
-    line = json.dumps(said)
+            entries[task] = summary(found)
+    line = json.dumps(entries)
     print(line)
     if options.out:
         options.out.write_text(line + "\n")

@@ -1,9 +1,9 @@
-"""One search as a process of its own on one core, and what it had measured at which time.
+"""One search in a separate process on one core, and the times at which it measured its trials.
 
-An arm begins with a cache that holds only data and trained baselines, so that probes and teacher
-outputs are its own cost. Its clock starts with its process: imports and the baseline's measurement
-count. CPU time is that of the whole process tree, read every second while it runs; of processes
-that have ended it is known on Linux alone.
+An arm begins with a cache that holds only data and trained baselines, so that sensitivities and
+teacher outputs count as its own cost. Its clock starts with its process: imports and the baseline's
+measurement count too. CPU time is that of the whole process tree, read every second; that of ended
+processes is known only on Linux.
 """
 
 import json
@@ -28,13 +28,13 @@ from search.utils.files import cache_folder
 
 ROOT = Path(__file__).parent.parent
 GIVEN = ("baselines", "mnist")
-"""Folders of the user's cache that every arm is given."""
+"""Folders of the user's cache that every arm receives."""
 STUDY = "run"
 LATE_SECONDS = 300.0
-"""How long after its time an arm may end; then it hangs."""
+"""Seconds after its time at which an arm that still runs counts as hanging."""
 
 Rows = Sequence[Mapping[str, float]]
-"""Figures of the baseline and of every measured trial, with `finished`, a unix time."""
+"""Metrics of the baseline and of every measured trial, with `finished`, a unix time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +42,9 @@ class Arm:
     """A way to search: a hand-written loop with a sampler, or Paredown with overrides."""
 
     sampler: str = ""
-    """Of the hand-written loop; empty for Paredown."""
+    """Sampler of the hand-written loop; empty for Paredown."""
     overrides: tuple[str, ...] = ()
-    """Of `paredown search`."""
+    """Overrides of `paredown search`."""
 
 
 ARMS = {
@@ -58,32 +58,32 @@ ABLATIONS = {
     "no-warm-start": Arm(overrides=("warm_start=false",)),
     "rungs": Arm(overrides=("rungs.count=3",)),
     "no-refusal": Arm(overrides=("refuse_early=false",)),
-    "no-reuse": Arm(overrides=("cache_prefixes=false",)),
-    "no-variation": Arm(overrides=("mutate_front=false",)),
+    "no-prefix-cache": Arm(overrides=("cache_prefixes=false",)),
+    "no-mutation": Arm(overrides=("mutate_front=false",)),
     "random-sampler": Arm(overrides=("sampler=random",)),
 }
-"""Without each ingredient; `rungs` is with one that is off by default."""
+"""Paredown without each of its ingredients; `rungs` adds one that is off by default."""
 
 
 def warm_up(task: Sequence[str]) -> None:
-    """Have the task's data fetched and its baseline trained, in the user's cache."""
+    """Fetch the task's data and train its baseline, in the user's cache."""
     load_task(compose_search(task).task)
 
 
 def run_arm(
     arm: Arm, task: Sequence[str], *, seed: int, seconds: float, core: int | None
 ) -> Trajectory:
-    """Run one arm and return what it measured in its time.
+    """Run one arm and return the trials that it measured in its time.
 
-    Arguments:
-        arm: the way to search.
-        task: overrides that choose the task.
-        seed: of the study; the task keeps its own.
-        seconds: from the launch of its process.
-        core: the core that it is kept on; None to leave that to the system.
+    Args:
+        arm: The way to search.
+        task: Overrides that choose the task.
+        seed: Seed of the study; the task keeps its own.
+        seconds: Time from the launch of the process, in seconds.
+        core: Core that the process is bound to; None to leave the choice to the system.
 
     Raises:
-        RuntimeError: the arm failed or hangs.
+        RuntimeError: The arm failed or hangs.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -99,7 +99,7 @@ def run_arm(
 
 
 def beginner(folder: Path) -> dict[str, str]:
-    """Return an environment of one thread with a cache that holds only what is given."""
+    """Return an environment of one thread, with a cache that holds only the folders of `GIVEN`."""
     for name in GIVEN:
         if (cache_folder() / name).exists():
             shutil.copytree(cache_folder() / name, folder / "cache" / name)
@@ -109,15 +109,15 @@ def beginner(folder: Path) -> dict[str, str]:
 def trajectory(
     rows: Rows, readings: Sequence[tuple[float, float]], launched: float, seconds: float
 ) -> Trajectory:
-    """Join trials and readings, and cut off what ended too late."""
+    """Return the trials that ended in time, with the CPU time at their ends."""
     wall, cpu = np.array(readings).T
     points = []
     for row in sorted(rows[1:], key=lambda row: row["finished"]):
         since = row["finished"] - launched
         if since <= seconds:
             spent = float(np.interp(since, wall, cpu))
-            figures = {name: row[name] for name in ("score", "size_bytes", "latency_ratio")}
-            points.append(Point(seconds=since, cpu_seconds=spent, **figures))
+            metrics = {name: row[name] for name in ("score", "size_bytes", "latency_ratio")}
+            points.append(Point(seconds=since, cpu_seconds=spent, **metrics))
     return Trajectory(
         score=rows[0]["score"],
         size_bytes=rows[0]["size_bytes"],
@@ -145,7 +145,7 @@ def _search_command(
 def _run(
     command: list[str], environment: Mapping[str, str], folder: Path, core: int | None, limit: float
 ) -> list[tuple[float, float]]:
-    """Run a command to its end; return its CPU seconds by the seconds since its launch."""
+    """Run a command to its end; return pairs of seconds since its launch and CPU seconds."""
     launched = time.monotonic()
     readings = [(0.0, 0.0)]
     with (folder / "output.txt").open("w") as output:
@@ -161,13 +161,15 @@ def _run(
                 process.kill()
             time.sleep(1)
     if process.returncode != 0:
-        said = (folder / "output.txt").read_text()[-2000:]
-        raise RuntimeError(f"{' '.join(command)} ended with code {process.returncode}:\n{said}")
+        output_end = (folder / "output.txt").read_text()[-2000:]
+        raise RuntimeError(
+            f"{' '.join(command)} ended with code {process.returncode}:\n{output_end}"
+        )
     return readings
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Return what a process, its descendants, and those of them that ended have spent."""
+    """Return the CPU seconds of a process and its descendants, also of those that have ended."""
     try:
         root = psutil.Process(pid)
         tree = [root, *root.children(recursive=True)]

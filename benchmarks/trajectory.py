@@ -1,7 +1,7 @@
-"""What a search had found at each moment, and the hypervolume of it against time.
+"""The models that a search has found at each moment, and their hypervolume against time.
 
-Two planes are looked at, both with the error (1 - score) of validation data: the logarithm of the
-packed bytes, and the latency ratio. Both axes of a plane run from 0, a model worth nothing, to 1.
+There are two planes, both with the error (1 - score) on validation data: one with the logarithm of
+the packed bytes, one with the latency ratio. Both axes of a plane run from 0, no gain, to 1.
 """
 
 import json
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 ERROR_MARGIN = 0.1
-"""An error this far above the baseline's is worth nothing; no error at all is worth 1."""
+"""Distance above the baseline's error at which the gain is 0; it is 1 without an error."""
 BEST_SIZE_RATIO = 1000.0
-"""Packed bytes of the baseline over those of a model that is worth 1."""
+"""Packed bytes of the baseline over those of a model whose gain is 1."""
 PLANES = ("bytes", "latency")
 CLOCKS = ("seconds", "cpu_seconds")
 
@@ -27,9 +27,9 @@ class Point:
     """One measured trial."""
 
     seconds: float
-    """From the launch of the search's process to the end of the trial."""
+    """Seconds from the launch of the search's process to the end of the trial."""
     cpu_seconds: float
-    """What the search's processes had spent by then."""
+    """CPU seconds of the search's processes until then."""
     score: float
     size_bytes: float
     latency_ratio: float
@@ -37,19 +37,20 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Trajectory:
-    """All that one search measured within its time."""
+    """All trials that one search measured within its time."""
 
     score: float
-    """Of the baseline, as `size_bytes`."""
+    """Score of the baseline."""
     size_bytes: float
+    """Packed bytes of the baseline."""
     seconds: float
-    """The time it had."""
+    """Time of the search in seconds."""
     points: tuple[Point, ...]
     """In the order in which the trials ended."""
 
 
 Steps = Sequence[tuple[float, float]]
-"""Moments at which a hypervolume grew, and what it grew to."""
+"""Moments at which a hypervolume grew, and its values from then on."""
 
 
 def gains(trajectory: Trajectory, plane: str) -> NDArray[np.float64]:
@@ -92,14 +93,14 @@ def time_to(steps: Steps, target: float) -> float:
 
 
 def write_trajectory(trajectory: Trajectory, path: Path) -> None:
-    """Keep a trajectory as JSON; the file appears when it is whole."""
+    """Write a trajectory as JSON; the file appears when it is complete."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(asdict(trajectory)) + "\n")
     part.replace(path)
 
 
 def read_trajectory(path: Path) -> Trajectory:
-    """Read what `write_trajectory` kept."""
+    """Read a trajectory that `write_trajectory` wrote."""
     kept: Mapping[str, float | list[dict[str, float]]] = json.loads(path.read_text())
     points = tuple(Point(**point) for point in kept["points"])
     return Trajectory(**{**kept, "points": points})

@@ -1,13 +1,13 @@
-"""Ways to tell a sampler of trials that were stopped at a rung, side by side.
+"""Ways to report trials that were stopped at a rung to a sampler, side by side.
 
     python -m benchmarks.weak_trials [--quick] [--out FILE]
 
-A synthetic problem stands in for a search, so that there are enough of them: six steps, each off or
-on with a strength, a learning rate, and an encoding; the costs are damage, the logarithm of size,
-and latency. A rung costs a quarter of a trial, and there the damage is overstated, more for some
-steps than for others, with noise. A weak trial is told to TPE as pruned, as failed, or with the
-costs it had at the rung; beside them all trials run in full. Every way spends as much. Problems are
-drawn by the seed. The last line is JSON with the mean hypervolumes of what ran in full.
+A synthetic problem replaces a search, so that there are enough trials: six steps, each off or on
+with a strength, a learning rate, and an encoding; the costs are damage, the logarithm of size, and
+latency. A rung costs a quarter of a trial and overstates the damage, more for some steps than for
+others, with noise. A weak trial is reported to TPE as pruned, as failed, or with its costs at the
+rung; for comparison, one way runs all trials in full. All ways have the same budget. Problems are
+drawn by the seed. The last line is JSON with the mean hypervolumes of the trials that ran in full.
 """
 
 import argparse
@@ -32,17 +32,17 @@ ENCODINGS = ("none", "8 bits", "4 bits")
 DAMAGE_OF_ENCODING, SIZE_OF_ENCODING = (0.0, 0.01, 0.03), (0.0, -0.7, -1.4)
 RUNGS = Rungs(count=2, factor=3)
 COST_OF_RUNG = 0.25
-"""Of a trial in full."""
+"""Cost of a rung, as a share of a full trial."""
 NOISE = 0.2
-"""Of the damage at a rung, the standard deviation of its logarithm."""
+"""Standard deviation of the logarithm of the damage at a rung."""
 REFERENCE = (0.3, 0.0, 1.0)
-"""The damage, logarithm of size and latency from which on a gain counts."""
+"""Damage, logarithm of size and latency below which a trial counts as a gain."""
 SEEDS, QUICK_SEEDS = 10, 3
 BUDGET, QUICK_BUDGET = 120.0, 40.0
-"""Trials in full that every search may spend."""
+"""Cost of every search, in full trials."""
 
 Tell = Callable[[optuna.Study, optuna.Trial, list[float]], object]
-"""Tells a study of a weak trial with its costs at the rung."""
+"""Reports a weak trial with its costs at the rung to a study."""
 WAYS: dict[str, Tell | None] = {
     "pruned": lambda study, trial, costs: study.tell(trial, state=TrialState.PRUNED),
     "failed": lambda study, trial, costs: study.tell(trial, state=TrialState.FAIL),
@@ -56,34 +56,34 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What a trial chose."""
+    """The choices of one trial."""
 
     strengths: Array
-    """`[STEPS]`, in [0, 1]."""
+    """`[STEPS]`, each in [0, 1]."""
     rate: float
     encoding: int
-    """Its place in `ENCODINGS`."""
+    """Index into `ENCODINGS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """What steps cost together."""
+    """The costs of any combination of steps."""
 
     damage: Array
-    """`[STEPS]`, at full strength."""
+    """`[STEPS]`: damage of each step at full strength."""
     pairs: Array
-    """`[STEPS, STEPS]`, the damage of two at full strength beyond that of each."""
+    """`[STEPS, STEPS]`: damage of two steps at full strength beyond that of each."""
     rate: float
     """The best learning rate."""
     size: Array
-    """`[STEPS]`, what is taken from the logarithm of the size."""
+    """`[STEPS]`: reduction of the logarithm of the size at full strength."""
     latency: Array
-    """`[STEPS]`, what is taken from the latency."""
+    """`[STEPS]`: reduction of the latency at full strength."""
     overstated: Array
-    """`[STEPS]`, by how much more a rung shows of the damage, at full strength."""
+    """`[STEPS]`: factor by which a rung overstates the damage at full strength."""
 
     def costs(self, choice: Choice) -> list[float]:
-        """Return damage, logarithm of size, and latency after all of the training."""
+        """Return damage, logarithm of size, and latency after full training."""
         x = choice.strengths
         damage = self.damage @ x**3 + x @ self.pairs @ x + 0.1 * (choice.rate - self.rate) ** 2
         return [
@@ -93,14 +93,14 @@ class Problem:
         ]
 
     def costs_at_rung(self, choice: Choice, noise: float) -> list[float]:
-        """Return what a rung shows of them."""
+        """Return the costs as seen at a rung."""
         damage, *others = self.costs(choice)
         shown = damage * (1 + float(self.overstated @ choice.strengths) / STEPS) + 0.02
         return [shown * math.exp(noise), *others]
 
 
 def drawn(rng: np.random.Generator) -> Problem:
-    """Return a problem."""
+    """Return a random problem."""
     return Problem(
         damage=rng.uniform(0.01, 0.15, STEPS),
         pairs=rng.uniform(0, 0.05 / STEPS, (STEPS, STEPS)),
@@ -112,7 +112,7 @@ def drawn(rng: np.random.Generator) -> Problem:
 
 
 def asked(trial: optuna.Trial) -> Choice:
-    """Return what a sampler proposes; the strength of a step that is off is not asked for."""
+    """Return the proposal of a sampler; the strength of a step that is off is not sampled."""
     strengths = [
         trial.suggest_float(f"strength {k}", 0, 1)
         if trial.suggest_categorical(f"step {k}", [False, True])
@@ -127,7 +127,7 @@ def asked(trial: optuna.Trial) -> Choice:
 
 
 def volume(tell: Tell | None, seed: int, budget: float) -> float:
-    """Return the hypervolume that a search has found when its budget is spent."""
+    """Return the hypervolume of a search at the end of its budget."""
     problem = drawn(np.random.default_rng([seed, 0]))
     noise = np.random.default_rng([seed, 1])
     sampler = optuna.samplers.TPESampler(multivariate=True, group=True, seed=seed)
@@ -167,8 +167,8 @@ def main() -> None:
     for way, of_seeds in volumes.items():
         better = sum(a > b for a, b in zip(of_seeds, volumes["no rungs"], strict=True))
         spread = statistics.stdev(of_seeds) / math.sqrt(seeds)
-        told = f"{statistics.mean(of_seeds):.3f} ± {spread:.3f}"
-        print(f"{way:<9} {told}, above no rungs in {better} of {seeds}")
+        cell = f"{statistics.mean(of_seeds):.3f} ± {spread:.3f}"
+        print(f"{way:<9} {cell}, above no rungs in {better} of {seeds}")
     means = {way: round(statistics.mean(of_seeds), 4) for way, of_seeds in volumes.items()}
     line = json.dumps({"seeds": seeds, "hypervolume": means})
     print(line)

@@ -1,1 +1,7 @@
-"""artefact."""
+"""The files that one would ship.
+
+A compressed model in memory comes in. Out go `model.onnx` (the run form), `model.packed` (the ship
+form) and what was found on reading them back: bytes, fidelity and the layers that run in integers.
+"""
+
+__all__ = ["artefact", "onnx_form", "packed_form"]

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from search.artefact.artefact import predictor
+from search.artefact.onnx_form.runtime import predictor
 from search.artefact.packed_form import unpack
 from search.deploy.evidence import Evidence, collect_evidence
 from search.deploy.model_card import model_card

@@ -1,4 +1,4 @@
-"""A baseline that is trained once for each machine and then read from the user's cache."""
+"""A baseline that is trained once per machine and then read from the user's cache."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,12 @@ from search.utils.files import cache_folder, write_atomically
 
 
 def trained_once(name: str, model: nn.Module, train: Callable[[nn.Module], None]) -> nn.Module:
-    """Return the model with trained weights: read from the cache, or trained now and kept.
+    """Return the model with trained weights, in eval mode: read from the cache, or trained now.
 
-    Arguments:
-        name: the file's name in the cache; it must name all that the weights depend on.
-        model: the untrained model.
-        train: trains it in place; called at most once per machine and name.
+    Args:
+        name: Name of the file in the cache; it must name everything that the weights depend on.
+        model: The untrained model; it receives the weights.
+        train: Trains a model in place; called at most once per machine and name.
     """
     path = cache_folder() / "baselines" / f"{name}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)

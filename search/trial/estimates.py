@@ -1,4 +1,4 @@
-"""What is known of a model before it is written: its score in memory and about how large it is."""
+"""Metrics of a model before it is written: its score in memory and an estimate of its size."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from search.trial.scoring import evaluate
 from search.trial_record import ModelEstimate
 
 FLOAT_BITS = 26.8
-"""Of a trained 32-bit weight after entropy coding; its mantissa hardly compresses."""
+"""Bits of a trained 32-bit weight after entropy coding; its mantissa hardly compresses."""
 
 
 def estimate_in_memory(model: nn.Module, task: EvaluatedTask, *, share: float) -> ModelEstimate:
@@ -66,7 +66,7 @@ def estimate_structure(model: nn.Module, task: EvaluatedTask, *, share: float) -
 
 
 def weight_bytes(model: nn.Module) -> float:
-    """Return about how many bytes the weights take in a packed file, from their entropy."""
+    """Return the estimated bytes of the weights in a packed file, from their entropy."""
     codes = coded_weights(model)
     with torch.no_grad():
         bits = sum(
@@ -77,9 +77,10 @@ def weight_bytes(model: nn.Module) -> float:
 
 
 def _coded_bits(code: CodedWeight) -> float:
-    """Return the bits of the positions of the commonest value, of the other values, and of levels.
+    """Return the bits of a code: the positions of the commonest value, the others, the levels.
 
-    Positions are often few in some rows or columns, which the packed file makes use of.
+    Values other than the commonest are often concentrated in some rows or columns, of which the
+    packed file makes use.
     """
     counts = np.bincount(code.indices.ravel())
     others = code.indices != counts.argmax()
@@ -91,7 +92,7 @@ def _coded_bits(code: CodedWeight) -> float:
 
 
 def _entropies(lines: NDArray[np.bool_]) -> float:
-    """Return the bits of flags `[L, N]` with a density of its own for each line."""
+    """Return the bits of flags `[L, N]` with a separate density for each line."""
     count = lines.shape[1]
     share = lines.sum(axis=1) / count
     inner = share[(share > 0) & (share < 1)]
@@ -106,6 +107,6 @@ def _float_bits(weight: Tensor) -> float:
 
 
 def _entropy(counts: NDArray[np.int64]) -> float:
-    """Return the bits that symbols with these counts take together."""
+    """Return the bits that symbols with these counts `[K]` take together."""
     seen = counts[counts > 0]
     return float((seen * np.log2(seen.sum() / seen)).sum()) if len(seen) else 0.0

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from search.artefact.artefact import predictor, write_artefact
 from search.artefact.onnx_form.export import feeds
+from search.artefact.onnx_form.runtime import predictor
 from search.config.latency_settings import LatencySettings
 from search.recipe.recipe import Recipe
 from search.tasks.task import EvaluatedTask

@@ -1,4 +1,4 @@
-"""Time an artefact beside the baseline's own, in turns, in one process."""
+"""Time an artefact beside the baseline's artefact, in turns, in one process."""
 
 import math
 import time
@@ -14,23 +14,22 @@ from numpy.typing import NDArray
 
 from compressors.base import Inputs
 from search.artefact.onnx_form.export import OUTPUT, feeds
-from search.artefact.onnx_form.integer_types import cpu_name
 from search.artefact.onnx_form.runtime import open_session
 from search.utils.array_cache import ArrayCache
+from search.utils.cpu import cpu_name
 
 READING_SECONDS = 0.001
-"""A reading repeats the call until it takes this long. On six files a ratio had a standard
-deviation of 0.002 to 0.004 from one session to the next; with three times the length, of 0.002 to
-0.014."""
-RESOLUTIONS = 20
-"""So many times the clock's resolution it takes at least."""
+"""Least duration of a reading, which repeats the call. On six files the standard deviation of a
+ratio between sessions was 0.002 to 0.004; with readings three times as long, 0.002 to 0.014."""
+MIN_RESOLUTIONS = 20
+"""Least duration of a reading in units of the clock's resolution."""
 WARM_UP_CALLS = 5
-SIZE_GAIN_BELOW = 0.98
-"""A packed file below this share of the baseline's packed file is a gain in size."""
-SPEED_GAIN_BELOW = 0.97
-"""A latency ratio whose upper end lies below this is a gain in speed."""
-ERRORS = 2.0
-"""The upper end of a ratio lies this many standard errors above it."""
+MAX_SIZE_RATIO = 0.98
+"""Ratio of a packed file to the baseline's packed file below which it is a gain in size."""
+MAX_LATENCY_RATIO = 0.97
+"""Latency ratio below which its upper end must be for a gain in speed."""
+STANDARD_ERRORS = 2.0
+"""Distance of the upper end of a ratio from the ratio, in standard errors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,12 +37,13 @@ class Latency:
     """The CPU time of one call of an artefact, and its ratio to the baseline's."""
 
     latency_ms: float
-    """Median over rounds."""
+    """CPU time of the candidate in milliseconds, median over rounds."""
     baseline_latency_ms: float
+    """CPU time of the baseline in milliseconds, median over rounds."""
     ratio: float
-    """Median over rounds of candidate over baseline."""
+    """Candidate over baseline, median over rounds."""
     spread: float
-    """Standard error of the ratio, `0.93 IQR / sqrt(rounds)`, as of a median of normal values."""
+    """Standard error of the ratio: `0.93 IQR / sqrt(rounds)`, that of a median of normal values."""
 
 
 def remembered_latency(
@@ -53,16 +53,16 @@ def remembered_latency(
     measure: Callable[[], Latency],
     settings: Mapping[str, object],
 ) -> Latency:
-    """Return what was measured of the same two files on this machine before, or is measured now.
+    """Return the latency of the same two files on this machine, measured before or now.
 
-    Noise would otherwise make a search with a known seed propose other recipes each time.
+    Otherwise noise would make a search with a fixed seed propose other recipes each time.
 
-    Arguments:
-        cache: where latencies are kept.
-        candidate: an ONNX file.
-        baseline: the uncompressed model's ONNX file.
-        measure: does it.
-        settings: all that it depends on beside the files and the machine.
+    Args:
+        cache: Keeps the latencies.
+        candidate: An ONNX file.
+        baseline: The uncompressed model's ONNX file.
+        measure: Measures the latency.
+        settings: Everything that the latency depends on beside the files and the machine.
     """
     digests = [sha256(path.read_bytes()).hexdigest() for path in (candidate, baseline)]
     key = f"latency {digests} {dict(settings)} {cpu_name()} {onnxruntime.__version__}"
@@ -82,17 +82,18 @@ def measure_latency(
 ) -> Latency:
     """Time both files in turns, the order changing every round, and compare round by round.
 
-    CPU time is read, not wall time, so that other programs disturb little: of this thread for one
-    thread, of the process for several. Only the ratio may be compared between runs.
+    The clock counts CPU time, not wall time, so that other programs disturb little: the time of
+    this thread if `threads` is 1, of the process otherwise. Only the ratio is comparable between
+    runs.
 
-    Arguments:
-        candidate: an ONNX file.
-        baseline: the uncompressed model's ONNX file.
-        example: a batch of inputs; it is cut or repeated to `batch_size`.
-        hold_machine: entered for the rounds alone; files are loaded and warmed up before.
-        batch_size: examples a call.
-        threads: threads within an operator.
-        rounds: readings of each file.
+    Args:
+        candidate: An ONNX file.
+        baseline: The uncompressed model's ONNX file.
+        example: A batch of inputs `[B, ...]`; it is cut or repeated to `batch_size`.
+        hold_machine: Entered for the rounds only; files are loaded and warmed up before.
+        batch_size: Examples per call.
+        threads: Threads within an operator.
+        rounds: Readings of each file.
     """
     inputs = {name: _resized(array, batch_size) for name, array in feeds(example).items()}
     readers = [_reader(path, inputs, threads) for path in (candidate, baseline)]
@@ -113,16 +114,16 @@ def measure_latency(
 
 
 def verdict(size_ratio: float, latency: Latency) -> str:
-    """Return what the artefact gains: in size, in speed, in both, or `simulated only`.
+    """Return the gain of an artefact: in size, in speed, in both, or `simulated only`.
 
-    Arguments:
-        size_ratio: bytes of the packed file over those of the baseline's packed file.
-        latency: as measured beside the baseline.
+    Args:
+        size_ratio: Bytes of the packed file over those of the baseline's packed file.
+        latency: Latency beside the baseline.
     """
     gains = []
-    if size_ratio < SIZE_GAIN_BELOW:
+    if size_ratio < MAX_SIZE_RATIO:
         gains.append("size gain")
-    if latency.ratio + ERRORS * latency.spread < SPEED_GAIN_BELOW:
+    if latency.ratio + STANDARD_ERRORS * latency.spread < MAX_LATENCY_RATIO:
         gains.append("speed gain")
     return " + ".join(gains) or "simulated only"
 
@@ -130,12 +131,12 @@ def verdict(size_ratio: float, latency: Latency) -> str:
 def _reader(
     path: Path, inputs: Mapping[str, NDArray[np.generic]], threads: int
 ) -> Callable[[], float]:
-    """Return a function that gives the seconds of one call, averaged over one reading."""
+    """Return a function that takes a reading and returns the mean seconds of a call."""
     session = open_session(path, threads)
     one = threads == 1
     clock = time.thread_time if one else time.process_time
     resolution = time.get_clock_info("thread_time" if one else "process_time").resolution
-    wanted = max(READING_SECONDS, RESOLUTIONS * resolution)
+    wanted = max(READING_SECONDS, MIN_RESOLUTIONS * resolution)
 
     def seconds(calls: int) -> float:
         start = clock()

@@ -20,18 +20,20 @@ from search.errors import MeasurementError
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCounts:
-    """What a model holds, its masks and codes applied."""
+    """The counts of a model with its masks and codes applied."""
 
     parameters: int
+    """Values of all parameters; a parameter that several modules share counts once."""
     nonzeros: int
+    """Values that are not zero in use."""
     layers: int
     """Modules with a weight of two or more axes."""
     channels: int
-    """Output channels of convolutions, linear, attention and recurrent layers, in all."""
+    """Output channels of all convolutions, linear, attention and recurrent layers."""
 
 
 def count_model(model: nn.Module) -> ModelCounts:
-    """Count a model; a parametrised weight counts once, by the value it has in use."""
+    """Return the counts of a model; a parametrised weight counts once, by its value in use."""
     with torch.no_grad():
         weights = list(_weights(model))
         return ModelCounts(
@@ -53,7 +55,7 @@ def count_nonzeros(model: nn.Module) -> int:
 
 
 def achieved(before: ModelCounts, after: ModelCounts) -> dict[str, float]:
-    """Return the shares that a step removed, and the share of zeros among what is left."""
+    """Return the shares that a step removed, and the share of zeros among the remaining values."""
     return {
         "parameters_removed": _share(before.parameters - after.parameters, before.parameters),
         "zeros": _share(after.parameters - after.nonzeros, after.parameters),
@@ -65,14 +67,14 @@ def achieved(before: ModelCounts, after: ModelCounts) -> dict[str, float]:
 def count_macs(model: nn.Module, example: Inputs) -> int:
     """Return the multiply-accumulates of one example, from torch's count of operations.
 
-    Arguments:
-        model: counted in eval mode, with all its weights, zeros too.
-        example: a batch `[B, ...]`; the count is the batch's over B.
+    Args:
+        model: A model in eval mode; zeros of its weights count too.
+        example: A batch of inputs `[B, ...]`; the count is that of the batch, divided by B.
 
     Raises:
-        MeasurementError: no operation was counted.
+        MeasurementError: No operation was counted.
     """
-    # Fused kernels count as nothing.
+    # Torch counts no operations in fused kernels.
     counted = copy_model(model).cpu().requires_grad_(True)
     counter = FlopCounterMode(display=False)
     countable = (torch.enable_grad(), plain_attention(), sdpa_kernel(SDPBackend.MATH))
@@ -97,7 +99,7 @@ def _without_onednn() -> Iterator[None]:
 
 
 def _weights(model: nn.Module) -> Iterator[tuple[nn.Module, Tensor, str]]:
-    """Yield each module's own parameters by the value they have in use, shared ones once."""
+    """Yield each module with its own parameters by their value in use; shared ones once."""
     seen: set[int] = set()
     for path, module in model.named_modules():
         if "parametrizations" in path.split("."):
@@ -115,7 +117,7 @@ def _weights(model: nn.Module) -> Iterator[tuple[nn.Module, Tensor, str]]:
 
 
 def used_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield each parameter under its name in the plain model, by the value it has in use, once."""
+    """Yield each parameter once, of any shape: its name in the plain model and its value in use."""
     names = {id(module): path for path, module in model.named_modules()}
     for module, weight, name in _weights(model):
         yield f"{names[id(module)]}.{name}".lstrip("."), weight

@@ -12,7 +12,7 @@ from compressors.base import Inputs
 from search.errors import MeasurementError
 
 RESAMPLES = 200
-"""Bootstrap resamples for the standard error of a score that is one figure."""
+"""Bootstrap resamples for the standard error of a score that is one number for all examples."""
 
 
 class ScoredTask(Protocol):
@@ -25,28 +25,29 @@ class ScoredTask(Protocol):
 
     @property
     def loss(self) -> Callable[[Any, Any], Tensor]:
-        """Of outputs and targets: the mean loss of a batch."""
+        """From outputs `[B, ...]` and targets to the mean loss of a batch."""
         ...
 
     @property
     def score(self) -> Callable[[Any, Any], Tensor | float]:
-        """Of outputs and targets: a value per example `[N]`, or one figure."""
+        """From outputs `[N, ...]` and targets to a value per example `[N]`, or one number."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """What the task says of a model's outputs."""
+    """The task's judgement of a model's outputs."""
 
     value: float
     standard_error: float
-    """Of `value`, for examples drawn anew: one standard deviation."""
+    """Standard deviation of `value` over other draws of as many examples."""
     nll: float
     """The task's loss, averaged over examples; the negative log-likelihood for cross-entropy."""
     maximize: bool
+    """Whether a higher value is better."""
 
-    def figures(self) -> dict[str, float]:
-        """Return the figures under the names they have among a trial's metrics."""
+    def metrics(self) -> dict[str, float]:
+        """Return the values under their names among a trial's metrics."""
         return {
             "score": self.value,
             "score_standard_error": self.standard_error,
@@ -64,8 +65,13 @@ def evaluate(
     The standard error is the sample deviation over `sqrt(N)` where the task scores each example,
     else that of a bootstrap over examples (Efron, 1979) with a fixed seed.
 
+    Args:
+        predict: From inputs `[B, ...]` to outputs `[B, ...]`, tensors or arrays.
+        batches: Batches of inputs and targets.
+        task: Gives the score, the loss and the direction.
+
     Raises:
-        MeasurementError: there are fewer than two examples, or a figure is not finite.
+        MeasurementError: There are fewer than two examples, or a value is not finite.
     """
     outputs, targets = [], []
     with torch.no_grad():
@@ -77,11 +83,12 @@ def evaluate(
             raise MeasurementError(f"a score needs at least 2 examples, got {count}")
         losses = [float(task.loss(o, t)) * len(o) for o, t in zip(outputs, targets, strict=True)]
         value, error = _value_and_error(torch.cat(outputs), _joined(targets), task)
-    score = {"score": value, "score_standard_error": error, "nll": sum(losses) / count}
-    for name, figure in score.items():
-        if not math.isfinite(figure):
-            raise MeasurementError(f"{name} is {figure}, not a finite number")
-    return Score(value=value, standard_error=error, nll=score["nll"], maximize=task.maximize)
+    nll = sum(losses) / count
+    score = Score(value=value, standard_error=error, nll=nll, maximize=task.maximize)
+    for name, metric in score.metrics().items():
+        if not math.isfinite(metric):
+            raise MeasurementError(f"{name} is {metric}, not a finite number")
+    return score
 
 
 def _value_and_error(outputs: Tensor, targets: Any, task: ScoredTask) -> tuple[float, float]:
@@ -101,7 +108,7 @@ def _value_and_error(outputs: Tensor, targets: Any, task: ScoredTask) -> tuple[f
 
 
 def _joined(targets: list[Any]) -> Any:
-    """Return the targets of all batches as one batch, in the form of each."""
+    """Return the targets of all batches as one batch of the same structure."""
     first = targets[0]
     if isinstance(first, Tensor):
         return torch.cat(targets)

@@ -1,1 +1,14 @@
-"""utils."""
+"""Tools that know nothing of studies: files, caches, seeds, YAML, and the code and CPU that run.
+
+Plain data, arrays and paths come in and go out; every room above may use every module.
+"""
+
+__all__ = [
+    "array_cache",
+    "cpu",
+    "files",
+    "instantiate",
+    "provenance",
+    "seeds",
+    "yaml_text",
+]

@@ -1,4 +1,4 @@
-"""Arrays that are computed once for each machine and remembered on disk by what they depend on."""
+"""Arrays that are computed once per machine and kept on disk by a key of all they depend on."""
 
 import contextlib
 import os
@@ -20,33 +20,35 @@ from search.utils.files import write_atomically
 Arrays = dict[str, NDArray[Any]]
 
 UNREADABLE = (zipfile.BadZipFile, ValueError, EOFError, OSError)
-"""What numpy raises for a file that is missing, cut short or damaged."""
-
-
+"""Errors of numpy for a file that is missing, cut short or damaged."""
 ABANDONED_SECONDS = 3600
-"""The age of an unfinished file that nobody is writing any more."""
+"""Age from which on an unfinished file belongs to no running process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArrayCache:
-    """Named arrays by a key that says all they depend on; shared by every process of a machine.
+    """Named arrays by a key of all they depend on, shared by every process of a machine.
 
     An entry is one uncompressed npz file without pickled objects, written whole or not at all. A
-    damaged entry is computed again. Two processes that want the same new entry compute it once:
+    damaged entry is computed again. Two processes that need the same new entry compute it once:
     the second waits. A killed process leaves no lock behind.
     """
 
     folder: Path
     limit_bytes: int = 2 * 2**30
-    """Where the entries together exceed it, those that were not used for longest are deleted."""
+    """Size of all entries above which the least recently used ones are deleted."""
 
     def get(self, key: str, compute: Callable[[], Mapping[str, NDArray[Any]]]) -> Arrays:
         """Return the arrays of a key: read back, or computed now and kept.
 
         An entry of more than half the limit is returned and not kept.
 
+        Args:
+            key: Names everything that the arrays depend on.
+            compute: Returns named arrays of any shapes.
+
         Raises:
-            ValueError: a computed array holds Python objects.
+            ValueError: A computed array holds Python objects.
         """
         path = self._path(key)
         known = _read(path)
@@ -64,7 +66,7 @@ class ArrayCache:
         return arrays
 
     def find(self, key: str) -> Arrays | None:
-        """Return the arrays of a key if they are there."""
+        """Return the arrays of a key, None if there is no entry."""
         return _read(self._path(key))
 
     def forget(self, key: str) -> None:
@@ -75,7 +77,7 @@ class ArrayCache:
         return self.folder / f"{sha256(key.encode()).hexdigest()}.npz"
 
     def _evict(self, newest: Path) -> None:
-        """Delete what was not used for longest, and unfinished files of killed processes."""
+        """Delete the least recently used entries, and unfinished files of killed processes."""
         found = []
         for path in self.folder.iterdir():
             with contextlib.suppress(FileNotFoundError):  # another process deletes too
@@ -89,7 +91,7 @@ class ArrayCache:
         for _, size, path in sorted(found):
             if excess <= 0:
                 return
-            # Windows does not delete what another process has open; the next eviction does.
+            # Windows does not delete a file that another process has open; the next eviction does.
             with contextlib.suppress(PermissionError):
                 path.unlink(missing_ok=True)
                 path.with_suffix(".lock").unlink(missing_ok=True)

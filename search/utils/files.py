@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and where downloads and trained baselines are kept."""
+"""Files that are written whole or not at all, and the folder of downloads and baselines."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,10 @@ from platformdirs import user_cache_path
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[IO[Any]]:
-    """Open a file for binary writing that appears under its name only when it is complete."""
+    """Open a binary file that appears under its name only when it is complete.
+
+    Missing parent folders are created.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -23,6 +26,6 @@ def write_atomically(path: Path) -> Iterator[IO[Any]]:
 
 
 def cache_folder() -> Path:
-    """Return the user's cache folder: $PAREDOWN_CACHE, or the platform's usual place."""
+    """Return the user's cache folder: `$PAREDOWN_CACHE`, or the platform's default."""
     chosen = os.environ.get("PAREDOWN_CACHE")
     return Path(chosen) if chosen else user_cache_path("paredown")

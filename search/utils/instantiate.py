@@ -1,4 +1,4 @@
-"""Building what a configuration names by `_target_`; a configuration is code and is trusted."""
+"""Build the object that a configuration names by `_target_`; configurations are trusted code."""
 
 import inspect
 import pkgutil
@@ -15,12 +15,12 @@ _signature = cache(inspect.signature)
 def builder(place: str, node: Mapping[str, Any]) -> Callable[[], Any]:
     """Return the call that a node describes, checked but not made.
 
-    Arguments:
-        place: where the node stands in the configuration, for messages.
+    Args:
+        place: Place of the node in the configuration, for messages.
         node: `_target_`, the import path of a class or function, and its arguments.
 
     Raises:
-        ConfigError: there is no such class or function, or it does not take these arguments.
+        ConfigError: There is no such class or function, or it does not take these arguments.
     """
     if TARGET not in node:
         raise ConfigError(f"{place} needs a _target_, the import path of a class or function")
@@ -39,10 +39,14 @@ def builder(place: str, node: Mapping[str, Any]) -> Callable[[], Any]:
 
 
 def build(place: str, node: Mapping[str, Any]) -> Any:
-    """Make the call that a node describes.
+    """Make the call that a node describes and return its result.
+
+    Args:
+        place: Place of the node in the configuration, for messages.
+        node: `_target_`, the import path of a class or function, and its arguments.
 
     Raises:
-        ConfigError: as `builder` does, or the class refuses a value.
+        ConfigError: As in `builder`, or the class or function refuses a value.
     """
     call = builder(place, node)
     try:

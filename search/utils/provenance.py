@@ -1,4 +1,4 @@
-"""Which code ran: the package's version, in a checkout the git commit, and the methods' source."""
+"""The code that runs: the package's version, the git commit of a checkout, the methods' source."""
 
 import contextlib
 import importlib
@@ -10,9 +10,9 @@ from pathlib import Path
 
 
 def code_version() -> dict[str, str]:
-    """Return `version` of the installed package and `commit` of the checkout, as far as known.
+    """Return the `version` of the installed package and the `commit` of the checkout, if known.
 
-    The commit ends in `-dirty` when files differ from it. A wheel has no commit, an uninstalled
+    The commit ends in `-dirty` if files differ from it. A wheel has no commit, an uninstalled
     checkout no version.
     """
     known = {}
@@ -24,7 +24,7 @@ def code_version() -> dict[str, str]:
 
 @cache
 def methods_digest() -> str:
-    """Return a digest of the source of all compressors: what a compressed model depends on."""
+    """Return a digest of the source of all compressors, on which a compressed model depends."""
     digest = sha256()
     for path in sorted((Path(__file__).resolve().parents[2] / "compressors").rglob("*.py")):
         digest.update(path.read_bytes())
@@ -33,7 +33,7 @@ def methods_digest() -> str:
 
 @cache
 def source_digest(target: str) -> str:
-    """Return a digest of the module that an import path names; empty if it has no source file."""
+    """Return a digest of the module of an import path, `""` if the module has no source file."""
     path = importlib.import_module(target.rpartition(".")[0]).__file__
     return sha256(Path(path).read_bytes()).hexdigest() if path else ""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from benchmarks.comparison import figures, higher, speed_up
+from benchmarks.comparison import higher, speed_up, summary
 from benchmarks.hand_written_loop import FIRST, INT8, SAMPLERS, Budget, suggested
 from benchmarks.search_efficiency import TASKS, quick_runs, quick_seconds
 from benchmarks.timed_arms import ABLATIONS, ARMS, trajectory
@@ -103,8 +103,8 @@ def test_a_seed_is_won_where_both_planes_are_higher() -> None:
 
 def test_the_json_has_the_lesser_ratio_and_medians() -> None:
     better = searched(point(4, 1.0, size(1), 1.0), point(8, 1.0, size(1), 0.25))
-    said = figures({"loop": [THREE], "paredown": [better], "post-training": [searched()]})
-    assert said == {
+    entry = summary({"loop": [THREE], "paredown": [better], "post-training": [searched()]})
+    assert entry == {
         "time_ratio": 5.0,  # 20 / 4 in bytes, 40 / 8 in latency
         "wins": 1,
         "ahead_of_post_training": 1,

@@ -11,7 +11,8 @@ from torch import nn
 from compressors.base import Compressor
 from compressors.channel_pruning import ChannelPruning
 from compressors.weights.encoded import coded_weights
-from search.artefact.artefact import predictor, write_artefact
+from search.artefact.artefact import write_artefact
+from search.artefact.onnx_form.runtime import predictor
 from search.artefact.packed_form.unpack import unpack
 from search.trial.model_counts import achieved, count_model
 from tests.acting import acting

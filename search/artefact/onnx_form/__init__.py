@@ -1,1 +1,7 @@
-"""The run form of an artefact: an ONNX file that ONNX Runtime executes without our code."""
+"""The run form of an artefact: an ONNX file that ONNX Runtime executes without our code.
+
+A model with plain weights and the codes of its encoded weights come in; a canonical ONNX graph,
+with integer operators where weights are quantised, goes out.
+"""
+
+__all__ = ["export", "integer_types", "runtime"]

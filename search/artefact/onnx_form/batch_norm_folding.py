@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from compressors.weights.encoded import CodedWeight
-
-Array = NDArray[np.float32]
+from search.artefact.onnx_form.graph_parts import (
+    attributes_of,
+    has_unit_factors,
+    keep_initialisers,
+)
 
 
 def fold_batch_norms(
@@ -25,67 +28,71 @@ def fold_batch_norms(
     another user keeps its batch-normalisation.
     """
     graph = model.graph
-    folded = dict(codes)
+    folding = _Folding(graph=graph, codes=dict(codes))
     uses = Counter(name for node in graph.node for name in node.input)
     uses.update(value.name for value in graph.output)
     makers = {node.output[0]: node for node in graph.node}
     for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
         layer = makers.get(norm.input[0])
         if layer is not None and _foldable(layer, graph) and uses[norm.input[0]] == 1:
-            _fold(graph, layer, norm, folded)
+            folding.fold(layer, norm)
     _drop_unused(graph)
-    return folded
+    return folding.codes
 
 
 def _foldable(layer: onnx.NodeProto, graph: onnx.GraphProto) -> bool:
     constants = {tensor.name for tensor in graph.initializer}
     if not constants.issuperset(layer.input[1:]):
         return False
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in layer.attribute}
-    plain = attributes.get("alpha", 1.0) == attributes.get("beta", 1.0) == 1.0
-    linear = layer.op_type == "Gemm" and attributes.get("transB") == 1 and plain
+    transposed = attributes_of(layer).get("transB") == 1
+    linear = layer.op_type == "Gemm" and transposed and has_unit_factors(layer)
     return layer.op_type == "Conv" or linear
 
 
-def _fold(
-    graph: onnx.GraphProto,
-    layer: onnx.NodeProto,
-    norm: onnx.NodeProto,
-    codes: dict[str, CodedWeight],
-) -> None:
-    tensors = {tensor.name: tensor for tensor in graph.initializer}
-    gamma, beta, mean, variance = (
-        numpy_helper.to_array(tensors[name]).astype(np.float64) for name in norm.input[1:5]
-    )
-    epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
-    scale = gamma / np.sqrt(variance + epsilon)
-    name = layer.input[1]
-    weight = numpy_helper.to_array(tensors[name])
-    bias = numpy_helper.to_array(tensors[layer.input[2]]) if len(layer.input) > 2 else 0.0
-    fresh = f"{name}|{norm.output[0]}"
-    if name in codes:
-        factor = (codes[name].factor * scale[:, None]).astype(np.float32)
-        codes[fresh] = replace(codes[name], factor=factor)
-        weight = codes[fresh].decode()
-    else:
+@dataclass(frozen=True, kw_only=True)
+class _Folding:
+    """A graph under change and the codes of its weights by name."""
+
+    graph: onnx.GraphProto
+    codes: dict[str, CodedWeight]
+
+    def fold(self, layer: onnx.NodeProto, norm: onnx.NodeProto) -> None:
+        """Give a layer new weights, a new bias and the output of its batch-normalisation."""
+        gamma, beta, mean, variance = (
+            self._array(name).astype(np.float64) for name in norm.input[1:5]
+        )
+        epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
+        scale = gamma / np.sqrt(variance + epsilon)
+        bias = self._array(layer.input[2]) if len(layer.input) > 2 else 0.0
+        shift = ((bias - mean) * scale + beta).astype(np.float32)
+        # Another batch-normalisation may follow the same weight elsewhere.
+        name = f"{layer.input[1]}|{norm.output[0]}"
+        weight = self._scaled(layer.input[1], name, scale)
+        self.graph.initializer.extend(
+            [numpy_helper.from_array(weight, name), numpy_helper.from_array(shift, f"{name}.bias")]
+        )
+        del layer.input[1:]
+        layer.input.extend([name, f"{name}.bias"])
+        layer.output[0] = norm.output[0]
+        self.graph.node.remove(norm)
+
+    def _scaled(self, name: str, fresh: str, scale: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return a weight with its rows multiplied by `[R]`, and keep its code under a new name."""
+        if name in self.codes:
+            factor = (self.codes[name].factor * scale[:, None]).astype(np.float32)
+            self.codes[fresh] = replace(self.codes[name], factor=factor)
+            return self.codes[fresh].decode()
+        weight = self._array(name)
         rows = scale.reshape(-1, *[1] * (weight.ndim - 1))
-        weight = (weight * rows).astype(np.float32) + np.float32(0)
-    shift = (bias - mean) * scale + beta
-    graph.initializer.extend(
-        [
-            numpy_helper.from_array(weight, fresh),
-            numpy_helper.from_array(shift.astype(np.float32), f"{fresh}.bias"),
-        ]
-    )
-    del layer.input[1:]
-    layer.input.extend([fresh, f"{fresh}.bias"])
-    layer.output[0] = norm.output[0]
-    graph.node.remove(norm)
+        return (weight * rows).astype(np.float32) + np.float32(0)
+
+    def _array(self, name: str) -> NDArray[np.float32]:
+        tensor = next(tensor for tensor in self.graph.initializer if tensor.name == name)
+        array: NDArray[np.float32] = numpy_helper.to_array(tensor)
+        return array
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:
     used = {name for node in graph.node for name in node.input}
     used.update(value.name for value in graph.output)
-    kept = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
+    keep_initialisers(graph, used.__contains__)

@@ -1,4 +1,4 @@
-"""Bring an ONNX graph into a canonical form: nothing in it that running it does not need."""
+"""Bring an ONNX graph into a canonical form, without anything that running it does not need."""
 
 from collections.abc import Iterator
 from itertools import count
@@ -13,9 +13,9 @@ SYMBOLS = ascii_letters + digits
 def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy that computes the same, with short names and without descriptions.
 
-    Inputs and outputs of the graph keep their names and types. Initialisers stand in the order of
-    their use and hold their values as raw bytes. Attributes that have their default value, unused
-    operator sets and unused initialisers go. Equal graphs give equal bytes.
+    Inputs and outputs of the graph keep their names and types. Initialisers are in the order of
+    their use, with their values as raw bytes. Attributes with their default value, unused operator
+    sets and unused initialisers are removed. Equal graphs give equal bytes.
     """
     lean = onnx.ModelProto()
     lean.CopyFrom(model)
@@ -88,7 +88,7 @@ def _is_default(
 
 
 def _raw(tensor: onnx.TensorProto) -> onnx.TensorProto:
-    """Return a tensor with its values as raw bytes and nothing else but name, type and shape."""
+    """Return a tensor with only a name, a type, a shape and its values as raw bytes."""
     if tensor.HasField("raw_data") or tensor.data_type == onnx.TensorProto.STRING:
         lean = onnx.TensorProto()
         lean.CopyFrom(tensor)
@@ -115,7 +115,7 @@ def _order_initialisers(graph: onnx.GraphProto) -> None:
 
 
 def _rename(graph: onnx.GraphProto) -> None:
-    """Give every tensor inside the graph a name of a letter or two, in the order of their use."""
+    """Rename every tensor inside the graph to a letter or two, in the order of use."""
     names = {"": ""}
     for inner in _graphs(graph):
         names |= {value.name: value.name for value in (*inner.input, *inner.output)}

@@ -1,6 +1,5 @@
-"""Quantise matrix products, recurrent layers and embeddings: activations at run time."""
+"""Quantise matrix products, recurrent layers and embeddings, with activations at run time."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -12,31 +11,28 @@ from onnx import numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from search.artefact.onnx_form.integer_types import IntegerTypes
-from search.artefact.onnx_form.integer_weights import IntegerWeight
+from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerWeight
 
 WEIGHT_INPUTS = {"MatMul": (1,), "Gemm": (1,), "LSTM": (1, 2), "Gather": (0,)}
-"""Operators that can be quantised, and which of their inputs are weights."""
+"""Operators that can be quantised, and the numbers of their inputs that are weights."""
 ZERO_POINT_INPUTS = {"MatMulInteger": (3,), "DynamicQuantizeLSTM": (9, 11)}
-"""Which inputs of the integer operators are the zero points of their weights."""
+"""Integer operators and the numbers of their inputs that are zero points of weights."""
 
 
 def quantise_dynamic(
-    model: onnx.ModelProto,
-    nodes: list[onnx.NodeProto],
-    weights: Mapping[str, IntegerWeight],
-    machine: IntegerTypes,
+    model: onnx.ModelProto, layers: IntegerLayers, machine: IntegerTypes
 ) -> onnx.ModelProto:
     """Return the graph with these nodes in integers.
 
-    Activations span all 8 bits. Weights are signed or unsigned, as suits the machine and their
-    width: a CPU without VNNI saturates sums of unsigned times signed products.
+    Activations use all 8 bits. Weights are signed or unsigned, depending on the machine and on
+    their width: a CPU without VNNI saturates sums of unsigned times signed products.
 
     Args:
-        model: The graph in floats, apart from convolutions.
-        nodes: Those to quantise.
-        weights: The integers of each of their weights, by the initialiser's name.
-        machine: What was measured on it.
+        model: The graph, in floats apart from convolutions.
+        layers: The nodes to quantise.
+        machine: Speed and exactness of the types on this machine.
     """
+    nodes = layers.nodes
     # The quantiser splits a Gemm into an addition and a matrix product of this name.
     names = [node.name for node in nodes] + [f"{node.name}_MatMul" for node in nodes]
     with TemporaryDirectory() as folder:
@@ -51,49 +47,49 @@ def quantise_dynamic(
             nodes_to_quantize=names,
         )
         quantised = onnx.load(target)
-    _rewrite_integers(quantised, nodes, weights, machine)
+    _rewrite_integers(quantised, layers, machine)
     return quantised
 
 
-def _rewrite_integers(
-    model: onnx.ModelProto,
-    nodes: list[onnx.NodeProto],
-    weights: Mapping[str, IntegerWeight],
-    machine: IntegerTypes,
-) -> None:
-    """Put in the integers and scales of the weights, then make them unsigned where that suits.
+def _rewrite_integers(model: onnx.ModelProto, layers: IntegerLayers, machine: IntegerTypes) -> None:
+    """Put in the integers and scales of the weights, then make them unsigned where that is faster.
 
-    The quantiser scales each channel to the full range, which a weight may not fill. Moving
-    integers and zero points up by 128 changes no value.
+    The quantiser scales each channel to the full range, which a weight may not fill.
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-    origins = {node.name: node for node in nodes}
+    origins = {node.name: node for node in layers.nodes}
     for node in model.graph.node:
         origin = origins.get(node.name.removesuffix("_quant").removesuffix("_MatMul"))
         if origin is None or node.op_type not in ZERO_POINT_INPUTS:
             continue
         places = zip(WEIGHT_INPUTS[origin.op_type], ZERO_POINT_INPUTS[node.op_type], strict=True)
-        found = [weights[origin.input[place]] for place in WEIGHT_INPUTS[origin.op_type]]
+        found = [layers.weights[origin.input[place]] for place in WEIGHT_INPUTS[origin.op_type]]
         # All weights of a layer have one type.
         types = machine.product(narrow=all(weight.narrow for weight in found))
         for (weight_input, zero_input), integers in zip(places, found, strict=True):
             weight, zero = tensors[node.input[weight_input]], tensors[node.input[zero_input]]
             scale = tensors[weight.name.removesuffix("_quantized") + "_scale"]
-            # A scale a row of the integers is a scale a channel of the operator.
+            # One scale per row of the integers is one scale per channel of the operator.
             if integers.fits_int8 and integers.transposed == (origin.op_type == "MatMul"):
                 _put_integers(weight, scale, integers)
-            for tensor in (weight, zero):
-                if types == "U8U8" and tensor.data_type == onnx.TensorProto.INT8:
-                    shifted = numpy_helper.to_array(tensor).astype(np.int16) + 128
-                    _replace(tensor, shifted.astype(np.uint8))
+            if types == "U8U8":
+                _make_unsigned(weight)
+                _make_unsigned(zero)
 
 
-def _put_integers(weight: onnx.TensorProto, scale: onnx.TensorProto, held: IntegerWeight) -> None:
+def _make_unsigned(tensor: onnx.TensorProto) -> None:
+    """Add 128 to signed bytes; done to integers and zero points alike, this changes no value."""
+    if tensor.data_type == onnx.TensorProto.INT8:
+        shifted = numpy_helper.to_array(tensor).astype(np.int16) + 128
+        _replace(tensor, shifted.astype(np.uint8))
+
+
+def _put_integers(weight: onnx.TensorProto, scale: onnx.TensorProto, source: IntegerWeight) -> None:
     """Write a weight `[..., N, R]` and its scales `[..., R]` from integers of rows `[R, N]`."""
     channels_first = (*weight.dims[:-2], weight.dims[-1], weight.dims[-2])
-    integers = held.signed.astype(np.int8).reshape(channels_first)
+    integers = source.signed.astype(np.int8).reshape(channels_first)
     _replace(weight, np.swapaxes(integers, -1, -2))
-    _replace(scale, held.scale.reshape(tuple(scale.dims)))
+    _replace(scale, source.scale.reshape(tuple(scale.dims)))
 
 
 def _replace(tensor: onnx.TensorProto, values: NDArray[Any]) -> None:

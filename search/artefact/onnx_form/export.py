@@ -18,14 +18,20 @@ from torch.jit._trace import TracerWarning
 from compressors.base import Inputs
 from compressors.models.fused_attention import plain_attention
 
+Feeds = Mapping[str, NDArray[np.generic]]
+"""One batch by the names of the graph's inputs, each `[B, ...]`."""
+
 OPSET = 17
 OUTPUT = "output"
 WEIGHT_CHANGING = ["ConvBNFusion", "ConvMulFusion", "MatMulBNFusion"]
-"""Left to the loading of the file, since changed weights no longer have their codes."""
+"""Optimisations that only the loading of the file does: changed weights have no codes any more."""
 
 
 def input_names(example: Inputs) -> list[str]:
-    """Return the names of a graph's inputs: `input`, `input_0`, `input_1` ..., or the keys."""
+    """Return the names of a graph's inputs for a batch of inputs `[B, ...]`.
+
+    They are `input` for a tensor, `input_0`, `input_1` ... for a tuple, the keys for a mapping.
+    """
     if isinstance(example, Tensor):
         return ["input"]
     if isinstance(example, Mapping):
@@ -34,7 +40,7 @@ def input_names(example: Inputs) -> list[str]:
 
 
 def feeds(inputs: Inputs) -> dict[str, NDArray[np.generic]]:
-    """Return one batch by the names of the graph's inputs."""
+    """Return one batch of inputs as arrays `[B, ...]`, by the names of the graph's inputs."""
     tensors = [inputs] if isinstance(inputs, Tensor) else list(_values(inputs))
     arrays = (np.ascontiguousarray(tensor.detach().cpu().numpy()) for tensor in tensors)
     return dict(zip(input_names(inputs), arrays, strict=True))
@@ -47,11 +53,15 @@ def _values(inputs: Mapping[str, Tensor] | tuple[Tensor, ...]) -> Iterator[Tenso
 def export_onnx(model: nn.Module, example: Inputs) -> onnx.ModelProto:
     """Return the ONNX graph of a model in eval mode, its weights under their own names.
 
-    The first axis of every input and of the output is free. The graph computes what the example
-    made the model compute: branches on the data are fixed.
+    The first axis of every input and of the output is free. Branches of the model on its data are
+    fixed to those that the example takes.
+
+    Args:
+        model: A model with plain weights, in eval mode.
+        example: One batch of inputs `[B, ...]`.
 
     Raises:
-        torch.onnx.OnnxExporterError: the model uses an operation that ONNX does not have.
+        torch.onnx.OnnxExporterError: The model uses an operation that ONNX does not have.
     """
     names = _in_order_of_call(model, example)
     arguments = (dict(example),) if isinstance(example, Mapping) else example
@@ -83,9 +93,9 @@ def _in_order_of_call(model: nn.Module, example: Inputs) -> list[str]:
 
 
 def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the graph with its constant parts computed and its detours removed.
+    """Return the graph with constant parts computed and redundant nodes removed.
 
-    This is ONNX Runtime's basic level, which keeps to the operators of ONNX.
+    This is ONNX Runtime's basic level of optimisation, which uses only operators of ONNX.
     """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -105,7 +115,7 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence what the exporter says of itself; the written file is verified in any case."""
+    """Silence the exporter's warnings about itself; the written file is verified in any case."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=TracerWarning)
         warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.onnx")
@@ -123,7 +133,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _drop_aliases(graph: onnx.GraphProto) -> None:
-    """Point consumers at an initialiser itself where the exporter stands an `Identity` between."""
+    """Connect consumers with an initialiser where the exporter puts an `Identity` between them."""
     constants = {tensor.name for tensor in graph.initializer}
     outputs = {value.name for value in graph.output}
     source: dict[str, str] = {}

@@ -1,35 +1,38 @@
 """Find the integers of the tensors in an ONNX graph among those of the encoded weights.
 
 An exporter transposes weights, reorders the gates of a recurrent layer and stacks directions, but
-it leaves rows as they are. A row is therefore known by its bytes, wherever it ended up.
+it does not change rows. A row is therefore identified by its bytes, wherever it is in the graph.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
 from compressors.weights.encoded import CodedWeight, over_columns
 
-NARROW = 64
-"""Two products of such integers with 8-bit activations fit into 16 bits."""
+MAX_NARROW = 64
+"""Largest integer of which two products with 8-bit activations fit into 16 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IntegerWeight:
-    """A tensor as `(integers - zero) * scale`, exact to the bit, or the transpose of it."""
+    """A tensor that is `(integers - zero) * scale`, or its transpose, exact to the bit."""
 
     integers: NDArray[np.int16]
     """[R, N]."""
     zero: NDArray[np.int16]
-    """[R, G], for each group of a row."""
+    """[R, G]: the zero point of each group of a row."""
     scale: NDArray[np.float32]
-    """[R, G]."""
+    """[R, G]: the scale of each group of a row."""
     group: int
-    """Values a group."""
+    """Values per group."""
     bits: int
+    """Bit-width of the quantiser."""
     transposed: bool
+    """Whether the tensor is the transpose of the rows."""
 
     @property
     def signed(self) -> NDArray[np.int16]:
@@ -40,13 +43,23 @@ class IntegerWeight:
 
     @property
     def fits_int8(self) -> bool:
-        """True where signed 8-bit integers with a scale a row are the same weight."""
+        """True where signed 8-bit integers with one scale per row give the same weight."""
         return self.scale.shape[1] == 1 and int(np.abs(self.signed).max()) <= 127
 
     @property
     def narrow(self) -> bool:
-        """True where no CPU saturates a sum of two products with 8-bit activations."""
-        return self.fits_int8 and int(np.abs(self.signed).max()) <= NARROW
+        """True where a sum of two products with 8-bit activations saturates on no CPU."""
+        return self.fits_int8 and int(np.abs(self.signed).max()) <= MAX_NARROW
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntegerLayers:
+    """Nodes to quantise and the integers of their weights."""
+
+    nodes: list[onnx.NodeProto]
+    """Nodes of the graph in floats."""
+    weights: Mapping[str, IntegerWeight]
+    """By the name of the initialiser; there may be weights of other nodes too."""
 
 
 class IntegerRows:
@@ -61,7 +74,7 @@ class IntegerRows:
         self._lengths = {code.indices.shape[1] for code in self._codes}
 
     def find(self, tensor: NDArray[np.float32]) -> IntegerWeight | None:
-        """Return the integers of a tensor all of whose rows or columns are known, else None."""
+        """Return the integers of a tensor `[R, ...]`; None if a row (or column) is unknown."""
         if tensor.dtype != np.float32 or tensor.size == 0 or tensor.ndim < 2:
             return None
         views = [tensor.reshape(len(tensor), -1), tensor.reshape(-1, tensor.shape[-1])]
@@ -73,7 +86,7 @@ class IntegerRows:
         return None
 
     def _known(self, rows: NDArray[np.float32]) -> list[tuple[int, int]] | None:
-        """Return where each row stands; None if one is unknown, or if their groups differ."""
+        """Return the place of each row; None if one is unknown, or if their groups differ."""
         if rows.shape[1] not in self._lengths or rows[0].tobytes() not in self._places:
             return None
         places = [self._places.get(row.tobytes()) for row in rows]

@@ -10,47 +10,53 @@ import onnx
 from onnx import numpy_helper
 
 from compressors.weights.encoded import CodedWeight
-from search.artefact.onnx_form.activation_ranges import Feeds
+from search.artefact.onnx_form.activation_ranges import Calibration
 from search.artefact.onnx_form.block_quantization import quantise_blocks, runs_in_blocks
 from search.artefact.onnx_form.dynamic_quantization import WEIGHT_INPUTS, quantise_dynamic
+from search.artefact.onnx_form.export import Feeds
 from search.artefact.onnx_form.integer_types import IntegerTypes, integer_types
-from search.artefact.onnx_form.integer_weights import IntegerRows, IntegerWeight
+from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerRows, IntegerWeight
 from search.artefact.onnx_form.static_quantization import quantise_static
 
 
 @dataclass(kw_only=True)
 class _Plan:
-    """Which nodes run how, and the integers of their weights by the initialiser's name."""
+    """How each node runs, and the integers of weights by the initialiser's name."""
 
     weights: dict[str, IntegerWeight] = field(default_factory=dict)
     static: list[onnx.NodeProto] = field(default_factory=list)
     dynamic: list[onnx.NodeProto] = field(default_factory=list)
     blocks: list[onnx.NodeProto] = field(default_factory=list)
     floats: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    """By operator, the bits of quantised weights that it takes as floats."""
+    """By operator, the bit-widths of quantised weights that run as floats."""
+
+    def layers(self, nodes: list[onnx.NodeProto]) -> IntegerLayers:
+        """Return nodes of the plan with the integers of their weights."""
+        return IntegerLayers(nodes=nodes, weights=self.weights)
 
 
 def quantise_onnx(
     model: onnx.ModelProto,
     codes: Iterable[CodedWeight],
-    calibration: Iterable[Feeds],
+    batches: Iterable[Feeds],
     machine: IntegerTypes | None = None,
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """Return the graph with integer operators, and notes on what runs as floats all the same.
+    """Return the graph with integer operators, and notes on quantised weights that run as floats.
 
-    Convolutions are quantised statically, with ranges taken from `calibration`; matrix products,
+    Convolutions are quantised statically, with ranges taken from `batches`; matrix products,
     recurrent layers and 8-bit embeddings dynamically; matrix products with groups by packed blocks.
-    The integers are kept as they are. Only those of an asymmetric 8-bit weight, and of an
-    embedding, are rounded anew to what the operators take.
+    Integers are taken over unchanged, except those of an asymmetric 8-bit weight and of an
+    embedding, which are rounded anew to values that the operators take.
 
     Args:
         model: The graph in floats.
-        codes: Of all encoded weights, after folding.
-        calibration: Batches of inputs, read only where there are convolutions to quantise.
-        machine: What the types are chosen for; None for this one, measured when needed.
+        codes: Codes of all encoded weights, after folding.
+        batches: Batches of inputs, each `[B, ...]`, for calibration; read only where there are
+            convolutions to quantise.
+        machine: Speeds by which the types are chosen; None for this machine's, measured if needed.
 
     Raises:
-        ValueError: the codes ask for different ways of calibration.
+        ValueError: The codes require different methods of calibration.
     """
     codes = list(codes)
     methods = sorted({code.activations for code in codes if code.activations is not None})
@@ -58,21 +64,15 @@ def quantise_onnx(
         raise ValueError(f"activations are calibrated in one way, got {', '.join(methods)}")
     plan = _plan(model, codes)
     if plan.blocks:
-        model = quantise_blocks(model, plan.blocks, plan.weights)
+        model = quantise_blocks(model, plan.layers(plan.blocks))
     if methods and (plan.static or plan.dynamic):
         machine = machine or integer_types()
         with _quiet():
             if plan.static:
-                model = quantise_static(
-                    model,
-                    plan.static,
-                    plan.weights,
-                    calibration,
-                    method=methods[0],
-                    machine=machine,
-                )
+                calibration = Calibration(batches=list(batches), method=methods[0])
+                model = quantise_static(model, plan.layers(plan.static), calibration, machine)
             if plan.dynamic:
-                model = quantise_dynamic(model, plan.dynamic, plan.weights, machine)
+                model = quantise_dynamic(model, plan.layers(plan.dynamic), machine)
     return model, tuple(_notes(plan.floats))
 
 
@@ -90,14 +90,14 @@ def _plan(model: onnx.ModelProto, codes: Iterable[CodedWeight]) -> _Plan:
         elif (kept := floats.find(constant)) is not None:
             as_floats[name] = kept
     for node in model.graph.node:
-        _place(node, plan)
+        _assign(node, plan)
         for name in node.input:
             if name in as_floats:
                 plan.floats[node.op_type].add(as_floats[name].bits)
     return plan
 
 
-def _place(node: onnx.NodeProto, plan: _Plan) -> None:
+def _assign(node: onnx.NodeProto, plan: _Plan) -> None:
     """Decide how one node runs."""
     places = WEIGHT_INPUTS.get(node.op_type, (1,) if node.op_type == "Conv" else ())
     found = [plan.weights.get(node.input[place]) for place in places]
@@ -117,7 +117,7 @@ def _place(node: onnx.NodeProto, plan: _Plan) -> None:
 
 
 def _is_8_bit_table(node: onnx.NodeProto, weights: list[IntegerWeight]) -> bool:
-    """Return whether this is an embedding that loses little when it is rounded anew to 8 bits."""
+    """Return whether this is an embedding that loses little when rounded anew to 8 bits."""
     return node.op_type == "Gather" and weights[0].bits == 8
 
 
@@ -128,7 +128,7 @@ def _notes(floats: Mapping[str, set[int]]) -> Iterator[str]:
 
 
 def integer_operators(model: onnx.ModelProto) -> int:
-    """Return how many layers of a graph run in integers when ONNX Runtime has loaded it."""
+    """Return the number of layers of a graph that ONNX Runtime runs in integers."""
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
     count = 0
     for node in model.graph.node:
@@ -144,7 +144,7 @@ def integer_operators(model: onnx.ModelProto) -> int:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the quantiser's advice to pre-process, which the exporter's graph has no need of."""
+    """Silence the quantiser's advice to pre-process, which the exporter's graph does not need."""
     logger = logging.getLogger()
     disabled = logger.disabled
     logger.disabled = True

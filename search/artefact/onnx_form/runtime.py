@@ -12,7 +12,12 @@ from search.artefact.onnx_form.export import OUTPUT, feeds
 
 
 def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Return a session with all graph optimisations, operators one after the other."""
+    """Return a session with all graph optimisations that runs one operator after the other.
+
+    Args:
+        path: The ONNX file.
+        threads: Threads within an operator.
+    """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
@@ -24,11 +29,11 @@ def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
 
 
 def predictor(path: Path, threads: int = 1) -> Callable[[Inputs], Tensor]:
-    """Return a function from a batch of inputs to the outputs `[B, ...]` of an ONNX file.
+    """Return a function from a batch of inputs `[B, ...]` to the outputs `[B, ...]` of a file.
 
-    Arguments:
-        path: the run form, model.onnx.
-        threads: threads within an operator.
+    Args:
+        path: The run form, model.onnx.
+        threads: Threads within an operator.
     """
     session = open_session(path, threads)
 

@@ -10,21 +10,22 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from compressors.weights.encoded import CodedWeight
+from search.artefact.onnx_form.graph_parts import attributes_of
 
 UNITWISE = ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Elu", "Softplus", "HardSwish", "Clip", "Erf")
-"""Operators that treat every unit alike and alone."""
+"""Operators that apply the same function to every unit separately."""
 WITH_GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
-"""Attributes whose graphs may use any value of the graph around them."""
+"""Types of attributes whose graphs may use any value of the surrounding graph."""
 MIN_ZEROS = 0.6
-"""With fewer zeros in the outgoing weights there is no pattern to order by."""
+"""Least share of zeros in the outgoing weights; with fewer there is no pattern to order by."""
 
 
 def order_units(model: onnx.ModelProto, codes: Mapping[str, CodedWeight]) -> dict[str, CodedWeight]:
     """Order units between two linear layers in place; return the codes, ordered alike.
 
-    A network computes the same in whatever order its hidden units stand, but for the rounding of
-    sums. Units are put in the order of the signs of their outgoing weights, so that units which
-    reach the same outputs are neighbours and the mask of the second layer falls into runs.
+    The order of hidden units does not change what a network computes, except for the rounding of
+    sums. Units are sorted by the signs of their outgoing weights, so that units which reach the
+    same outputs are neighbours and the mask of the second layer falls into runs.
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     ordered = dict(codes)
@@ -43,7 +44,7 @@ def order_units(model: onnx.ModelProto, codes: Mapping[str, CodedWeight]) -> dic
 def _pairs(
     graph: onnx.GraphProto, constants: set[str]
 ) -> Iterator[tuple[onnx.NodeProto, onnx.NodeProto]]:
-    """Yield linear layers with nothing but unitwise operators between them, and no other user."""
+    """Yield pairs of linear layers with only unitwise operators and no other user between."""
     if any(a.type in WITH_GRAPHS for node in graph.node for a in node.attribute):
         return
     uses = Counter(name for node in graph.node for name in node.input)
@@ -60,8 +61,8 @@ def _pairs(
 
 
 def _is_linear(node: onnx.NodeProto, constants: set[str], uses: Counter[str]) -> bool:
-    """Tell whether a node is `x @ W.T + b` with weights of its own."""
-    attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+    """Return whether a node is `x @ W.T + b` with weights that no other node uses."""
+    attributes = attributes_of(node)
     plain = attributes.get("transB") == 1 and not attributes.get("transA", 0)
     own = all(name in constants and uses[name] == 1 for name in node.input[1:])
     return node.op_type == "Gemm" and plain and own and node.input[0] not in constants
@@ -74,7 +75,7 @@ def _reorder(
     *,
     axis: int,
 ) -> None:
-    """Take a tensor's rows or columns in another order, and those of its code."""
+    """Bring the rows or columns of a tensor, and those of its code, into another order."""
     values = np.ascontiguousarray(numpy_helper.to_array(tensor).take(order, axis))
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     if tensor.name not in codes:

@@ -1,4 +1,4 @@
-"""Symbols under the counts of those before them: what they take, and how they are encoded."""
+"""Symbols coded under the counts of those before them: their size and their encoding."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from search.artefact.packed_form.unpack import blocks
 
 
 class AdaptiveSymbols:
-    """Symbols in [0, alphabet), as the reader's `read_adaptive` takes them."""
+    """Symbols `[n]` in [0, alphabet), as the reader's `read_adaptive` reads them."""
 
     def __init__(self, symbols: NDArray[Any], alphabet: int) -> None:
         self._symbols = symbols.astype(np.int32)
@@ -22,7 +22,10 @@ class AdaptiveSymbols:
         self._before = self._found.cumsum(0) - self._found
 
     def information(self, boldness: int) -> float:
-        """Return the bits that the symbols take, minus the logarithm of their probability."""
+        """Return the size of the symbols in bits: minus the logarithm of their probability.
+
+        A symbol not yet seen counts as `2**-boldness` of a symbol.
+        """
         weights = (self._before << boldness) + 1
         occurring = self._found.nonzero()
         kept = self._found[occurring] @ np.log2(weights[occurring])

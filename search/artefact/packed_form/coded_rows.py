@@ -1,7 +1,7 @@
 """Find the rows of a tensor among the rows of encoded weights.
 
 An exporter transposes weights, reorders the gates of a recurrent layer and stacks directions, but
-it leaves rows as they are. A row is therefore known by its values, wherever it ended up.
+it does not change rows. A row is therefore identified by its values, wherever it is in the graph.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,7 +17,7 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class CodedTensor:
-    """A tensor as integers into a table, an offset and a factor a group, exact to the bit.
+    """A tensor as integers into a table, with an offset and a factor per group, exact to the bit.
 
     The tensor's values, flat, are `(levels[indices] - offset) * factor`, or its transpose, with the
     offset and the factor of each value's group.
@@ -26,14 +26,15 @@ class CodedTensor:
     indices: NDArray[np.int64]
     """[R, N], each in [0, K)."""
     levels: NDArray[np.float32]
-    """[K], from the lowest in use to the highest."""
+    """[K]: the table, from the lowest level in use to the highest."""
     offset: NDArray[np.float32]
-    """[R, G]."""
+    """[R, G]: the zero point of each group."""
     factor: NDArray[np.float32]
-    """[R, G]."""
+    """[R, G]: the scale of each group."""
     group: int
-    """Values a group: column n belongs to group n // group; N for one group a row."""
+    """Values per group: column n belongs to group n // group; N for one group per row."""
     transposed: bool
+    """Whether the tensor is the transpose of the rows."""
 
     def decode(self) -> Rows:
         """Return the rows `[R, N]`, or `[N, R]` where transposed."""
@@ -55,7 +56,7 @@ class CodedRows:
         self._lengths = {code.indices.shape[1] for code in self._codes}
 
     def find(self, tensor: Rows) -> CodedTensor | None:
-        """Return the code of a tensor all of whose rows or columns are known, else None."""
+        """Return the code of a tensor `[R, ...]`; None if a row (or column) is unknown."""
         if tensor.dtype != np.float32 or tensor.size == 0 or tensor.ndim < 1:
             return None
         for rows, transposed in _views(tensor):
@@ -88,7 +89,7 @@ class CodedRows:
 
 
 def _views(tensor: Rows) -> Iterator[tuple[Rows, bool]]:
-    """Yield the matrices that a tensor may be, and their transposes."""
+    """Yield the matrices as which a tensor may be read, with whether they are transposed."""
     if tensor.ndim == 1:
         yield tensor[None], False
         return

@@ -1,17 +1,17 @@
 """Rebuild model.onnx from model.packed: `python unpack.py model.packed model.onnx`.
 
 This file stands alone (standard library, numpy, constriction, onnx), so that it can travel with a
-packed model. A packed file is
+packed model. The parts of a packed file are
 
     magic, version | digest | length of the program | program | graph | range-coded words
 
-The graph is the ONNX file without the data of its initialisers, deflated. The program says of each
-of these, in order, how it is stored; every symbol it speaks of is in the words, which one range
-coder reads from front to back. Probabilities are functions of integer counts, computed exactly, so
-that every machine decodes the same.
+The graph is the ONNX file without the data of its initialisers, deflated. The program says how each
+of these is stored, in order; all its symbols are in the words, which one range coder reads from
+front to back. Probabilities are functions of integer counts, computed exactly, so that every
+machine decodes the same.
 
-Nothing in a file is trusted: a size is checked against what is left of `limit_bytes` before memory
-is taken, all work is linear in that limit, and whatever is wrong raises `CorruptFileError`.
+No file is trusted: every size is checked against the rest of `limit_bytes` before memory is
+allocated, all work is linear in that limit, and every error raises `CorruptFileError`.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ MAGIC = b"PDN\x02"
 """Three letters and the version of the format."""
 DIGEST_SIZE = 16
 LIMIT_BYTES = 1 << 29
-"""The largest ONNX file that is unpacked unless the caller says otherwise: protobuf's own limit."""
+"""Default size of the largest ONNX file that is unpacked: protobuf's own limit."""
 RAW, CONSTANT, RANGE, TABLE, MASKED, PLANES, NIBBLES, DEFLATE, CODED = range(9)
 """How an array is stored; see `Reader.array` and `Reader.tensor`."""
 ADAPTIVE, CONTEXT = 0, 8
@@ -43,7 +43,7 @@ MAX_ALPHABET = 1 << 12
 MAX_NESTING = 3
 """Arrays within arrays: the values of a mask within the factors of a code, say."""
 ITEM_SIZES = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
-"""Bytes a value by the number of the ONNX data type; tensors of other types stay in the graph."""
+"""Bytes per value by the number of the ONNX data type; tensors of other types stay in the graph."""
 MIN_TENSOR_BYTES = 16
 """Smaller tensors stay in the graph."""
 
@@ -128,31 +128,35 @@ class Mixture:
 
 
 def zero_mixture() -> Mixture:
-    """Return the decisions which entries are not zero.
+    """Return the mixture for the decisions which entries are not zero.
 
-    They know how many entries of the column, of the row and of the columns beside are not zero,
-    and how often one was not that had the same pattern of neighbours.
+    Its counts are those of entries that are not zero: in the column, in the row, in the columns
+    beside, and among entries with the same pattern of neighbours.
     """
     return Mixture((0.36, 0.38, 0.16, 0.5, -0.45), (3, 3, 3, 4))
 
 
 def sign_mixture() -> Mixture:
-    """Return the decisions which entries are negative: by pattern, by column and by row."""
+    """Return the mixture for the decisions which entries are negative.
+
+    Its counts are those of negative entries: with the same pattern of neighbours, in the column
+    and in the row.
+    """
     return Mixture((0.6, 0.25, 0.25, 0.0), (2, 4, 4))
 
 
 TOTAL = 1, 20
-"""Of how many entries how many were not zero before the first."""
+"""Initial counts of entries that are not zero, and of all entries."""
 ZERO_DIGITS = 1, 2, 4, 8, 16, 32
 SIGN_DIGITS = 1, 3, 9, 27, 0, 0
-"""What a neighbour that is not zero, and the sign of a neighbour, add to a pattern."""
+"""Amounts that a neighbour that is not zero, and the sign of a neighbour, add to a pattern."""
 ZERO_PATTERNS, SIGN_PATTERNS = 64, 81
 NO_SIGNS = SIGN_PATTERNS // 2
 """The pattern of neighbours that are all zero."""
 
 
 def neighbours(stride: int) -> tuple[tuple[int, int], ...]:
-    """Return by how many rows and columns the neighbours of an entry stand before it.
+    """Return the numbers of rows and columns by which the neighbours of an entry precede it.
 
     Entries a stride apart are neighbours too: those of the next row of a kernel or of an image.
     """
@@ -160,32 +164,32 @@ def neighbours(stride: int) -> tuple[tuple[int, int], ...]:
 
 
 def beside(stride: int) -> tuple[int, ...]:
-    """Return by how many columns the columns beside an entry stand behind its own."""
+    """Return the numbers of columns by which the columns beside an entry follow its own."""
     return -1, 1, -stride, stride
 
 
 # Both patterns in one integer, the signs above the six zeros: what an entry of sign -1, 0 or 1
 # adds to it in each of its neighbours.
-_TOLD = np.multiply.outer(64 * np.array(SIGN_DIGITS), [-1, 0, 1]).astype(np.int16)
-_TOLD += np.multiply.outer(ZERO_DIGITS, [1, 0, 1]).astype(np.int16)
+_CONTRIBUTIONS = np.multiply.outer(64 * np.array(SIGN_DIGITS), [-1, 0, 1]).astype(np.int16)
+_CONTRIBUTIONS += np.multiply.outer(ZERO_DIGITS, [1, 0, 1]).astype(np.int16)
 
 
 class SignMap:
     """Reads the signs -1, 0, 1 of a matrix `[R, N]`, one diagonal after the other.
 
-    The entries of a diagonal are read at once. Each knows of all that lies to its left in its row
-    and above it in its column. `sign_decisions.py` is the writer's side.
+    The entries of a diagonal are read at once, in the context of all entries to the left in the
+    same row and above in the same column. `sign_decisions.py` is the writer's side.
     """
 
     def __init__(self, rows: int, columns: int, stride: int, *, signed: bool) -> None:
         self._shape = rows, columns
         self._signed = signed
         self._signs = np.zeros(rows * columns, np.int8)
-        # Columns to the right and a row below hear of the entries at the edges.
+        # Entries at the edges contribute to columns to the right and to a row below.
         pad = stride + 1
         self._width = columns + pad
         self._patterns = np.full((rows + 1) * self._width, 64 * NO_SIGNS, np.int16)
-        self._hearers = [down * self._width + right for down, right in neighbours(stride)]
+        self._followers = [down * self._width + right for down, right in neighbours(stride)]
         self._beside = beside(stride)
         self._row_index = np.arange(rows)
         # Entries that are not zero, and those of them that are negative. The last column is first,
@@ -201,7 +205,7 @@ class SignMap:
         self._sign_mixture = sign_mixture()
 
     def read(self, coder: RangeDecoder) -> NDArray[np.int8]:
-        """Return the signs `[R, N]`; without a negative one where unsigned."""
+        """Return the signs `[R, N]`, without a negative one where unsigned."""
         rows, columns = self._shape
         for diagonal in range(rows + columns - 1):
             first, last = max(0, diagonal - columns + 1), min(rows - 1, diagonal)
@@ -221,9 +225,9 @@ class SignMap:
         if self._signed and len(chosen):
             at = chosen + row.start, chosen + column.start
             signs[chosen] -= 2 * self._read_signs(coder, *at, patterns[chosen] >> 6)
-        told = _TOLD.take(signs + 1, axis=1)
-        for hearer, what in zip(self._hearers, told, strict=True):
-            self._patterns[start + hearer : start + hearer + reach : step] += what
+        contributions = _CONTRIBUTIONS.take(signs + 1, axis=1)
+        for follower, added in zip(self._followers, contributions, strict=True):
+            self._patterns[start + follower : start + follower + reach : step] += added
         step = max(1, self._shape[1] - 1)
         start = diagonal + first * (self._shape[1] - 1)
         self._signs[start : start + (last - first) * step + 1 : step] = signs
@@ -278,7 +282,7 @@ class SignMap:
 
 
 def blocks(count: int) -> Iterator[slice]:
-    """Yield the blocks in which symbols are coded; they grow with what is known."""
+    """Yield the blocks in which symbols are coded; they grow with the number of known symbols."""
     done = 0
     while done < count:
         block = min(max(16, done >> 4), count - done)
@@ -302,7 +306,7 @@ def read_adaptive(
 
 
 class Frame(NamedTuple):
-    """A matrix of symbols in which some symbol plays the part of zero."""
+    """A matrix of symbols in which one symbol serves as zero."""
 
     rows: int
     columns: int
@@ -313,7 +317,7 @@ class Frame(NamedTuple):
 
     @property
     def reaches(self) -> tuple[tuple[int, int], ...]:
-        """The directions -1 and 1 with the symbols that lie there from zero, where there are."""
+        """The directions -1 and 1 with the number of symbols on that side of zero, if not 0."""
         both = (-1, self.zero), (1, self.alphabet - 1 - self.zero)
         return tuple(pair for pair in both if pair[1])
 
@@ -365,7 +369,7 @@ class Reader:
         require(self._position == len(self._program), "the program goes on after its end")
 
     def symbols(self, count: int, alphabet: int) -> NDArray[np.uint16]:
-        """Read `count` symbols in [0, alphabet)."""
+        """Read symbols `[count]` in [0, alphabet)."""
         method = self.number(CONTEXT + 7)
         boldness = method & 7
         if method < CONTEXT:
@@ -381,7 +385,7 @@ class Reader:
         return np.ascontiguousarray(found.T if transposed else found).reshape(-1)
 
     def array(self, count: int, size: int, nesting: int = 0) -> NDArray[Any]:
-        """Read `count` values of `size` bytes each, as unsigned integers."""
+        """Read values of `size` bytes each, as unsigned integers `[count]`."""
         require(nesting <= MAX_NESTING, "arrays are nested too deeply")
         kind = np.dtype(f"<u{size}")
         method = self.number(DEFLATE)
@@ -422,7 +426,7 @@ class Reader:
         return whole.astype("<f4").view("<u4")
 
     def floats(self, count: int) -> NDArray[np.float32]:
-        """Read `count` float32 values."""
+        """Read float32 values `[count]`."""
         return self.array(count, 4, 1).view("<f4")
 
     def tensor(self, count: int, size: int) -> bytes:
@@ -551,7 +555,7 @@ TYPICAL_NODES: tuple[tuple[str, int, int, dict[str, Attribute]], ...] = (
     ("Relu", 1, 1, {}),
     ("Gemm", 3, 1, {"transB": 1}),
 )
-"""Operators with the numbers of their inputs and outputs; the later, the more often met."""
+"""Operators, numbers of inputs and outputs, attributes; from the rarest to the most frequent."""
 
 
 def _attribute(name: str, value: Attribute) -> bytes:
@@ -585,7 +589,7 @@ def _ending(number: int, name: bytes, dims: tuple[int, ...]) -> bytes:
 
 
 def _dictionary() -> bytes:
-    """Return what graphs are made of, for the compressor to refer to: a made-up ONNX file."""
+    """Return the typical parts of a graph, for the compressor to refer to: a made-up ONNX file."""
     letters = iter("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789" * 4)
     graph, tensors, last = b"", b"", b"input"
     for operator, inputs, outputs, attributes in TYPICAL_NODES:
@@ -628,7 +632,7 @@ def map_initialisers(model: bytes, change: Callable[[bytes], bytes]) -> bytes:
 
 
 def stored_size(tensor: bytes) -> tuple[int, int] | None:
-    """Return how many values of how many bytes a serialised initialiser lacks, None if none."""
+    """Return number and bytes of the values that a serialised initialiser lacks, or None."""
     count, size = 1, 0
     for number, _, content in fields(tensor):
         if number == DIMS:
@@ -644,16 +648,16 @@ def stored_size(tensor: bytes) -> tuple[int, int] | None:
 def unpack(packed: bytes, limit_bytes: int = LIMIT_BYTES) -> bytes:
     """Return the bytes of the ONNX file.
 
-    Whatever the data, this takes at most about eight times `limit_bytes` of memory beside that of
-    the libraries, and time linear in `limit_bytes`.
+    For any data, this takes at most about eight times `limit_bytes` of memory beside that of the
+    libraries, and time linear in `limit_bytes`.
 
-    Arguments:
-        packed: the content of a packed file.
-        limit_bytes: the largest ONNX file that is taken; what declares a larger one is refused.
+    Args:
+        packed: The content of a packed file.
+        limit_bytes: Size of the largest ONNX file that is accepted.
 
     Raises:
-        CorruptFileError: the data is not a packed model, any byte of it has changed, or it is
-            larger than allowed.
+        CorruptFileError: The data are not a packed model, a byte of them has changed, or they
+            unpack to more than `limit_bytes`.
     """
     start = len(MAGIC) + DIGEST_SIZE
     require(packed[:3] == MAGIC[:3], "not a packed model: its first bytes differ")
@@ -672,16 +676,16 @@ def unpack(packed: bytes, limit_bytes: int = LIMIT_BYTES) -> bytes:
 
 
 def fits_context(rows: int, columns: int) -> bool:
-    """Tell whether a matrix may be coded in context.
+    """Return whether a matrix may be coded in context.
 
-    The work is one step a diagonal: a long and narrow matrix would take a step for every few
+    The work is one step per diagonal: a long and narrow matrix would take a step for every few
     values.
     """
     return rows + columns <= 1024 + rows * columns // 64
 
 
 def digest(body: bytes, restored: bytes) -> bytes:
-    """Return the first 16 bytes of the SHA-256 of what follows the digest and of what it gives."""
+    """Return the first 16 bytes of the SHA-256 of a packed body and of the file it restores."""
     return hashlib.sha256(body + restored).digest()[:DIGEST_SIZE]
 
 
@@ -726,8 +730,8 @@ def unpack_file(source: Path, target: Path, limit_bytes: int = LIMIT_BYTES) -> N
     """Write the ONNX file of a packed file, checked to be one.
 
     Raises:
-        CorruptFileError: as `unpack`, or the content is no ONNX model.
-        OSError: a file cannot be read or written.
+        CorruptFileError: As in `unpack`, or the content is not an ONNX model.
+        OSError: A file cannot be read or written.
     """
     restored = unpack(source.read_bytes(), limit_bytes)
     try:

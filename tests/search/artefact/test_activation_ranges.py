@@ -3,7 +3,7 @@ import onnx
 import pytest
 from onnx import helper
 
-from search.artefact.onnx_form.activation_ranges import activation_ranges
+from search.artefact.onnx_form.activation_ranges import Calibration, activation_ranges
 
 
 def graph(operator="Relu"):
@@ -15,7 +15,8 @@ def graph(operator="Relu"):
 
 def ranges(values, method, steps=255):
     batches = [{"input": part} for part in np.array_split(values, 3)]
-    return activation_ranges(graph(), ["input", "output"], batches, method=method, steps=steps)
+    calibration = Calibration(batches=batches, method=method)
+    return activation_ranges(graph(), ["input", "output"], calibration, steps=steps)
 
 
 def gaussian(outlier):
@@ -72,10 +73,11 @@ def test_an_activation_that_is_always_zero_has_an_empty_range():
 def test_the_graph_is_not_changed():
     model = graph()
     before = model.SerializeToString()
-    activation_ranges(model, ["output"], [{"input": gaussian(1.0)}], method="mse")
+    calibration = Calibration(batches=[{"input": gaussian(1.0)}], method="mse")
+    activation_ranges(model, ["output"], calibration)
     assert model.SerializeToString() == before
     assert isinstance(model, onnx.ModelProto)
 
 
 def test_no_names_no_ranges():
-    assert activation_ranges(graph(), [], [], method="minmax") == {}
+    assert activation_ranges(graph(), [], Calibration(batches=[], method="minmax")) == {}

@@ -14,7 +14,9 @@ from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from compressors.weights.encoded import coded_weights
-from search.artefact.artefact import bake, predictor, write_artefact
+from search.artefact.artefact import write_artefact
+from search.artefact.baking import bake
+from search.artefact.onnx_form.runtime import predictor
 from search.artefact.packed_form.unpack import unpack
 from search.errors import ArtefactError
 from tests.zoo import NETS, toy_task

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from search.artefact.onnx_form import integer_types as module
-from search.artefact.onnx_form.integer_types import TYPES, IntegerTypes, integer_types
+from search.artefact.onnx_form.integer_types import IntegerTypes, integer_types
+from search.artefact.onnx_form.type_measurement import TYPES, measure_types
 
 
 def types(u8s8, u8u8, s8s8, *, saturates):
@@ -43,13 +44,13 @@ def test_the_machine_is_measured_once(tmp_path, monkeypatch):
     integer_types.cache_clear()
     first = integer_types()
     integer_types.cache_clear()
-    monkeypatch.setattr(module, "_measure", lambda: pytest.fail("measured again"))
+    monkeypatch.setattr(module, "measure_types", lambda: pytest.fail("measured again"))
     assert integer_types() == first
     integer_types.cache_clear()
 
 
 def test_a_measurement_has_every_type():
-    found = module._measure()
+    found = measure_types()
     assert np.isfinite(found["seconds"][0]).all()
     assert (found["seconds"][0] > 0).all()
     # Types that are added up in 32 bits are exact on every CPU.

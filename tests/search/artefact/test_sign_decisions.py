@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from search.artefact.packed_form.sign_decisions import BAND, sign_decisions
+from search.artefact.packed_form.diagonals import BAND
+from search.artefact.packed_form.sign_decisions import sign_decisions
 from search.artefact.packed_form.unpack import ONE, SignMap
 
 

@@ -6,7 +6,7 @@ from torch import nn
 from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
-from search.artefact.artefact import bake
+from search.artefact.baking import bake
 from search.artefact.onnx_form.canonical import canonical
 from search.artefact.onnx_form.export import export_onnx, feeds
 from search.artefact.onnx_form.unit_order import order_units

@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from compressors.weights.encoded import CodedWeight
-from search.artefact.packed_form.packing import _deflated, pack
+from search.artefact.packed_form.array_forms import deflated
+from search.artefact.packed_form.packing import pack
 from search.artefact.packed_form.unpack import (
     CODED,
     CONSTANT,
@@ -131,7 +132,7 @@ def test_damage_under_a_forged_digest_stays_within_the_limit(seed, monkeypatch):
 def hostile(dims, program, words=b"", kind=TensorProto.FLOAT):
     tensor = TensorProto(dims=dims, data_type=kind, name="a")
     graph = model([tensor]).SerializeToString()
-    return varint(len(program)) + program + _deflated(graph, DICTIONARY) + words
+    return varint(len(program)) + program + deflated(graph, DICTIONARY) + words
 
 
 def numbers(*values):
@@ -139,7 +140,7 @@ def numbers(*values):
 
 
 HUGE = 1 << 40
-ZEROS = _deflated(bytes(1 << 24))
+ZEROS = deflated(bytes(1 << 24))
 HOSTILE = {
     "a tensor beyond the limit": hostile([1 << 30], numbers(CONSTANT) + bytes(4)),
     "dimensions that overflow": hostile([HUGE, HUGE, HUGE], numbers(CONSTANT) + bytes(4)),
@@ -163,8 +164,8 @@ HOSTILE = {
     "planes without words": hostile([64], numbers(PLANES)),
     "a program that goes on": hostile([64], numbers(CONSTANT) + bytes(9)),
     "half a word": hostile([64], numbers(CONSTANT) + bytes(4), b"abc"),
-    "a graph that is a bomb": numbers(0) + _deflated(bytes(1 << 24), DICTIONARY),
-    "a graph of groups": numbers(0) + _deflated(b"\x0b" * 1000, DICTIONARY),
+    "a graph that is a bomb": numbers(0) + deflated(bytes(1 << 24), DICTIONARY),
+    "a graph of groups": numbers(0) + deflated(b"\x0b" * 1000, DICTIONARY),
     "a program longer than the file": numbers(HUGE),
     "nothing": b"",
 }
@@ -182,7 +183,7 @@ def test_memory_stays_within_the_stated_bound():
     files.append(hostile([1024, 250], numbers(MASKED, CONTEXT, 0, 1024, 2, 0, CONSTANT) + bytes(4)))
     files.append(hostile([1 << 30], numbers(CONSTANT) + bytes(4)))
     wordy = model([TensorProto(dims=[8], data_type=1, name="n" * (LIMIT // 2))])
-    files.append(varint(0) + _deflated(wordy.SerializeToString(), DICTIONARY))
+    files.append(varint(0) + deflated(wordy.SerializeToString(), DICTIONARY))
     for body in files:
         tracemalloc.start()
         survives(sealed(body))
