@@ -28,7 +28,8 @@ from search.artefact.onnx_form.runtime import predictor
 from search.config.compose import compose_search
 from search.config.latency_settings import LatencySettings
 from search.recipe.recipe import Recipe
-from search.tasks.task import EvaluatedTask, load_task
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.baseline import measure_baseline
 from search.trial.evaluate import Evaluator
 
@@ -67,8 +68,8 @@ def measure(recipe: Recipe, task: EvaluatedTask, folder: Path) -> Measurement:
     baseline = measure_baseline(task, folder / "baseline")
     place = folder / recipe.hash
     settings = LatencySettings(batch_size=1, threads=1, rounds=2)
-    found = Evaluator(task=task, baseline=baseline, latency=settings)(recipe, at).metrics
-    predict = predictor(at / "model.onnx")
+    found = Evaluator(task=task, baseline=baseline, latency=settings)(recipe, place).metrics
+    predict = predictor(place / "model.onnx")
     moved: list[Tensor] = []
     with torch.no_grad():
         for inputs, _ in task.validation:

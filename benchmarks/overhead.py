@@ -101,7 +101,7 @@ def result_of(job: Job) -> Mapping[str, Any]:
     if job.function == TrialRequest.job:
         return reply(made_up(job.payload["recipe"]["steps"])).to_data()
     if job.function == ScoreRequest.job:
-        return {name: FIGURES[name] for name in ("score", "score_standard_error", "nll")}
+        return {name: METRICS[name] for name in ("score", "score_standard_error", "nll")}
     return PrepareReply(
         metrics=BASELINE, maximize=True, infeasible={}, failing={}, skipped_layers={}
     ).to_data()
@@ -227,15 +227,15 @@ def finished(
     )
     metrics = made_up(data["steps"])
     violations = {str(bound): bound.violation(metrics) for bound in config.constraints}
-    now, told = time.time(), reply(metrics)
+    now, replied = time.time(), reply(metrics)
     record = TrialRecord(
         **asdict(plan),
         status="ok",
         metrics=metrics,
         verdict="size gain",
         violations=violations,
-        rungs=told.rungs,
-        digest=told.digest,
+        rungs=replied.rungs,
+        digest=replied.digest,
         started=now,
         finished=now + 1,
     )

@@ -23,7 +23,7 @@ import psutil
 from benchmarks.trajectory import Point, Trajectory
 from search.config.compose import compose_search
 from search.study.journal_file import read_journal
-from search.tasks.task import load_task
+from search.tasks.loading import load_task
 from search.utils.files import cache_folder
 
 ROOT = Path(__file__).parent.parent

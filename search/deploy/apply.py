@@ -13,7 +13,7 @@ from search.errors import ArtefactError, ConfigError, MeasurementError, StudyErr
 from search.recipe.recipe import Recipe, read_recipe
 from search.recipe.validation import check_order
 from search.study.terminal import Display
-from search.tasks.task import load_task
+from search.tasks.loading import load_task
 from search.trial.baseline import Baseline, measure_baseline
 from search.trial.evaluate import Evaluation, Evaluator
 

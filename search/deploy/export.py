@@ -16,7 +16,8 @@ from search.deploy.model_card import model_card
 from search.deploy.selected_trial import SelectedTrial, metrics_on_test, select_trial
 from search.deploy.verification import verify
 from search.recipe.recipe import recipe_from_data
-from search.tasks.task import EvaluatedTask, load_task
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.baseline import check_baseline
 from search.trial.evaluate import Evaluator
 from search.trial.scoring import evaluate
@@ -79,7 +80,7 @@ def _place_artefact(selected: SelectedTrial, evaluator: Evaluator, target: Path)
 def _test_metrics(record: TrialRecord, task: EvaluatedTask, target: Path) -> dict[str, float]:
     """Return the study's metrics on the test set, which members of its front have, or new ones."""
     known = metrics_on_test(record)
-    return known or evaluate(predictor(target / "model.onnx"), task.test, task).figures()
+    return known or evaluate(predictor(target / "model.onnx"), task.test, task).metrics()
 
 
 def _write_documents(evidence: Evidence, target: Path) -> None:

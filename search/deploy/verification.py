@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from search.artefact.artefact import predictor
+from search.artefact.onnx_form.runtime import predictor
 from search.artefact.packed_form import unpack
 from search.errors import StudyError
 from search.tasks.task import EvaluatedTask

@@ -10,7 +10,7 @@ from search.study.builders import build_tracker
 from search.study.driver import run_trials
 from search.study.journal_file import open_journal
 from search.study.terminal import Display
-from search.tasks.task import task_builder
+from search.tasks.loading import task_builder
 from search.tracking.base import Mirror, StudyDescription
 from search.utils.files import write_atomically
 

@@ -25,7 +25,7 @@ def artefact_metrics(
     """
     counts = count_model(model)
     return {
-        **score.figures(),
+        **score.metrics(),
         "size_bytes": artefact.size_bytes,
         "run_bytes": artefact.run_bytes,
         "fidelity_db": artefact.fidelity_db,

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from compressors.models.fingerprint import fingerprint
-from search.artefact.artefact import predictor, write_artefact
+from search.artefact.artefact import write_artefact
+from search.artefact.onnx_form.runtime import predictor
 from search.errors import ConfigError
 from search.tasks.task import EvaluatedTask
 from search.trial.artefact_metrics import artefact_metrics, check_finite
@@ -78,7 +79,7 @@ def check_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
     """
     kept = read_baseline(task, folder)
     score = evaluate(predictor(kept.run_path), task.validation, task)
-    same = all(np.isclose(value, kept.metrics[n]) for n, value in score.figures().items())
+    same = all(np.isclose(value, kept.metrics[n]) for n, value in score.metrics().items())
     if not same or task.maximize != kept.maximize:
         raise ConfigError(
             f"the baseline in {folder} scored {kept.metrics['score']:g} and now scores "

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from search.artefact.artefact import predictor, write_artefact
+from search.artefact.artefact import write_artefact
 from search.artefact.onnx_form.export import feeds
 from search.artefact.onnx_form.runtime import predictor
 from search.config.latency_settings import LatencySettings

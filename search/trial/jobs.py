@@ -8,10 +8,11 @@ import torch
 
 from compressors.base import Selective
 from compressors.errors import InfeasibleError
-from search.artefact.artefact import predictor
+from search.artefact.onnx_form.runtime import predictor
 from search.recipe.recipe import Recipe
 from search.recipe.rungs import training_hash
-from search.tasks.task import EvaluatedTask, load_task
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.baseline import check_baseline, measure_baseline, read_baseline
 from search.trial.compress import compress
 from search.trial.evaluate import Evaluator, HoldMachine
@@ -102,7 +103,7 @@ def score(request: ScoreRequest) -> ScoreReply:
     """Score an artefact on one split of the task's data."""
     task = _task(request.setting)
     batches = task.test if request.split == "test" else task.validation
-    return ScoreReply(**evaluate(predictor(request.artefact), batches, task).figures())
+    return ScoreReply(**evaluate(predictor(request.artefact), batches, task).metrics())
 
 
 def _reply(screened: Screened, **measured: Any) -> TrialReply:

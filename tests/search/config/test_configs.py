@@ -15,7 +15,7 @@ from search.errors import ConfigError
 from search.proposal.samplers import build_sampler
 from search.recipe.validation import check_space
 from search.study.builders import build_executor, build_tracker
-from search.tasks.task import task_builder
+from search.tasks.loading import task_builder
 
 GROUPS = ("task", "recipe", "sampler", "objectives", "executor", "tracking", "experiment")
 OPTIONS = [

@@ -15,7 +15,8 @@ from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from search.artefact.artefact import write_artefact
-from search.tasks.task import EvaluatedTask, load_task
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.estimates import FLOAT_BITS, estimate_in_memory, weight_bytes
 from search.trial.model_counts import count_macs, count_model
 from search.trial.scoring import evaluate
@@ -144,8 +145,8 @@ def test_the_score_in_memory_is_the_model_s_own(bits: int | None, trained: Evalu
         model = Quantization(bits=bits)(WeightPruning(ratio=0.5)(model, trained), trained)
     estimate = estimate_in_memory(model, trained, share=1.0)
     score = evaluate(lambda inputs: run(model, inputs), trained.validation, trained)
-    assert {name: getattr(estimate, name) for name in score.figures()} == pytest.approx(
-        score.figures()
+    assert {name: getattr(estimate, name) for name in score.metrics()} == pytest.approx(
+        score.metrics()
     )
     held = count_model(model)
     assert estimate.parameters == held.parameters

@@ -17,7 +17,8 @@ from search.recipe.parsing import parse_space
 from search.recipe.recipe import Recipe, Step
 from search.recipe.rungs import Rungs, without_training
 from search.recipe.validation import check_space
-from search.tasks.task import EvaluatedTask, load_task
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.baseline import Baseline, check_baseline, measure_baseline, read_baseline
 from search.trial.compress import compress
 from search.trial.estimates import estimate_in_memory, estimate_structure

@@ -18,7 +18,8 @@ from compressors.weights.compressible import compressible_weights
 from compressors.weights.encoded import coded_weights
 from search.recipe.recipe import Recipe, Step
 from search.recipe.rungs import Rungs
-from search.tasks.task import EvaluatedTask, load_task
+from search.tasks.loading import load_task
+from search.tasks.task import EvaluatedTask
 from search.trial.compress import compress
 from search.trial.model_counts import count_model
 from search.trial.prefix_cache import MIN_SECONDS, PrefixCache, State
