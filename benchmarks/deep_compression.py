@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from paredown import run_study
 
 from benchmarks.recipes import step
 from compressors.training.loop import train
+from paredown import run_study
 from search.artefact.artefact import write_artefact
 from search.artefact.onnx_form.runtime import predictor
 from search.config.compose import compose_search

@@ -164,6 +164,11 @@ def _evidence(
         "baseline_test": _kept_test(records[0]),
         "baseline": dict(baseline.figures),
         "latency": dict(config.latency),
+        "built_from": {
+            "task": dict(config.task),
+            "threads": config.threads,
+            "baseline_fingerprint": baseline.fingerprint,
+        },
         "recipe": dict(record.recipe),
         "sha256": _hashes(target),
         "code": code_version(),

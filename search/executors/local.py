@@ -15,6 +15,7 @@ import psutil
 
 from search.errors import ConfigError
 from search.executors.base import Job, Outcome
+from search.executors.child_imports import own_imports_only
 from search.executors.worker import LOG, OUTCOME, main
 
 _MEMORY_PER_WORKER = 2 * 2**30
@@ -103,7 +104,8 @@ class LocalExecutor:
     def prepare(self) -> None:
         """Start the server that jobs are forked from, which then imports what they need."""
         if _context().get_start_method() == "forkserver":
-            forkserver.ensure_running()
+            with own_imports_only():
+                forkserver.ensure_running()
 
     @property
     def slots(self) -> int:
@@ -129,7 +131,8 @@ class LocalExecutor:
         arguments = (theirs, job.function, dict(job.payload), str(job.folder))
         # Not a daemon, since a user's data loader may want processes of its own.
         process = cast(Any, _context()).Process(target=main, args=arguments, daemon=False)
-        process.start()
+        with own_imports_only():
+            process.start()
         theirs.close()
         now = time.time()
         limit = float("inf") if self.trial_timeout is None else now + self.trial_timeout

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from search.errors import ConfigError
+from search.executors.child_imports import restore_environment
 from search.utils.files import write_atomically
 
 OUTCOME = "outcome.json"
@@ -62,6 +63,7 @@ class Lifeline:
 def main(pipe: Connection, function: str, payload: Mapping[str, Any], folder: str) -> None:
     """Run a job, as the target of a fresh process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    restore_environment()
     where = Path(folder)
     _write_output_to(where / LOG)
     lifeline = Lifeline(pipe)

@@ -197,7 +197,32 @@ def load_task(config: Mapping[str, Any], cache: Path | None = None) -> Evaluated
         ConfigError: the target cannot be imported or called, or a part is missing or unfit.
     """
     build = task_builder(config)
-    parts = _parts(build(), config["_target_"])
+    return _task(_parts(build(), config["_target_"]), cache)
+
+
+def training_task(built: Any, model: nn.Module, cache: Path | None = None) -> EvaluatedTask:
+    """Return a task to compress a model for, from what a task's function or class gives.
+
+    Args:
+        built: Mapping or object with the parts `train` and `loss`, or with `train_batches` for
+            `train`. Without held-out data and a score the task serves for compressing alone.
+        model: The baseline, put into eval mode and frozen; a model in `built` is not used.
+        cache: As for `load_task`.
+
+    Raises:
+        ConfigError: a part is missing or unfit.
+    """
+    get = _getter(built)
+    given = {name: get(name) for name in (*PARTS, *OPTIONAL_PARTS)}
+    parts = {name: part for name, part in given.items() if part is not None} | {"model": model}
+    if "train" not in parts and get("train_batches") is not None:
+        parts["train"] = get("train_batches")
+    unmeasured = {"validation": (), "test": (), "score": _no_score}
+    return _task(_parts(unmeasured | parts, "the task"), cache)
+
+
+def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
+    """Return the task that its parts make, once the baseline ran on the example."""
     model = parts["model"].eval().requires_grad_(False)
     train = parts["train"]
     example = parts.get("example")
@@ -223,9 +248,17 @@ def task_builder(config: Mapping[str, Any]) -> Callable[[], Any]:
     return builder("task", {k: v for k, v in config.items() if k not in BUDGETS})
 
 
+def _getter(built: Any) -> Callable[[str], Any]:
+    """Return what gives a part of a task by its name, None where there is none."""
+    return built.get if isinstance(built, Mapping) else lambda name: getattr(built, name, None)
+
+
+def _no_score(outputs: Any, targets: Any) -> float:
+    raise ConfigError("the task gives no score, so that its model can be compressed, not measured")
+
+
 def _parts(built: Any, target: str) -> dict[str, Any]:
-    get: Callable[[str], Any]
-    get = built.get if isinstance(built, Mapping) else lambda name: getattr(built, name, None)
+    get = _getter(built)
     parts = {name: get(name) for name in (*PARTS, *OPTIONAL_PARTS)}
     missing = [name for name in PARTS if parts[name] is None]
     if missing:

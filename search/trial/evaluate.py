@@ -26,12 +26,10 @@ from search.tasks.task import EvaluatedTask, load_task
 from search.trial.estimates import figures_in_memory, figures_of_structure
 from search.trial.latency import measure_latency, remembered_latency, verdict
 from search.trial.model_counts import ModelCounts, achieved, count_macs, count_model
-from search.trial.prefix_cache import PrefixCache, State
+from search.trial.prefix_cache import PrefixCache, State, open_prefix_cache
 from search.trial.scoring import Score, evaluate
 from search.trial.screening import Screen, read_screen
-from search.utils.array_cache import ArrayCache
 from search.utils.files import write_atomically
-from search.utils.provenance import methods_digest
 from search.utils.seeds import derived_seed
 
 HoldMachine = Callable[[], AbstractContextManager[None]]
@@ -45,6 +43,8 @@ class Baseline:
     folder: Path
     figures: Mapping[str, float]
     maximize: bool
+    fingerprint: str
+    """Digest of the model's weights and buffers."""
 
     @property
     def run_path(self) -> Path:
@@ -195,14 +195,14 @@ def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
     score = evaluate(predictor(artefact.run_path), task.validation, task)
     figures = _figures(task.baseline, task.example, artefact, score)
     check_finite(figures)
-    kept = {
+    kept: dict[str, Any] = {
         "figures": figures,
         "maximize": task.maximize,
         "fingerprint": fingerprint(task.baseline),
     }
     with write_atomically(folder / FIGURES) as file:
         file.write(json.dumps(kept).encode())
-    return Baseline(folder=folder, figures=figures, maximize=task.maximize)
+    return Baseline(folder=folder, **kept)
 
 
 def read_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
@@ -217,7 +217,7 @@ def read_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
             f"the task's model differs from the one measured in {folder}; build it from saved "
             "weights, so that it is the same every time, or start another study"
         )
-    return Baseline(folder=folder, figures=kept["figures"], maximize=kept["maximize"])
+    return Baseline(folder=folder, **kept)
 
 
 def check_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
@@ -309,7 +309,8 @@ def trial_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str
     task = _task(payload)
     recipe = recipe_from_data(payload["recipe"])
     baseline = read_baseline(task, Path(payload["baseline"]))
-    prefixes = _prefixes(payload, task, recipe)
+    folder = payload["prefixes"]
+    prefixes = open_prefix_cache(Path(folder) if folder else None, task, recipe)
     screened = screen_trial(recipe, task, prefixes, read_screen(payload["screen"]))
     seen = {"stopped": screened.stopped, "digest": screened.digest, "rungs": screened.rungs}
     if screened.stopped:
@@ -326,14 +327,6 @@ def trial_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str
     notes = "; ".join(note for note in (screened.notes, found.notes) if note)
     told = {"recipe": screened.recipe.to_data(), "training": training_hash(screened.recipe)}
     return {**asdict(found), "notes": notes, **told, **seen}
-
-
-def _prefixes(payload: Mapping[str, Any], task: EvaluatedTask, recipe: Recipe) -> PrefixCache:
-    folder = payload["prefixes"]
-    cache = ArrayCache(folder=Path(folder)) if folder else None
-    known = (torch.__version__, fingerprint(task.baseline), task.data_digest, recipe.seed)
-    context = " ".join(str(part) for part in (methods_digest(), *known))
-    return PrefixCache(cache=cache, context=context)
 
 
 def score_job(payload: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, float]:

@@ -5,6 +5,7 @@ import json
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,9 +13,11 @@ from torch import nn
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
 from compressors.models.copying import copy_model, refresh_recurrent_weights
-from search.recipe.recipe import Step
+from compressors.models.fingerprint import fingerprint
+from search.recipe.recipe import Recipe, Step
+from search.tasks.task import EvaluatedTask
 from search.utils.array_cache import ArrayCache
-from search.utils.provenance import source_digest
+from search.utils.provenance import methods_digest, source_digest
 
 KEPT_FROM_SECONDS = 0.05
 """What was faster to compute is computed again."""
@@ -81,6 +84,19 @@ class PrefixCache:
             for step in steps
         ]
         return f"prefix {self.context} {json.dumps(told)}"
+
+
+def open_prefix_cache(folder: Path | None, task: EvaluatedTask, recipe: Recipe) -> PrefixCache:
+    """Open the states that recipes with a recipe's seed have passed on a task's model and data.
+
+    Args:
+        folder: Where states are kept; None to remember them in this process alone.
+        task: The task, whose baseline and data a state depends on.
+        recipe: The recipe, whose seed a state depends on.
+    """
+    known = (torch.__version__, fingerprint(task.baseline), task.data_digest, recipe.seed)
+    context = " ".join(str(part) for part in (methods_digest(), *known))
+    return PrefixCache(cache=ArrayCache(folder=folder) if folder else None, context=context)
 
 
 def _dump(state: State) -> bytes:
