@@ -1,5 +1,6 @@
 """Running a study, loading one that was run, and exporting a trial of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,9 @@ def run_study(*overrides: str, config_dir: str | Path | None = None) -> "Study":
     from search.study.terminal import Display
 
     check_space(config.space)
-    return Study(config=config, result=run(config, executor, Display()))
+    result = run(config, executor, Display())
+    # The caller may change to another folder afterwards.
+    return Study(config=replace(config, runs_dir=config.runs_dir.resolve()), result=result)
 
 
 def load_study(name_or_folder: str | Path, runs_dir: str | Path = "runs") -> "Study":

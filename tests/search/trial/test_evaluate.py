@@ -22,7 +22,6 @@ from search.tasks.task import EvaluatedTask, load_task
 from search.trial.estimates import figures_in_memory, figures_of_structure
 from search.trial.evaluate import (
     Baseline,
-    _prefixes,
     check_baseline,
     compress,
     evaluate_recipe,
@@ -30,7 +29,7 @@ from search.trial.evaluate import (
     read_baseline,
     screen_trial,
 )
-from search.trial.prefix_cache import PrefixCache, State
+from search.trial.prefix_cache import PrefixCache, State, open_prefix_cache
 from search.trial.screening import Screen
 
 RUNGS = Rungs(count=3, factor=3)
@@ -195,12 +194,12 @@ def test_a_trial_whose_training_is_known_is_measured_at_once(
 def test_recipes_that_begin_alike_share_what_was_trained(
     task: EvaluatedTask, tmp_path: Path
 ) -> None:
-    payload = {"prefixes": str(tmp_path)}
-    first = _prefixes(payload, task, staged())
+    first = open_prefix_cache(tmp_path, task, staged())
     without = replace(staged(), steps=staged().steps[:-1])
     state = State(model=task.baseline, achieved={})
     first.keep(without.steps, state, seconds=1.0)
-    assert _prefixes(payload, task, without).longest(without.steps)[0] == len(without.steps)
+    again = open_prefix_cache(tmp_path, task, without)
+    assert again.longest(without.steps)[0] == len(without.steps)
 
 
 def test_equal_models_before_equal_training_have_one_digest(
