@@ -2,6 +2,7 @@
 
 import os
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -9,6 +10,8 @@ from types import ModuleType
 SAFE_PATH = "PYTHONSAFEPATH"
 _OURS = "paredown"
 """Its value where we set it; Python asks only whether there is one."""
+_ONE_AT_A_TIME = threading.Lock()
+"""Studies in several threads share `sys.modules` and the environment."""
 
 
 @contextmanager
@@ -21,16 +24,17 @@ def own_imports_only() -> Iterator[None]:
     `__main__`. The server would also put the working folder first on its path, where a user's
     `search.py` hides our package; children get the caller's path either way.
     """
-    script = sys.modules["__main__"]
-    ours = SAFE_PATH not in os.environ
-    sys.modules["__main__"] = ModuleType("__main__")
-    os.environ.setdefault(SAFE_PATH, _OURS)
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = script
-        if ours:
-            del os.environ[SAFE_PATH]
+    with _ONE_AT_A_TIME:
+        script = sys.modules["__main__"]
+        ours = SAFE_PATH not in os.environ
+        sys.modules["__main__"] = ModuleType("__main__")
+        os.environ.setdefault(SAFE_PATH, _OURS)
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
+            if ours:
+                del os.environ[SAFE_PATH]
 
 
 def restore_environment() -> None:
