@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from paredown import run_study
 
 from benchmarks.recipes import step
 from compressors.training.loop import train
+from paredown import run_study
 from search.artefact.artefact import write_artefact
 from search.artefact.onnx_form.runtime import predictor
 from search.config.compose import compose_search
@@ -148,14 +148,14 @@ def test_error(folder: Path, task: EvaluatedTask) -> float:
 def searched(name: str, runs_dir: Path, *overrides: str) -> list[Point]:
     """Run the search and return its front, the smallest first."""
     experiment = f"experiment={NETS[name].experiment}"
-    result = run_study(experiment, f"runs_dir={runs_dir}", "tracking=none", *overrides)
+    study = run_study(experiment, f"runs_dir={runs_dir}", "tracking=none", *overrides)
     points = [
         Point(
-            name=f"Paredown, trial {record.number}",
-            test_error=100 * (1 - record.metrics["test_score"]),
-            size_bytes=int(record.metrics["size_bytes"]),
+            name=f"Paredown, trial {trial.number}",
+            test_error=100 * (1 - trial.metrics["test_score"]),
+            size_bytes=int(trial.metrics["size_bytes"]),
         )
-        for record in result.front
+        for trial in study.front
     ]
     return sorted(points, key=lambda point: point.size_bytes)
 

@@ -103,7 +103,8 @@ class LocalExecutor:
     def prepare(self) -> None:
         """Start the server that jobs are forked from, which imports what they need."""
         if _context().get_start_method() == "forkserver":
-            forkserver.ensure_running()
+            with own_imports_only():
+                forkserver.ensure_running()
 
     @property
     def slots(self) -> int:
@@ -129,7 +130,8 @@ class LocalExecutor:
         arguments = (theirs, job.function, dict(job.payload), str(job.folder))
         # Daemons may have no children, and a user's data loader may start some.
         process = cast(Any, _context()).Process(target=main, args=arguments, daemon=False)
-        process.start()
+        with own_imports_only():
+            process.start()
         theirs.close()
         now = time.time()
         limit = float("inf") if self.trial_timeout is None else now + self.trial_timeout

@@ -62,6 +62,7 @@ class Lifeline:
 def main(pipe: Connection, function: str, payload: Mapping[str, Any], folder: str) -> None:
     """Run a job, as the target of a fresh process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    restore_environment()
     where = Path(folder)
     _write_output_to(where / LOG)
     lifeline = Lifeline(pipe)

@@ -106,6 +106,19 @@ def prefix_cache(folder: Path | None, task: EvaluatedTask, seed: int) -> PrefixC
     return PrefixCache(cache=cache, context=context)
 
 
+def open_prefix_cache(folder: Path | None, task: EvaluatedTask, recipe: Recipe) -> PrefixCache:
+    """Open the states that recipes with a recipe's seed have passed on a task's model and data.
+
+    Args:
+        folder: Where states are kept; None to remember them in this process alone.
+        task: The task, whose baseline and data a state depends on.
+        recipe: The recipe, whose seed a state depends on.
+    """
+    known = (torch.__version__, fingerprint(task.baseline), task.data_digest, recipe.seed)
+    context = " ".join(str(part) for part in (methods_digest(), *known))
+    return PrefixCache(cache=ArrayCache(folder=folder) if folder else None, context=context)
+
+
 def _dump(state: State) -> bytes:
     """Return a state as bytes: the model with plain weights, and its parametrisations."""
     model = copy_model(state.model)

@@ -1,11 +1,7 @@
-"""What nearly every trial imports, loaded once into the server that trials are forked from.
-
-That includes what the command's own module imports, since Python runs it again in each process.
-"""
+"""What nearly every trial imports, loaded once into the server that trials are forked from."""
 
 import gc
 
-import hydra.core.hydra_config
 import onnxruntime.quantization
 import scipy.optimize
 import sklearn.cluster
@@ -21,8 +17,6 @@ import compressors.low_rank
 import compressors.quantization
 import compressors.weight_pruning
 import compressors.weight_sharing
-import search.config.overrides
-import search.config.study_config
 import search.trial.evaluate
 
 LOADED = (
@@ -32,9 +26,6 @@ LOADED = (
     torch._dynamo,
     torch_pruning,
     compressors,
-    hydra.core.hydra_config,
-    search.config.study_config,
-    search.config.overrides,
     search.trial.evaluate,
 )
 

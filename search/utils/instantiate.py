@@ -24,6 +24,13 @@ def builder(place: str, node: Mapping[str, Any]) -> Callable[[], Any]:
     """
     if TARGET not in node:
         raise ConfigError(f"{place} needs a _target_, the import path of a class or function")
+    if str(node[TARGET]).startswith("__main__."):
+        name = str(node[TARGET]).removeprefix("__main__.")
+        raise ConfigError(
+            f"{place}: {node[TARGET]} is defined in the script or notebook itself, which the "
+            "processes of trials do not import; put it into a module of its own, say my_model.py, "
+            f"and write _target_: my_model.{name}"
+        )
     arguments = {str(name): value for name, value in node.items() if name != TARGET}
     try:
         target = pkgutil.resolve_name(node[TARGET])

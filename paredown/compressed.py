@@ -1,0 +1,62 @@
+"""The compressed model of a trial or of an exported folder, as a torch module."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from compressors.models.fingerprint import fingerprint
+from paredown.torch_state import as_in_a_trial
+from paredown.trial import Trial
+from search.errors import ConfigError, StudyError
+from search.recipe.recipe import read_recipe
+from search.tasks.task import load_task
+from search.trial.evaluate import compress
+
+
+def load_compressed(source: Trial | str | Path) -> nn.Module:
+    """Make the compressed model again as a torch module.
+
+    An exported folder keeps the recipe and the name of the task, not the module: the task is built
+    and the steps run in this process. The folder names code to run: load only what you trust. To
+    run the exported file itself, give `model.onnx` to ONNX Runtime.
+
+    Args:
+        source: A trial of a study, or the path of a folder that an export wrote.
+
+    Returns:
+        The model, in eval mode and frozen: masks, codebooks and quantisers lie on the weights as
+        parametrisations.
+
+    Raises:
+        ConfigError: the folder is none that an export wrote, or its task cannot be built.
+        StudyError: the trial measured no model, or the task's model is not the one that was
+            compressed.
+    """
+    if isinstance(source, Trial):
+        return source.load()
+    folder = Path(source)
+    built = _evidence(folder)
+    with as_in_a_trial(built["threads"]):
+        task = load_task(built["task"])
+        if fingerprint(task.baseline) != built["baseline_fingerprint"]:
+            raise StudyError(
+                f"the model of task {built['task']['_target_']} is not the one that {folder} was "
+                "compressed from; build it from the saved weights of then"
+            )
+        return compress(read_recipe(folder / "recipe.yaml"), task)[0]
+
+
+def _evidence(folder: Path) -> Mapping[str, Any]:
+    """Return what an export kept of how its model was built."""
+    path = folder / "evidence.json"
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    if "built_from" not in kept:
+        raise ConfigError(
+            f"{folder} is no folder of an export that names its task: {path} must hold "
+            "'built_from'; export the trial again, or give recipe.yaml to apply_recipe"
+        )
+    found: Mapping[str, Any] = kept["built_from"]
+    return found

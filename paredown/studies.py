@@ -1,0 +1,94 @@
+"""Running a study, loading one that was run, and exporting a trial of it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from search.config.compose import compose_search
+from search.config.study_config import existing_study, read_config
+
+if TYPE_CHECKING:
+    from paredown.study import Study
+    from search.deploy.export import Export
+
+
+def run_study(*overrides: str, config_dir: str | Path | None = None) -> "Study":
+    """Launch a study or go on with it, as `paredown search` does.
+
+    Trials run in processes of their own, which import the module of the task, but not the script
+    or notebook that calls this: it needs no `if __name__ == "__main__"`.
+
+    Args:
+        overrides: As on the command line, `"task=digits", "trials=20"`.
+        config_dir: A folder of your own configurations.
+
+    Raises:
+        ConfigError: the configuration cannot run; nothing was started.
+        StudyError: another process runs the study, it was begun with other settings, or the task
+            fails.
+    """
+    config = compose_search(overrides, Path(config_dir) if config_dir else None)
+    executor = config.executor()
+    executor.prepare()
+    # Only now, since these import torch, as the workers do meanwhile.
+    from paredown.study import Study
+    from search.recipe.validation import check_space
+    from search.study.run import run_study as run
+    from search.study.terminal import Display
+
+    check_space(config.space)
+    result = run(config, executor, Display())
+    # The caller may change to another folder afterwards.
+    return Study(config=replace(config, runs_dir=config.runs_dir.resolve()), result=result)
+
+
+def load_study(name_or_folder: str | Path, runs_dir: str | Path = "runs") -> "Study":
+    """Read a study as it stands; it may be running.
+
+    Args:
+        name_or_folder: The study's name, or the path of its folder.
+        runs_dir: The folder that a name is looked up in.
+
+    Raises:
+        ConfigError: there is no such study; the message names those in `runs_dir`.
+    """
+    from paredown.study import Study
+    from search.report.result import study_result
+    from search.study.journal import read_store
+
+    config = read_config(_folder(name_or_folder, Path(runs_dir)).resolve())
+    records = read_store(config.folder, config.objectives).records()
+    return Study(config=config, result=study_result(config, records))
+
+
+def export(
+    study: "Study | str | Path",
+    select: str = "knee",
+    output: str | Path | None = None,
+    runs_dir: str | Path = "runs",
+) -> "Export":
+    """Write a trial of a study for deployment, as `paredown export` does.
+
+    Args:
+        study: The study, its name, or the path of its folder.
+        select: `knee`, or `max|min METRIC [where METRIC <= NUMBER [and ...]]`.
+        output: The folder to write; `export/trial-NNNN` in the study's folder unless given.
+        runs_dir: The folder that a name is looked up in.
+
+    Returns:
+        The folder, the trial's record and its figures on the test set.
+
+    Raises:
+        ConfigError: there is no such study, or the expression names no trial.
+        StudyError: the exported file does not give the trial's figures.
+    """
+    found = load_study(study, runs_dir) if isinstance(study, str | Path) else study
+    return found.export(select, output)
+
+
+def _folder(name_or_folder: str | Path, runs_dir: Path) -> Path:
+    """Return the folder of a study that is given by its name or its path."""
+    given = Path(name_or_folder)
+    if not (runs_dir / given / "config.yaml").is_file() and (given / "config.yaml").is_file():
+        return given
+    return existing_study({"runs_dir": runs_dir, "study": given})

@@ -1,0 +1,100 @@
+"""One finished trial of a study, and the compressed model that it measured."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from paredown.torch_state import as_in_a_trial
+from search.config.study_config import StudyConfig
+from search.errors import ConfigError, StudyError
+from search.recipe.recipe import Recipe, recipe_from_data
+from search.report.describe import describe
+from search.tasks.task import load_task
+from search.trial.evaluate import check_baseline, compress
+from search.trial.prefix_cache import open_prefix_cache
+from search.trial_record import TrialRecord
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Trial:
+    """A finished trial."""
+
+    record: TrialRecord
+    """All that the study keeps of it."""
+    config: StudyConfig
+    """The study's configuration."""
+
+    def __repr__(self) -> str:
+        recipe = describe(self.record)
+        return f"<Trial {self.number} of '{self.config.study}', {self.status}: {recipe}>"
+
+    @property
+    def number(self) -> int:
+        """Its number in the study, from 0, which is the baseline's."""
+        return self.record.number
+
+    @property
+    def status(self) -> str:
+        """How it ended: `ok` if it was measured."""
+        return self.record.status
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that was measured."""
+        return recipe_from_data(self.record.recipe)
+
+    @property
+    def metrics(self) -> Mapping[str, float]:
+        """What was measured on its artefact; empty unless the status is `ok`."""
+        return self.record.metrics
+
+    @property
+    def verdict(self) -> str:
+        """What was gained: size gain, speed gain, both, or simulated only."""
+        return self.record.verdict
+
+    @property
+    def notes(self) -> str:
+        """Where the artefact could not follow the recipe; empty where it could."""
+        return self.record.notes
+
+    @property
+    def feasible(self) -> bool:
+        """Whether it was measured and every constraint holds."""
+        return self.record.feasible
+
+    @property
+    def error(self) -> str:
+        """The reason or the traceback if it was not measured; empty otherwise."""
+        return self.record.error
+
+    def load(self) -> nn.Module:
+        """Make the compressed model again, from the recipe and the study's task.
+
+        The task is built and the steps run in this process, with the study's number of threads;
+        what the study kept of the steps is reused. Like the task that it names, a study's folder
+        is code: load only studies that you trust.
+
+        Returns:
+            The model that the trial measured, in eval mode and frozen: masks, codebooks and
+            quantisers lie on the weights as parametrisations.
+
+        Raises:
+            StudyError: the trial measured no model, or the task is not the one that was searched.
+        """
+        if self.status != "ok":
+            raise StudyError(
+                f"trial {self.number} measured no model, its status is '{self.status}'; choose one "
+                "with status 'ok'"
+            )
+        folder = self.config.folder
+        with as_in_a_trial(self.config.threads):
+            task = load_task(self.config.task)
+            try:
+                check_baseline(task, folder / "baseline")
+            except ConfigError as error:
+                raise StudyError(f"trial {self.number} cannot be made again: {error}") from error
+            kept = folder / "prefixes" if self.config.cache_prefixes else None
+            prefixes = open_prefix_cache(kept, task, self.recipe)
+            return compress(self.recipe, task, prefixes)[0]

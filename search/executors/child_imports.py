@@ -1,0 +1,43 @@
+"""Starting child processes that import their own job and nothing of the caller's script."""
+
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+SAFE_PATH = "PYTHONSAFEPATH"
+_OURS = "paredown"
+"""Its value where we set it; Python asks only whether there is one."""
+_ONE_AT_A_TIME = threading.Lock()
+"""Studies in several threads share `sys.modules` and the environment."""
+
+
+@contextmanager
+def own_imports_only() -> Iterator[None]:
+    """Start child processes in this block, and the server that they are forked from.
+
+    `multiprocessing` has a child import the caller's `__main__` again by its file or its name, so
+    that a script without `if __name__ == "__main__"` would run once more in each. A job is plain
+    data and names its function by module, so that the block shows `multiprocessing` an empty
+    `__main__`. The server would also put the working folder first on its path, where a user's
+    `search.py` hides our package; children get the caller's path either way.
+    """
+    with _ONE_AT_A_TIME:
+        script = sys.modules["__main__"]
+        ours = SAFE_PATH not in os.environ
+        sys.modules["__main__"] = ModuleType("__main__")
+        os.environ.setdefault(SAFE_PATH, _OURS)
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = script
+            if ours:
+                del os.environ[SAFE_PATH]
+
+
+def restore_environment() -> None:
+    """Take back, in a child, what `own_imports_only` set: the job may start Python too."""
+    if os.environ.get(SAFE_PATH) == _OURS:
+        del os.environ[SAFE_PATH]
