@@ -27,10 +27,10 @@ if TYPE_CHECKING:
         ArtefactError,
         ConfigError,
         MeasurementError,
+        SelectionError,
         StudyError,
         TrackingError,
     )
-    from search.pareto.selection import SelectionError
     from search.recipe.recipe import Recipe
 
     __version__: str
@@ -80,10 +80,10 @@ _MODULES = {
         "ArtefactError",
         "ConfigError",
         "MeasurementError",
+        "SelectionError",
         "StudyError",
         "TrackingError",
     ),
-    "search.pareto.selection": ("SelectionError",),
     "search.recipe.recipe": ("Recipe",),
 }
 """The public names by the module that defines them."""

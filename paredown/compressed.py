@@ -12,8 +12,8 @@ from paredown.torch_state import as_in_a_trial
 from paredown.trial import Trial
 from search.errors import ConfigError, StudyError
 from search.recipe.recipe import read_recipe
-from search.tasks.task import load_task
-from search.trial.evaluate import compress
+from search.tasks.loading import load_task
+from search.trial.compress import compress
 
 
 def load_compressed(source: Trial | str | Path) -> nn.Module:

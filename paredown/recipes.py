@@ -11,8 +11,9 @@ from compressors.models.copying import copy_model
 from paredown.torch_state import as_in_a_trial
 from search.recipe.recipe import Recipe, read_recipe, recipe_from_data
 from search.recipe.validation import check_order
-from search.tasks.task import EvaluatedTask, training_task
-from search.trial.evaluate import compress
+from search.tasks.loading import training_task
+from search.tasks.task import EvaluatedTask
+from search.trial.compress import compress
 
 
 def apply_recipe(

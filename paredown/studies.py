@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from search.config.compose import compose_search
-from search.config.study_config import existing_study, read_config
+from search.config.existing import existing_study, read_config
+from search.study.builders import build_executor
 
 if TYPE_CHECKING:
     from paredown.study import Study
@@ -28,7 +29,7 @@ def run_study(*overrides: str, config_dir: str | Path | None = None) -> "Study":
             fails.
     """
     config = compose_search(overrides, Path(config_dir) if config_dir else None)
-    executor = config.executor()
+    executor = build_executor(config)
     executor.prepare()
     # Only now, since these import torch, as the workers do meanwhile.
     from paredown.study import Study
@@ -54,10 +55,10 @@ def load_study(name_or_folder: str | Path, runs_dir: str | Path = "runs") -> "St
     """
     from paredown.study import Study
     from search.report.result import study_result
-    from search.study.journal import read_store
+    from search.study.journal_file import read_journal
 
     config = read_config(_folder(name_or_folder, Path(runs_dir)).resolve())
-    records = read_store(config.folder, config.objectives).records()
+    records = read_journal(config.folder, config.objectives).records()
     return Study(config=config, result=study_result(config, records))
 
 

@@ -10,8 +10,9 @@ from search.config.study_config import StudyConfig
 from search.errors import ConfigError, StudyError
 from search.recipe.recipe import Recipe, recipe_from_data
 from search.report.describe import describe
-from search.tasks.task import load_task
-from search.trial.evaluate import check_baseline, compress
+from search.tasks.loading import load_task
+from search.trial.baseline import check_baseline
+from search.trial.compress import compress
 from search.trial.prefix_cache import open_prefix_cache
 from search.trial_record import TrialRecord
 
@@ -96,5 +97,5 @@ class Trial:
             except ConfigError as error:
                 raise StudyError(f"trial {self.number} cannot be made again: {error}") from error
             kept = folder / "prefixes" if self.config.cache_prefixes else None
-            prefixes = open_prefix_cache(kept, task, self.recipe)
+            prefixes = open_prefix_cache(kept, task, self.recipe.seed)
             return compress(self.recipe, task, prefixes)[0]

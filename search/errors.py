@@ -7,6 +7,10 @@ class ConfigError(ParedownError, ValueError):
     """A configuration that cannot run; the message names the value, the range and the remedy."""
 
 
+class SelectionError(ConfigError):
+    """A selection expression that cannot be read, or that no trial answers."""
+
+
 class StudyError(ParedownError, RuntimeError):
     """A study that cannot be opened, continued or exported as it is."""
 

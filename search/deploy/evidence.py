@@ -52,6 +52,8 @@ class Evidence:
     """Metrics of the baseline on validation data."""
     latency: Mapping[str, int]
     """How latency was measured: batch_size, threads and rounds."""
+    built_from: Mapping[str, Any]
+    """What makes the model again beside the recipe: task, threads and baseline_fingerprint."""
     recipe: Mapping[str, Any]
     sha256: Mapping[str, str]
     """Digests by file."""
@@ -92,6 +94,11 @@ def collect_evidence(
         baseline_test=metrics_on_test(selected.records[0]),
         baseline=dict(baseline.metrics),
         latency=asdict(config.latency),
+        built_from={
+            "task": dict(config.task),
+            "threads": config.threads,
+            "baseline_fingerprint": baseline.fingerprint,
+        },
         recipe=dict(record.recipe),
         sha256={name: _sha256(folder / name) for name in HASHED_FILES},
         code=code_version(),

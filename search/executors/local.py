@@ -14,6 +14,7 @@ import psutil
 
 from search.errors import ConfigError
 from search.executors.base import Job
+from search.executors.child_imports import own_imports_only
 from search.executors.outcome import OUTCOME, Outcome, has_outcome, read_outcome
 from search.executors.worker import LOG, main
 

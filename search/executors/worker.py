@@ -17,6 +17,7 @@ from typing import Any
 
 from compressors.errors import InfeasibleError
 from search.errors import ConfigError
+from search.executors.child_imports import restore_environment
 from search.executors.outcome import Outcome, write_outcome
 
 LOG = "log.txt"

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from search.errors import SelectionError
 from search.pareto.front import Objectives, cost_matrix, pareto_front
-from search.pareto.selection_expression import Bound, Goal, SelectionError, parse
+from search.pareto.selection_expression import Bound, Goal, parse
 from search.trial_record import TrialRecord
 
 

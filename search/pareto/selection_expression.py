@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from search.errors import ConfigError
+from search.errors import SelectionError
 from search.trial_record import TrialRecord
 
 GRAMMAR = (
@@ -23,10 +23,6 @@ _METRIC = r"[A-Za-z_][\w./-]*"
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 _GOAL = re.compile(rf"(max|min)\s+({_METRIC})(?:\s+where\s+(.+))?")
 _BOUND = re.compile(rf"({_METRIC})\s*(<=|>=|==|<|>)\s*({_NUMBER})")
-
-
-class SelectionError(ConfigError):
-    """Raised if an expression cannot be parsed or no trial satisfies it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,31 @@ def load_task(config: Mapping[str, Any], cache: Path | None = None) -> Evaluated
         ConfigError: The target cannot be imported or called, or a part is missing or unfit.
     """
     build = task_builder(config)
-    parts = _parts(build(), config["_target_"])
+    return _task(_parts(build(), config["_target_"]), cache)
+
+
+def training_task(built: Any, model: nn.Module, cache: Path | None = None) -> EvaluatedTask:
+    """Build a task that serves for compressing a model alone.
+
+    Args:
+        built: What a task's function or class returns, or a mapping or object with the parts
+            `train` (or `train_batches`) and `loss`. Held-out data and a score may be missing.
+        model: The baseline, put into eval mode and frozen; a model in `built` is not used.
+        cache: As for `load_task`.
+
+    Raises:
+        ConfigError: A part is missing or unfit.
+    """
+    get = _getter(built)
+    given = {name: get(name) for name in (*PARTS, *OPTIONAL_PARTS)}
+    parts = {name: part for name, part in given.items() if part is not None} | {"model": model}
+    if "train" not in parts and get("train_batches") is not None:
+        parts["train"] = get("train_batches")
+    unmeasured = {"validation": (), "test": (), "score": _no_score}
+    return _task(_parts(unmeasured | parts, "the task"), cache)
+
+
+def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
     train = parts["train"]
     example = parts.get("example")
     if example is None:
@@ -64,9 +88,17 @@ def task_builder(config: Mapping[str, Any]) -> Callable[[], Any]:
     return builder("task", {k: v for k, v in config.items() if k not in BUDGETS})
 
 
+def _getter(built: Any) -> Callable[[str], Any]:
+    """Return the function that gives a part by its name, None where there is none."""
+    return built.get if isinstance(built, Mapping) else lambda name: getattr(built, name, None)
+
+
+def _no_score(outputs: Any, targets: Any) -> float:
+    raise ConfigError("the task gives no score: its model can be compressed, but not measured")
+
+
 def _parts(built: Any, target: str) -> dict[str, Any]:
-    get: Callable[[str], Any]
-    get = built.get if isinstance(built, Mapping) else lambda name: getattr(built, name, None)
+    get = _getter(built)
     parts = {name: get(name) for name in (*PARTS, *OPTIONAL_PARTS)}
     missing = [name for name in PARTS if parts[name] is None]
     if missing:

@@ -28,6 +28,8 @@ class Baseline:
     metrics: Mapping[str, float]
     maximize: bool
     """True if a higher score is better."""
+    fingerprint: str
+    """Digest of the model's weights and buffers."""
 
     @property
     def run_path(self) -> Path:
@@ -46,14 +48,20 @@ def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
     score = evaluate(predictor(artefact.run_path), task.validation, task)
     metrics = artefact_metrics(task.baseline, task.example, artefact, score)
     check_finite(metrics)
+    baseline = Baseline(
+        folder=folder,
+        metrics=metrics,
+        maximize=task.maximize,
+        fingerprint=fingerprint(task.baseline),
+    )
     kept = {
         "figures": metrics,
-        "maximize": task.maximize,
-        "fingerprint": fingerprint(task.baseline),
+        "maximize": baseline.maximize,
+        "fingerprint": baseline.fingerprint,
     }
     with write_atomically(folder / FIGURES) as file:
         file.write(json.dumps(kept).encode())
-    return Baseline(folder=folder, metrics=metrics, maximize=task.maximize)
+    return baseline
 
 
 def read_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
@@ -68,7 +76,12 @@ def read_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
             f"the task's model differs from the one measured in {folder}; build it from saved "
             "weights, so that it is the same every time, or start another study"
         )
-    return Baseline(folder=folder, metrics=kept["figures"], maximize=kept["maximize"])
+    return Baseline(
+        folder=folder,
+        metrics=kept["figures"],
+        maximize=kept["maximize"],
+        fingerprint=kept["fingerprint"],
+    )
 
 
 def check_baseline(task: EvaluatedTask, folder: Path) -> Baseline:

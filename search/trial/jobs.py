@@ -25,7 +25,7 @@ from search.trial.messages import (
     TrialReply,
     TrialRequest,
 )
-from search.trial.prefix_cache import prefix_cache
+from search.trial.prefix_cache import open_prefix_cache
 from search.trial.scoring import evaluate
 from search.trial.screening import Screened, screen_trial
 
@@ -77,7 +77,7 @@ def run_trial(request: TrialRequest, hold_machine: HoldMachine) -> TrialReply:
     """Screen a recipe and, unless it is stopped, evaluate it."""
     task = _task(request.setting)
     baseline = read_baseline(task, request.setting.baseline)
-    prefixes = prefix_cache(request.prefix_folder, task, request.recipe.seed)
+    prefixes = open_prefix_cache(request.prefix_folder, task, request.recipe.seed)
     screened = screen_trial(request.recipe, task, prefixes, request.screen)
     if screened.stopped:
         return _reply(screened, metrics={}, stopped=screened.stopped)

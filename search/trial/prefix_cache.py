@@ -92,7 +92,7 @@ class PrefixCache:
         return f"prefix {self.context} {json.dumps(described)}"
 
 
-def prefix_cache(folder: Path | None, task: EvaluatedTask, seed: int) -> PrefixCache:
+def open_prefix_cache(folder: Path | None, task: EvaluatedTask, seed: int) -> PrefixCache:
     """Return the cache of a task's models between steps.
 
     Args:
@@ -104,19 +104,6 @@ def prefix_cache(folder: Path | None, task: EvaluatedTask, seed: int) -> PrefixC
     context = " ".join(str(part) for part in (methods_digest(), *known))
     cache = ArrayCache(folder=folder) if folder else None
     return PrefixCache(cache=cache, context=context)
-
-
-def open_prefix_cache(folder: Path | None, task: EvaluatedTask, recipe: Recipe) -> PrefixCache:
-    """Open the states that recipes with a recipe's seed have passed on a task's model and data.
-
-    Args:
-        folder: Where states are kept; None to remember them in this process alone.
-        task: The task, whose baseline and data a state depends on.
-        recipe: The recipe, whose seed a state depends on.
-    """
-    known = (torch.__version__, fingerprint(task.baseline), task.data_digest, recipe.seed)
-    context = " ".join(str(part) for part in (methods_digest(), *known))
-    return PrefixCache(cache=ArrayCache(folder=folder) if folder else None, context=context)
 
 
 def _dump(state: State) -> bytes:

@@ -17,7 +17,7 @@ import compressors.low_rank
 import compressors.quantization
 import compressors.weight_pruning
 import compressors.weight_sharing
-import search.trial.evaluate
+import search.trial.jobs
 
 LOADED = (
     onnxruntime.quantization,
@@ -26,7 +26,7 @@ LOADED = (
     torch._dynamo,
     torch_pruning,
     compressors,
-    search.trial.evaluate,
+    search.trial.jobs,
 )
 
 # All of it lives as long as its process. Without this every trial looks through it for garbage,

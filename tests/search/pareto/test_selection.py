@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from search.errors import SelectionError
 from search.pareto.selection import select
-from search.pareto.selection_expression import SelectionError, parse
+from search.pareto.selection_expression import parse
 from search.trial_record import TrialRecord
 
 OBJECTIVES = {"score": "maximize", "size_bytes": "minimize"}

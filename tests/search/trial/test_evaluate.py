@@ -23,7 +23,7 @@ from search.trial.baseline import Baseline, check_baseline, measure_baseline, re
 from search.trial.compress import compress
 from search.trial.estimates import estimate_in_memory, estimate_structure
 from search.trial.evaluate import Evaluator
-from search.trial.prefix_cache import PrefixCache, State, prefix_cache
+from search.trial.prefix_cache import PrefixCache, State, open_prefix_cache
 from search.trial.screen import FrontMember, Screen
 from search.trial.screening import screen_trial
 
@@ -192,11 +192,11 @@ def test_a_trial_whose_training_is_known_is_measured_at_once(
 def test_recipes_that_begin_alike_share_what_was_trained(
     task: EvaluatedTask, tmp_path: Path
 ) -> None:
-    first = prefix_cache(tmp_path, task, staged().seed)
+    first = open_prefix_cache(tmp_path, task, staged().seed)
     without = replace(staged(), steps=staged().steps[:-1])
     state = State(model=task.baseline, achieved={})
     first.keep(without.steps, state, seconds=1.0)
-    assert prefix_cache(tmp_path, task, without.seed).longest(without.steps)[0] == len(
+    assert open_prefix_cache(tmp_path, task, without.seed).longest(without.steps)[0] == len(
         without.steps
     )
 
