@@ -82,6 +82,7 @@ class Trial:
             quantisers lie on the weights as parametrisations.
 
         Raises:
+            ConfigError: the task cannot be built.
             StudyError: the trial measured no model, or the task is not the one that was searched.
         """
         if self.status != "ok":

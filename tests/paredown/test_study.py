@@ -18,6 +18,7 @@ import yaml
 import paredown
 from compressors.models.fingerprint import structure_digest
 from paredown import Study, Trial
+from search.tasks.task import training_task
 from tests.conftest import USER_MODEL
 
 QUICK = ("task=public", "trials=7", "latency.rounds=3", "tracking=none", "executor.workers=2")
@@ -153,9 +154,9 @@ def test_a_task_to_compress_for_needs_training_data_and_a_loss_alone(
     for parts in (
         {"train": whole.train, "loss": whole.loss},
         SimpleNamespace(train=whole.train, loss=whole.loss, model=None),
-        paredown.recipes.training_task(whole, user.Task().model),
+        training_task(whole, user.Task().model),
         SimpleNamespace(
-            train_batches=paredown.recipes.training_task(whole, user.Task().model).train_batches,
+            train_batches=training_task(whole, user.Task().model).train_batches,
             loss=whole.loss,
         ),
     ):
