@@ -19,6 +19,7 @@ KEYS = [
     "baseline_test",
     "baseline",
     "latency",
+    "built_from",
     "recipe",
     "sha256",
     "code",
