@@ -10,7 +10,6 @@ __all__ = [
     "latency_settings",
     "overrides",
     "paths",
-    "preferences",
     "schema",
     "study_config",
 ]

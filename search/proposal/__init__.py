@@ -5,8 +5,7 @@ from the study's seed, so that a resumed study proposes what an uninterrupted on
 """
 
 __all__ = [
-    "genetic_operators",
     "initial_design",
-    "proposer",
     "samplers",
+    "schedule",
 ]

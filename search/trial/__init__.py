@@ -9,7 +9,6 @@ __all__ = [
     "compress",
     "evaluate",
     "messages",
-    "model_counts",
     "prefix_cache",
     "scoring",
     "screen",

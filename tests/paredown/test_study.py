@@ -18,7 +18,7 @@ import yaml
 import paredown
 from compressors.models.fingerprint import structure_digest
 from paredown import Study, Trial
-from search.tasks.task import training_task
+from search.tasks.loading import training_task
 from tests.conftest import USER_MODEL
 
 QUICK = ("task=public", "trials=7", "latency.rounds=3", "tracking=none", "executor.workers=2")
