@@ -1,6 +1,7 @@
 """The plan of the house: which room may import which, through which doors, and at what cost."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -208,3 +209,14 @@ def test_compressors_know_nothing_of_the_search() -> None:
     for one in imports():
         if one.importer.split(".")[0] == "compressors":
             assert one.imported.split(".")[0] not in NOT_FOR_COMPRESSORS, one
+
+
+def test_the_map_names_only_what_is_there_and_every_room() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    for name in re.findall(r"`((?:search|compressors|conf|tests|benchmarks)/[\w/.]*)`", text):
+        assert (ROOT / name).exists(), name
+    for name in re.findall(r"`(\w+\.py)`", text):
+        assert list(ROOT.glob(f"*/*/{name}")), name
+    drawing = text.split("```")[1]
+    for room in EVERY_ROOM:
+        assert room.rpartition(".")[2] in drawing, f"the drawing lacks {room}"
