@@ -23,7 +23,7 @@ import torch
 from paredown import run_study
 
 from benchmarks.recipes import step
-from compressors.training.loop import train
+from compressors.training.loop import TrainingSettings, train
 from search.artefact.artefact import write_artefact
 from search.artefact.onnx_form.runtime import predictor
 from search.config.compose import compose_search
@@ -130,7 +130,12 @@ def rivals(name: str, folder: Path) -> Iterator[Point]:
         yield Point(name=title, test_error=test_error(at, task), size_bytes=size)
     torch.manual_seed(0)
     narrow = NARROW[name]()
-    train(narrow, task.train_batches, task.loss, epochs=2 * RIVAL_EPOCHS, learning_rate=2e-3)
+    train(
+        narrow,
+        task.train_batches,
+        task.loss,
+        TrainingSettings(epochs=2 * RIVAL_EPOCHS, learning_rate=2e-3),
+    )
     artefact = write_artefact(narrow.requires_grad_(False), task, folder / "narrow")
     yield Point(
         name="narrow from scratch",

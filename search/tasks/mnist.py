@@ -15,7 +15,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compressors.training.loop import train
+from compressors.training.loop import TrainingSettings, train
 from search.errors import ConfigError
 from search.tasks.baseline import trained_once
 from search.tasks.tensors import TensorBatches, correct, cross_entropy
@@ -179,9 +179,7 @@ def _task(
             net,
             replace(batches, augment=warped),
             cross_entropy,
-            epochs=epochs,
-            learning_rate=2e-3,
-            weight_decay=1e-4,
+            TrainingSettings(epochs=epochs, learning_rate=2e-3, weight_decay=1e-4),
         ),
     )
     test_images = _images(folder, "t10k")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from compressors.base import Compressor, run
 from compressors.errors import InfeasibleError
 from compressors.kinds import MAY_FOLLOW, CompressorKind
-from compressors.training.loop import train
+from compressors.training.loop import TrainingSettings, train
 from compressors.weights.compressible import compressible_weights
 from compressors.weights.encoded import coded_weights
 from search.trial.model_counts import count_parameters
@@ -221,7 +221,12 @@ def assert_order_is_legal(steps: list[Compressor]) -> None:
 
 def trained(model: nn.Module, task: ToyTask) -> None:
     model.requires_grad_(True)
-    train(model, task.train_batches, task.loss, epochs=1, learning_rate=5e-3, weight_decay=0.1)
+    train(
+        model,
+        task.train_batches,
+        task.loss,
+        TrainingSettings(epochs=1, learning_rate=5e-3, weight_decay=0.1),
+    )
     model.requires_grad_(False)
 
 
