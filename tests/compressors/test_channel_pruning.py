@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressors.base import Compressor, Selective
+from compressors.base import Compressor, Selective, run
 from compressors.channel_pruning import ChannelPruning
 from compressors.channels.convolutional import output_layers
 from compressors.channels.discovery import find_channel_groups
@@ -10,8 +10,10 @@ from compressors.errors import InfeasibleError
 from compressors.layer_removal import LayerRemoval
 from compressors.models.batch_norm import reestimate_batch_norm, renew_batch_norm
 from compressors.models.copying import copy_model
+from compressors.testing.data import CLASSES
+from compressors.testing.task import ToyTask
 from compressors.weight_pruning import WeightPruning
-from tests.zoo import ARCHITECTURES, CLASSES, ToyTask, run, toy_task
+from tests.zoo import ARCHITECTURES, toy_task
 
 
 def task_for(model: nn.Module, *shape: int) -> ToyTask:

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from compressors.base import Compressor, run
 from compressors.errors import InfeasibleError
 from compressors.kinds import MAY_FOLLOW, CompressorKind
+from compressors.testing.task import ToyTask
 from compressors.training.loop import TrainingSettings, train
 from compressors.weights.compressible import compressible_weights
 from compressors.weights.encoded import coded_weights
 from search.trial.model_counts import count_parameters
 from tests.acting import NAMES, acting, compressor_class
-from tests.zoo import ARCHITECTURES, ToyTask, toy_task
+from tests.zoo import ARCHITECTURES, toy_task
 
 FLAT = {"recurrent", "gru", "lstm"}
 """Networks without a block that keeps the shape of its input."""

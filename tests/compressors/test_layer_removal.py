@@ -5,7 +5,8 @@ from torch import Tensor, nn
 from compressors.layer_removal import LayerRemoval, PassThrough, block_influence
 from compressors.layers.removable import removable_blocks
 from compressors.models.batch_norm import renew_batch_norm
-from tests.zoo import NETS, ResidualBlock, toy_task
+from compressors.testing.convolutional import ResidualBlock
+from tests.zoo import NETS, toy_task
 
 
 def names_of(model: nn.Module, blocks: list[nn.Module]) -> list[str]:

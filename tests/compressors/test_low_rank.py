@@ -10,7 +10,9 @@ from compressors.errors import InfeasibleError
 from compressors.layers.factorisable import factorisable_layers
 from compressors.layers.factors import factorised, factors_of
 from compressors.low_rank import LowRank, ranks_by_sensitivity, saving_rank
-from tests.zoo import CLASSES, NETS, ToyTask, toy_task
+from compressors.testing.data import CLASSES
+from compressors.testing.task import ToyTask
+from tests.zoo import NETS, toy_task
 
 LAYERS = {
     "linear": (nn.Linear(12, 7), (5, 12)),
