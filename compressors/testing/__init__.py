@@ -1,7 +1,7 @@
 """The laws of compressors, checked on small networks, for methods of this and any other package.
 
 A compressor class and values at which it acts come in; `laws.check_compressor` returns nothing or
-raises `LawBroken` with the law, the compressor and the network. Nothing here needs pytest.
+raises `BrokenLawError` with the law, the compressor and the network. Nothing here needs pytest.
 """
 
 __all__ = ["convolutional", "data", "laws", "networks", "task"]

@@ -3,17 +3,16 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.flop_counter import FlopCounterMode
 
 from compressors.base import Inputs, run
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import plain_attention
+from compressors.weights.in_use import parameters_in_use
 from search.artefact.onnx_form.export import feeds
 from search.errors import MeasurementError
 
@@ -33,11 +32,11 @@ class ModelCounts:
 def count_model(model: nn.Module) -> ModelCounts:
     """Count a model; a parametrised weight counts once, by the value it has in use."""
     with torch.no_grad():
-        weights = list(_weights(model))
+        weights = list(parameters_in_use(model))
         return ModelCounts(
-            parameters=sum(weight.numel() for _, weight, _ in weights),
-            nonzeros=sum(int(weight.count_nonzero()) for _, weight, _ in weights),
-            layers=len({id(module) for module, weight, _ in weights if weight.ndim > 1}),
+            parameters=sum(weight.numel() for *_, weight in weights),
+            nonzeros=sum(int(weight.count_nonzero()) for *_, weight in weights),
+            layers=len({id(module) for module, _, weight in weights if weight.ndim > 1}),
             channels=sum(_channels(module) for module in model.modules()),
         )
 
@@ -96,28 +95,10 @@ def _without_onednn() -> Iterator[None]:
         torch.backends.mkldnn.set_flags(enabled)  # type: ignore[no-untyped-call]
 
 
-def _weights(model: nn.Module) -> Iterator[tuple[nn.Module, Tensor, str]]:
-    """Yield each module's own parameters by the value they have in use, shared ones once."""
-    seen: set[int] = set()
-    for path, module in model.named_modules():
-        if "parametrizations" in path.split("."):
-            continue
-        for name, weight in module.named_parameters(recurse=False):
-            if id(weight) not in seen:
-                seen.add(id(weight))
-                yield module, weight, name
-        if is_parametrized(module):
-            for name, chain in cast(nn.ModuleDict, module.parametrizations).items():
-                stored = getattr(chain, "original", chain)
-                if id(stored) not in seen:
-                    seen.add(id(stored))
-                    yield module, getattr(module, name), name
-
-
 def used_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield each parameter under its name in the plain model, by the value it has in use, once."""
     names = {id(module): path for path, module in model.named_modules()}
-    for module, weight, name in _weights(model):
+    for module, name, weight in parameters_in_use(model):
         yield f"{names[id(module)]}.{name}".lstrip("."), weight
 
 

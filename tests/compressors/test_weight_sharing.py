@@ -8,6 +8,8 @@ from compressors.budget.sensitivity import divergence
 from compressors.distillation import Distillation
 from compressors.errors import InfeasibleError
 from compressors.models.copying import copy_model
+from compressors.testing.networks import NETWORKS
+from compressors.training.loop import TrainingSettings, train
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from compressors.weights.codebook import Codebook
@@ -39,6 +41,17 @@ def test_zeros_without_a_mask_stay_zero_through_training() -> None:
     for old, new in zip(compressible_weights(shared), compressible_weights(tuned), strict=True):
         assert not torch.equal(old.value(), new.value())
         assert torch.equal(old.value() == 0, new.value() == 0)
+
+
+@pytest.mark.parametrize("net", NETWORKS)
+def test_training_adds_no_value_to_a_shared_weight(net: str) -> None:
+    task = NETWORKS[net].task()
+    shared = WeightSharing(clusters=16)(task.baseline, task)
+    model = copy_model(shared).requires_grad_(True)
+    settings = TrainingSettings(epochs=1, learning_rate=5e-3, weight_decay=0.1)
+    train(model, task.train_batches, task.loss, settings)
+    for old, new in zip(compressible_weights(shared), compressible_weights(model), strict=True):
+        assert len(new.value().unique()) <= len(old.value().unique())
 
 
 def test_allocation_by_sensitivity_keeps_the_mean_and_lowers_the_divergence() -> None:
