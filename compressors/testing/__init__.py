@@ -4,4 +4,4 @@ A compressor class and values at which it acts come in; `laws.check_compressor` 
 raises `BrokenLawError` with the law, the compressor and the network. Nothing here needs pytest.
 """
 
-__all__ = ["convolutional", "data", "laws", "networks", "task"]
+__all__ = ["data", "laws", "networks", "task"]
