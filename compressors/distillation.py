@@ -2,64 +2,65 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressors.base import Inputs, Task, check_choice, check_range, run
+from compressors.base import Inputs, Task, check_choice, check_range
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import device_of, to_device
 from compressors.models.copying import copy_model
-from compressors.models.fused_attention import plain_attention
-from compressors.training.feature_matching import LastFeatures, similarity_loss
-from compressors.training.loop import fastest_precision, train
+from compressors.training.feature_matching import LastFeatures, feature_batches, similarity_loss
+from compressors.training.loop import TrainingSettings, train
+from compressors.training.precision import fastest_precision
+from compressors.training.soft_targets import soft_loss
 from compressors.weights.masks import close_masks
 
 PRECISIONS = ("float32", "bfloat16", "fastest")
-STEPS_A_MASK = 16
-"""Masks that are closing move every so many steps of training, and in a short one as often."""
+STEPS_PER_MASK_UPDATE = 16
+"""Training steps between two movements of the closing masks, at most."""
+MIN_MASK_UPDATES = 16
+"""Movements of the closing masks in a training of at least this many steps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
     """Train the whole model on the task's loss and on the baseline's soft outputs.
 
-    Masks that are to close gradually do so, and masked weights stay zero; shared weights stay
-    shared, with trained centroids; quantised weights stay on their grid, with trained scales
-    (Hinton et al., 2015, arXiv:1503.02531).
+    The method is that of Hinton et al. (2015, arXiv:1503.02531). Masks with a schedule close in
+    this training, and masked weights stay zero. Shared weights stay shared, with trained centroids;
+    quantised weights stay on their grid, with trained scales.
     """
 
     kind: ClassVar[CompressorKind] = CompressorKind.RECOVERS
 
     epochs: float = 0
-    """Passes over the training data, the last maybe in part; 0 for none."""
+    """Passes over the training data; the last may be partial, 0 is no training."""
     first_epoch: int = 0
-    """The number of the first pass: a training that goes on after another sees other batches."""
+    """Number of the first pass; training that continues another sees other batches."""
     temperature: float = 1.0
-    """Divides the logits of teacher and student, in (0, 100]."""
+    """Divisor of the logits of teacher and student, in [0.001, 100]."""
     soft_weight: float = 0.5
-    """The share of the soft loss, in [0, 1]; the task's own loss has the rest."""
+    """Share of the soft loss, in [0, 1]; the task's own loss has the rest."""
     feature_weight: float = 0.0
-    """Times the difference in how teacher and student see samples as alike before their last
-    layer, added to the loss; at least 0. It needs the teacher's forward pass in every step."""
+    """Weight of the similarity loss between the last features of teacher and student, at least 0.
+    Any but 0 needs a forward pass of the teacher in every step."""
     learning_rate: float = 1e-3
-    """The highest, in (0, 1]."""
+    """The highest learning rate, in [1e-9, 1]."""
     weight_decay: float = 0.0
     """Decoupled weight decay, in [0, 1]."""
     precision: Literal["float32", "bfloat16", "fastest"] = "float32"
-    """Of the forward pass in training; fastest is what a few timed steps say, so that a result
-    may differ from machine to machine."""
+    """Precision of the forward pass in training; `fastest` times a few steps of both, so that
+    results may differ between machines."""
     reestimate_batch_norm: bool = False
-    """Measure batch-norm statistics anew at the end; also without any epoch of training."""
+    """Whether batch-norm statistics are re-estimated at the end, also after 0 epochs."""
 
     def __post_init__(self) -> None:
         check_range("epochs", self.epochs, 0, float("inf"))
@@ -73,15 +74,15 @@ class Distillation:
 
     @property
     def active(self) -> bool:
-        """True when the model is trained, or its batch-norm statistics are measured anew."""
+        """True when the model is trained or its batch-norm statistics are re-estimated."""
         return self.epochs > 0 or self.reestimate_batch_norm
 
     def __call__(self, model: nn.Module, task: Task) -> nn.Module:
         """Return a trained copy, in eval mode and frozen.
 
         Raises:
-            InfeasibleError: there is nothing to train, or soft outputs are asked for and the
-                outputs are not one tensor, or features and there is no layer that makes them.
+            InfeasibleError: the model has no parameters; or `soft_weight` is not 0 and the outputs
+                are not one tensor; or `feature_weight` is not 0 and no layer gives features.
             FloatingPointError: the loss is not finite.
         """
         student = copy_model(model)
@@ -96,30 +97,26 @@ class Distillation:
         return student
 
     def _train(self, student: nn.Module, task: Task) -> None:
-        steps = itertools.count()
-        steps_per_epoch = _steps_per_epoch(task)
-        total = math.ceil(self.epochs * steps_per_epoch)
-        interval = max(1, min(STEPS_A_MASK, total // STEPS_A_MASK))
-
-        def move_masks(progress: float) -> None:
-            if next(steps) % interval == 0:
-                close_masks(student, progress)
-
-        batches = partial(_with_features, task) if self.feature_weight else task.teacher_batches
-        precision = self._precision(student, task)
+        batches = feature_batches if self.feature_weight else _teacher_batches
+        settings = self._settings(student, task)
         with LastFeatures(student) as features:
             train(
                 student,
-                lambda epoch: batches(self.first_epoch + epoch),
+                lambda epoch: batches(task, self.first_epoch + epoch),
                 lambda *known: self._loss(task, features, *known),
-                epochs=self.epochs,
-                learning_rate=self.learning_rate,
-                weight_decay=self.weight_decay,
-                steps_per_epoch=steps_per_epoch,
-                precision=precision,
-                before_step=move_masks,
+                settings,
+                before_step=_mask_closer(student, settings),
             )
         close_masks(student, 1.0)
+
+    def _settings(self, student: nn.Module, task: Task) -> TrainingSettings:
+        return TrainingSettings(
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            precision=self._precision(student, task),
+            steps_per_epoch=_steps_per_epoch(task),
+        )
 
     def _precision(self, student: nn.Module, task: Task) -> torch.dtype:
         if self.precision != "fastest":
@@ -135,17 +132,18 @@ class Distillation:
         outputs: Any,
         targets: Any,
         teacher: Tensor,
-        teacher_features: Tensor | None = None,
+        *teacher_features: Tensor,
     ) -> Tensor:
+        """Return the loss of a batch, with the term for features if the teacher's are given."""
         loss = self._output_loss(task, outputs, targets, teacher)
-        if teacher_features is None:
+        if not teacher_features:
             return loss
         if features.value is None:
             raise InfeasibleError(
                 f"distillation: feature_weight {self.feature_weight:g} needs a linear or "
                 f"convolution layer in the model"
             )
-        return loss + self.feature_weight * similarity_loss(features.value, teacher_features)
+        return loss + self.feature_weight * similarity_loss(features.value, *teacher_features)
 
     def _output_loss(self, task: Task, outputs: Any, targets: Any, teacher: Tensor) -> Tensor:
         if self.soft_weight == 0:
@@ -153,7 +151,7 @@ class Distillation:
         if not isinstance(outputs, Tensor):
             raise InfeasibleError(
                 f"distillation: soft_weight {self.soft_weight:g} needs logits in one tensor, "
-                f"the model returns {type(outputs).__name__}"
+                f"the model returns {type(outputs).__name__}; set soft_weight to 0"
             )
         soft = soft_loss(outputs, teacher, self.temperature)
         if self.soft_weight == 1:
@@ -161,8 +159,12 @@ class Distillation:
         return (1 - self.soft_weight) * task.loss(outputs, targets) + self.soft_weight * soft
 
 
+def _teacher_batches(task: Task, epoch: int) -> Iterable[tuple[Inputs, Any, Tensor]]:
+    return task.teacher_batches(epoch)
+
+
 def _steps_per_epoch(task: Task) -> int:
-    """Return the number of training batches; they are counted once, since that takes an epoch."""
+    """Return the number of training batches, counted once per task: it takes a whole epoch."""
 
     def count() -> dict[str, NDArray[Any]]:
         return {"steps": np.array(sum(1 for _ in task.train_batches(0)))}
@@ -170,31 +172,14 @@ def _steps_per_epoch(task: Task) -> int:
     return int(task.measured("steps per epoch", count)["steps"])
 
 
-def _with_features(task: Task, epoch: int) -> Iterator[tuple[Inputs, Any, Any, Tensor]]:
-    """Yield inputs, targets, and the baseline's outputs and last features for an epoch."""
-    device = device_of(task.baseline)
-    for inputs, targets in task.train_batches(epoch):
-        with torch.no_grad(), plain_attention(), LastFeatures(task.baseline) as features:
-            outputs = run(task.baseline, to_device(inputs, device))
-        if features.value is None:
-            raise InfeasibleError(
-                "distillation: features need a linear or convolution layer in the baseline"
-            )
-        yield inputs, targets, outputs, features.value
+def _mask_closer(student: nn.Module, settings: TrainingSettings) -> Callable[[float], None]:
+    """Return what moves the closing masks before a step, at every `interval`-th call."""
+    calls = itertools.count()
+    total = math.ceil(settings.epochs * (settings.steps_per_epoch or 0))
+    interval = max(1, min(STEPS_PER_MASK_UPDATE, total // MIN_MASK_UPDATES))
 
+    def move_masks(progress: float) -> None:
+        if next(calls) % interval == 0:
+            close_masks(student, progress)
 
-def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Return T^2 times the divergence of the student's distribution from the teacher's.
-
-    Args:
-        student: Logits `[B, ..., C]`.
-        teacher: Logits of the same shape.
-        temperature: T; both are divided by it before the softmax over C.
-
-    Returns:
-        A scalar: the mean over all but the last axis of KL(teacher || student), in nats.
-    """
-    log_student = F.log_softmax(student / temperature, dim=-1).flatten(0, -2)
-    log_teacher = F.log_softmax(teacher / temperature, dim=-1).flatten(0, -2)
-    divergence = F.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
-    return divergence * temperature**2
+    return move_masks

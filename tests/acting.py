@@ -20,10 +20,15 @@ def compressor_class(name: str) -> Any:
 
 def acting(name: str, **changes: Any) -> Compressor:
     """Build the compressor with the anchor, or the first choice, of every range in its file."""
+    made: Compressor = compressor_class(name)(**acting_values(name) | changes)
+    return made
+
+
+def acting_values(name: str) -> dict[str, Any]:
+    """Return the anchor, or the first choice, of every range in the file of a compressor."""
     values = {field: _anchor(value) for field, value in _values(name).items()}
     del values["_target_"]
-    made: Compressor = compressor_class(name)(**values | changes)
-    return made
+    return values
 
 
 def _values(name: str) -> dict[str, Any]:

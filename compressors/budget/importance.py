@@ -1,4 +1,4 @@
-"""How much a weight matters: by its size, by the task's loss, or by what it is multiplied with."""
+"""Importance of weights: by their size, their effect on the loss, or the inputs they multiply."""
 
 import torch
 from torch import Tensor, nn
@@ -19,29 +19,29 @@ IMPORTANCES = ("magnitude", "taylor", "wanda")
 
 
 def magnitude(weight: Tensor) -> Tensor:
-    """Return the absolute values of a weight, in its shape."""
+    """Return the absolute values of a weight `[R, ...]`, in its shape."""
     return weight.detach().abs()
 
 
 def taylor(model: nn.Module, task: Task, samples: int = 256) -> dict[str, Tensor]:
-    """Return how much the task's loss would change without each weight, to the first order.
+    """Return the first-order estimate of how much the task's loss changes without each weight.
 
     The score of a weight w is the mean over batches of `|w * dL/dw|`, where L is the task's mean
-    loss of a labelled batch (Molchanov et al., 2019, arXiv:1906.10771). It is absolute, not
-    squared, so that it keeps the unit of the loss and weights of all layers compare and add up.
-    The absolute value is taken of each batch before averaging: over all the data a trained model's
-    gradient is near zero everywhere, and would rank noise.
+    loss of a labelled batch (Molchanov et al., 2019, arXiv:1906.10771). The absolute value, unlike
+    the square, has the unit of the loss, so that scores of all layers can be compared and added.
+    It is taken for each batch before averaging: the gradient of a trained model over all its data
+    is near zero everywhere, and would rank noise.
 
     Args:
-        model: Any; its parametrisations and dropout act as in inference.
-        task: Gives the training batches and the loss.
-        samples: Of the training data, in whole batches.
+        model: The model; its parametrisations and dropout act as in inference.
+        task: The source of the training batches and the loss.
+        samples: Training samples, rounded up to whole batches.
 
     Returns:
-        By the name in `model.named_parameters()`, a tensor of the parameter's shape. A weight under
-        a parametrisation has its score under the stored parameter, as in
-        `0.parametrizations.weight.original`, and 0 where a mask is 0. A parameter that is not
-        used scores 0.
+        Scores by the name in `model.named_parameters()`, in the parameter's shape `[R, ...]`. The
+        score of a parametrised weight is under its stored parameter, such as
+        `0.parametrizations.weight.original`, and is 0 where a mask is 0. An unused parameter
+        scores 0.
 
     Raises:
         ValueError: the task has no training batches.
@@ -66,24 +66,24 @@ def taylor(model: nn.Module, task: Task, samples: int = 256) -> dict[str, Tensor
 
 
 def wanda(model: nn.Module, task: Task, samples: int = 256) -> dict[str, Tensor]:
-    """Return the size of each weight times the L2 norm of the input feature it multiplies.
+    """Return the absolute value of each weight times the L2 norm of the input it multiplies.
 
     The score of a weight w that multiplies the feature x is `|w| * ||x||_2` over all samples and
-    positions of the calibration data (Sun et al., 2023, arXiv:2306.11695). What the feature of
-    each kind of layer is, `InputSquares` says; a weight used in several places gets the norm over
-    all of them. Where the feature cannot be seen it counts as 1 in every sample, so that its norm
-    is the square root of the number of samples.
+    positions of the calibration data (Sun et al., 2023, arXiv:2306.11695). `InputSquares` lists
+    the feature of each kind of layer. A weight used in several places gets the norm over all of
+    them. A feature that cannot be observed counts as 1 in every sample, so that its norm is the
+    square root of the number of samples.
 
     Args:
-        model: Any; its parametrisations and dropout act as in inference.
-        task: Gives the training batches; targets are not used.
-        samples: Of the training data, in whole batches.
+        model: The model; its parametrisations and dropout act as in inference.
+        task: The source of the training batches; targets are not used.
+        samples: Training samples, rounded up to whole batches.
 
     Returns:
-        For every weight of `compressible_weights(model)` a tensor of its shape, by its name in
-        `model.named_parameters()`: of a weight under a parametrisation the stored parameter's, as
-        in `0.parametrizations.weight.original`. The size is that of the weight in use, so 0
-        where a mask is 0. A weight made of several stored tensors is left out.
+        Scores of every weight of `compressible_weights(model)`, in its shape `[R, ...]`, by its
+        name in `model.named_parameters()`; a parametrised weight has the name of its stored
+        parameter, such as `0.parametrizations.weight.original`. The score is that of the weight in
+        use, 0 where a mask is 0. A weight made of several stored tensors has none.
 
     Raises:
         ValueError: the task has no training batches.

@@ -1,4 +1,4 @@
-"""How large the features are that each weight of a model multiplies, seen while the model runs."""
+"""Squared norms of the input features that each weight multiplies, recorded as a model runs."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -17,23 +17,23 @@ Found = Iterator[tuple[nn.Module, str, Tensor]]
 
 
 INPUT_NAMES = ("input", "query", "key", "value")
-"""What torch's layers call their inputs, in order."""
+"""Names of the inputs of torch's layers, in order."""
 
 
 class InputSquares:
-    """Sums of the squared input features of every weight, while a model runs in this context.
+    """Records sums of squared input features of every weight while a model runs in this context.
 
-    Features are counted over all samples and positions of all calls. For a weight it is known for
+    Sums are over all samples and positions of all calls. They are recorded for
     - linear layers `[O, I]`: each input feature, `[I]`;
     - convolutions `[O, I, *K]`: each input channel at each kernel position, `[O, I, *K]`: the
-      inputs that this one entry is multiplied with, so padding and stride count;
+      inputs that this one entry multiplies, with padding and stride taken into account;
     - transposed convolutions `[I, O, *K]`: each input channel;
-    - embeddings `[V, E]`: how often each row was looked up, as of one-hot inputs;
-    - recurrent layers: the inputs of the first layer; all that multiplies a hidden state counts as
-      1 at each position, which bounds it for a tanh;
-    - attention: query, key and value for the three parts of the in-projection; what the
-      out-projection gets is hidden in torch's function, and counts as 1 at each position.
-    Layers that are not called as modules are not seen.
+    - embeddings `[V, E]`: the number of look-ups of each row, as for one-hot inputs;
+    - recurrent layers: the inputs of the first layer; a hidden state counts as 1 at each position,
+      which is an upper bound for a tanh;
+    - attention: query, key and value for the three parts of the in-projection; the input of the
+      out-projection is hidden in torch's function and counts as 1 at each position.
+    Layers that are not called as modules are not recorded.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -49,9 +49,11 @@ class InputSquares:
         self._hooks.close()
 
     def of(self, weight: Weight, unseen: float) -> Tensor:
-        """Return the sums for a weight, in its shape, over every place that uses it.
+        """Return the sums for a weight, in its shape `[R, ...]`, over every place that uses it.
 
-        A weight of which no place was seen has `unseen` everywhere.
+        Args:
+            weight: A weight of the model.
+            unseen: The value everywhere for a weight none of whose places was recorded.
         """
         like = weight.value()
         seen = [self._sums[place] for place in weight.places if place in self._sums]

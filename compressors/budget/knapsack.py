@@ -1,4 +1,4 @@
-"""One budget divided among layers, so that the measured damage is least."""
+"""A budget divided among layers at the least total cost: a multiple-choice knapsack."""
 
 from collections.abc import Sequence
 
@@ -8,22 +8,24 @@ from compressors.errors import InfeasibleError
 
 ALLOCATIONS = ("uniform", "global", "sensitivity")
 RELATIVE_GAP = 1e-4
-"""The programme ends when the damage is proved to be within this share of the least."""
+"""The solver stops when the cost is proved to be within this share of the optimum."""
 
 
 def allocate(
     costs: Sequence[Sequence[float]], sizes: Sequence[Sequence[float]], budget: float
 ) -> list[int]:
-    """Return for each layer the level of an integer programme's solution.
+    """Choose one level for each layer, at the least total cost within a budget.
 
-    The sum of the chosen costs is least, under the condition that the sum of the chosen sizes is
-    at most the budget: a multiple-choice knapsack, solved by HiGHS (Huangfu & Hall, 2018,
+    The integer programme is solved by HiGHS (Huangfu & Hall, 2018,
     doi:10.1007/s12532-017-0130-5).
 
     Args:
-        costs: For each layer the damage of each of its levels, finite.
-        sizes: For each layer the size of each of its levels.
-        budget: In the unit of the sizes.
+        costs: The finite cost of each level of each layer.
+        sizes: The size of each level of each layer.
+        budget: The greatest sum of the chosen sizes, in their unit.
+
+    Returns:
+        The position of the chosen level of each layer.
 
     Raises:
         InfeasibleError: even the smallest levels together exceed the budget.
@@ -44,8 +46,8 @@ def _solve(
     budget: float,
     limits: Sequence[float],
 ) -> list[int]:
-    """Return the levels of the least total cost, each layer's at most its limit."""
-    # Half a second to import, of which those that only read a configuration have no use.
+    """Return the levels of least total cost, of those whose cost is at most the layer's limit."""
+    # Importing it takes half a second, which reading a configuration does not need.
     from scipy.optimize import Bounds, LinearConstraint, milp
 
     counts = [len(levels) for levels in costs]

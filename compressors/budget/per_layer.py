@@ -1,4 +1,4 @@
-"""Values that hold for single layers, given by a pattern on the layer's name."""
+"""Values for single layers, selected by patterns on their names."""
 
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -12,13 +12,13 @@ T = TypeVar("T")
 def layer_value(layers: Mapping[str, T], name: str, default: T) -> T:
     """Return the value of the first pattern that matches the name, else the default.
 
-    Patterns are those of the shell: `*`, `?` and `[...]`, with case.
+    Patterns are those of a shell, `*`, `?` and `[...]`, and distinguish upper and lower case.
     """
     return next((value for pattern, value in layers.items() if fnmatchcase(name, pattern)), default)
 
 
 def check_patterns(layers: Mapping[str, object], names: Iterable[str]) -> None:
-    """Raise `InfeasibleError`, with the names there are, for a pattern that matches none."""
+    """Raise `InfeasibleError`, which lists all names, for a pattern that matches no name."""
     known = list(names)
     for pattern in layers:
         if not any(fnmatchcase(name, pattern) for name in known):

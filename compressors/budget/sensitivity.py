@@ -1,4 +1,4 @@
-"""How far a change of some weights moves the outputs of a model."""
+"""Sensitivity: how far a change of some weights moves the outputs of a model."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,17 +25,20 @@ def sensitivity(
     name: str | None = None,
     samples: int = 128,
 ) -> list[float]:
-    """Return for each change the mean divergence it causes, on calibration data without targets.
+    """Measure the mean divergence that each change causes on calibration data, without targets.
 
-    Each change is made to the model as it is, in a copy.
+    Each change is made alone, to a fresh copy of the model.
 
     Args:
-        model: What is changed.
-        task: Gives the data.
-        changes: Any number of them.
-        name: Says what the changes are, to the last value; the result is then remembered for
-            this model's weights, and probed once.
-        samples: Of the calibration data.
+        model: The model; it is not changed.
+        task: The source of the calibration data.
+        changes: The changes to measure.
+        name: A description that identifies the changes and all their values. With it the result
+            is remembered for this model's weights; None measures every time.
+        samples: Calibration samples.
+
+    Returns:
+        The mean divergence of each change, at least 0.
 
     Raises:
         FloatingPointError: a changed model gives an output that is not finite.
@@ -71,11 +74,15 @@ def _probe(model: nn.Module, task: Task, changes: Sequence[Change], samples: int
 
 
 def divergence(before: list[Tensor], after: list[Tensor]) -> Tensor:
-    """Return how far outputs have moved, a scalar: 0 where they are equal.
+    """Return how far outputs have moved, a scalar that is 0 for equal outputs.
 
     For one tensor of logits `[B, ..., C]` with C > 1 it is KL(before || after) of their softmax in
-    nats, a mean over all axes but the last; for any others the squared distance relative to the
-    outputs' own squared size.
+    nats, averaged over all axes but the last. For all other outputs it is the squared distance
+    divided by the squared norm of `before`.
+
+    Args:
+        before: Output tensors `[B, ...]`.
+        after: Output tensors of the same shapes.
     """
     if len(before) == 1 and before[0].dim() > 1 and before[0].shape[-1] > 1:
         old = F.log_softmax(before[0].float(), dim=-1).flatten(0, -2)

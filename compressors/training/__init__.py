@@ -1,1 +1,6 @@
-"""training."""
+"""Training of a model: the loop, its precision and memory layout, and the losses of distillation.
+
+A model and its batches come in; the model is trained in place and ends in eval mode.
+"""
+
+__all__ = ["feature_matching", "loop", "precision", "soft_targets"]

@@ -1,19 +1,25 @@
-"""Features of a student compared with its teacher's, whatever their widths."""
+"""Comparison of the features of a student and of its teacher, which may differ in width."""
 
 from contextlib import ExitStack
 from typing import Any, Self
 
+import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from compressors.models.hooks import forward_pre_hooks
 
+from compressors.base import Inputs, Task, run
+from compressors.errors import InfeasibleError
+from compressors.models.calibration import device_of, to_device
+from compressors.models.fused_attention import plain_attention
+
 
 class LastFeatures:
-    """What the last linear or convolution layer of a model is given, while in this context.
+    """Records the input of the last linear or convolution layer of a model, in this context.
 
-    Last means called last in a forward pass: the layer that makes the outputs.
+    The last layer is the one that is called last in a forward pass.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -34,16 +40,38 @@ class LastFeatures:
             self.value = args[0]
 
 
-def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Return how differently two models see the samples of a batch as alike, a scalar.
+def feature_batches(task: Task, epoch: int) -> Iterator[tuple[Inputs, Any, Any, Tensor]]:
+    """Yield `(inputs, targets, outputs, last features)` of the baseline for an epoch.
 
-    It is the squared distance of the two matrices of inner products between samples, each row
-    brought to length one, summed and divided by B (Tung & Mori, 2019, arXiv:1907.09682, who divide
-    by the square of B, which makes the size of the loss depend on the batch).
+    The features are `[B, ...]`.
+
+    Raises:
+        InfeasibleError: the baseline has no linear or convolution layer.
+    """
+    device = device_of(task.baseline)
+    for inputs, targets in task.train_batches(epoch):
+        with torch.no_grad(), plain_attention(), LastFeatures(task.baseline) as features:
+            outputs = run(task.baseline, to_device(inputs, device))
+        if features.value is None:
+            raise InfeasibleError(
+                "distillation: features need a linear or convolution layer in the baseline"
+            )
+        yield inputs, targets, outputs, features.value
+
+
+def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return how much the similarities between the samples of a batch differ in two models.
+
+    The loss is the squared distance between the two matrices of inner products between samples,
+    with each row scaled to length one, divided by B (Tung & Mori, 2019, arXiv:1907.09682, divide
+    by the square of B; then the loss depends on the batch size).
 
     Args:
         student: Features `[B, ...]`.
-        teacher: Features `[B, ...]`, of any other shape after B.
+        teacher: Features `[B, ...]`; the shape after B may differ.
+
+    Returns:
+        A scalar.
     """
     distance = (_similarities(student) - _similarities(teacher)).square().sum()
     return distance / len(student)

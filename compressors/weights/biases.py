@@ -1,4 +1,4 @@
-"""Which biases of a model can be rounded, and how they are reached."""
+"""Biases of a model: which can be rounded, and their rounding to 8 bits."""
 
 from torch import nn
 
@@ -6,13 +6,14 @@ from compressors.weights.compressible import NORMS, Weight
 from compressors.weights.uniform_quantizer import quantizer_for
 
 BITS = 8
+"""Bits of a rounded bias."""
 
 
 def biases(model: nn.Module) -> list[Weight]:
-    """Return the biases outside normalisation layers, `[N]` each, every one once.
+    """Return the biases `[N]` outside normalisation layers, each once.
 
-    These are the parameters of one axis that their module names so: of linear, convolution,
-    attention and recurrent layers, and of modules of the user's own.
+    A bias is a parameter of one axis with "bias" in its name: in linear, convolution, attention and
+    recurrent layers, and in modules of the user's own.
     """
     places: dict[int, list[tuple[str, nn.Module, str]]] = {}
     for path, module in model.named_modules():

@@ -1,4 +1,4 @@
-"""Which weights of a model can be pruned, shared or quantised, and how they are reached."""
+"""The weights of a model that can be pruned, shared or quantised, and access to them."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -18,10 +18,10 @@ NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Weight:
-    """One weight, and every place that uses it: tied weights have more than one."""
+    """One weight and every place that uses it; a tied weight has several places."""
 
     name: str
-    """Its path in the model, at the first place."""
+    """Path of the weight in the model, at its first place."""
     places: tuple[tuple[nn.Module, str], ...]
     """Module and attribute of each use."""
 
@@ -32,27 +32,32 @@ class Weight:
             return cast(Tensor, getattr(module, attribute)).detach()
 
     def stored(self) -> Tensor | None:
-        """Return the parameter that the weight is made of, None if it is made of several."""
+        """Return the stored parameter `[R, ...]`, None if the weight is made of several."""
         module, attribute = self.places[0]
         if not is_parametrized(module, attribute):
             return cast(Tensor, getattr(module, attribute))
         return cast(Tensor | None, getattr(_chain(module, attribute), "original", None))
 
     def chain(self) -> tuple[nn.Module, ...]:
-        """Return its parametrisations, the innermost first."""
+        """Return the parametrisations of the weight, the innermost first."""
         module, attribute = self.places[0]
         if not is_parametrized(module, attribute):
             return ()
         return tuple(_chain(module, attribute))
 
     def add(self, parametrisation: nn.Module) -> None:
-        """Put one parametrisation on top, the same object at every place."""
+        """Put a parametrisation on top of the others, the same object at every place."""
         for module, attribute in self.places:
             register_parametrization(module, attribute, parametrisation)
             _settle(module)
 
     def replace(self, stored: Tensor, parametrisation: nn.Module) -> None:
-        """Store `stored` as the parameter, of which the parametrisation makes the weight."""
+        """Replace the parameter and all parametrisations of the weight.
+
+        Args:
+            stored: The new parameter, of any shape.
+            parametrisation: Makes the weight `[R, ...]` from `stored`.
+        """
         parameter = nn.Parameter(stored, requires_grad=False)
         for module, attribute in self.places:
             if is_parametrized(module, attribute):
@@ -63,10 +68,10 @@ class Weight:
 
 
 def compressible_weights(model: nn.Module) -> list[Weight]:
-    """Return the weights of at least two axes outside normalisation layers, each once.
+    """Return the weights of two or more axes outside normalisation layers, each once.
 
-    These are the weights of linear, convolution, embedding, attention and recurrent layers, and
-    of any module of the user's own that names a parameter so.
+    A weight is a parameter with "weight" in its name: in linear, convolution, embedding, attention
+    and recurrent layers, and in modules of the user's own.
     """
     places: dict[int, list[tuple[str, nn.Module, str]]] = {}
     for path, module in model.named_modules():

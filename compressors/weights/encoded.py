@@ -1,4 +1,4 @@
-"""How an encoded weight is stored: integers, a table of levels, and scales."""
+"""The stored form of an encoded weight: integers, a table of levels, and scales."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -33,8 +33,8 @@ class CodedWeight:
     shape: tuple[int, ...]
     """The shape of the weight, R first; [N] for a bias."""
     activations: str | None = None
-    """How the activations that meet the weight are rounded in the run form: minmax, percentile
-    or mse; None where they stay floats."""
+    """Calibration of the 8-bit activations that the weight multiplies in the run form: minmax,
+    percentile or mse; None where activations stay floats."""
 
     def decode(self) -> NDArray[np.float32]:
         """Return the weight in its own shape."""
@@ -45,7 +45,13 @@ class CodedWeight:
 
 
 def over_columns(values: NDArray[Any], group: int, columns: int) -> NDArray[Any]:
-    """Return a value a group `[R, G]` as one a column `[R, N]`, or `[R, 1]` where G is 1."""
+    """Repeat one value per group `[R, G]` to one per column `[R, N]`, or `[R, 1]` if G is 1.
+
+    Args:
+        values: One value per group `[R, G]`.
+        group: Columns per group.
+        columns: N.
+    """
     return values if values.shape[1] == 1 else np.repeat(values, group, axis=1)[:, :columns]
 
 
@@ -54,7 +60,7 @@ class Coded(Protocol):
     """A parametrisation whose weight can be stored as a `CodedWeight`."""
 
     def coded(self, original: Tensor) -> CodedWeight:
-        """Return the code of the weight that this parametrisation makes of its input."""
+        """Return the code of the weight that this module makes of `original` `[R, ...]`."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Masks that hold weights at zero, and how they close gradually while the model is trained."""
+"""Masks that hold weights at zero, and schedules that close them while the model is trained."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
 RAMP = 0.6
-"""The share of a training after which the masks of a schedule stay as they are."""
+"""Share of the training after which scheduled masks no longer move."""
 
 
 @dataclass(kw_only=True, eq=False)
 class Schedule:
-    """The weights under the masks that share this object have `zeros` zeros when it ends."""
+    """The number of zeros that the masks which share this object have together at its end."""
 
     zeros: int
 
@@ -25,32 +25,34 @@ class Mask(nn.Module):
     factor: Tensor | None
 
     def __init__(self, mask: Tensor, factor: Tensor | None = None) -> None:
-        """Keep a mask and what an entry's size counts for.
+        """Keep a mask and the factors from size to importance.
 
         Args:
-            mask: Boolean, in the shape of the weight, False where the weight is zero.
-            factor: Importance of an entry over its absolute value, in the shape of the weight;
-                None where the importance is the absolute value itself.
+            mask: Boolean `[R, ...]` in the shape of the weight, False where the weight is zero.
+            factor: Importance of each entry divided by its absolute value, `[R, ...]`; None where
+                the importance is the absolute value itself.
         """
         super().__init__()
         self.register_buffer("mask", mask)
         self.register_buffer("factor", factor, persistent=False)
         self.schedule: Schedule | None = None
-        """While there is one, the next training moves the mask."""
+        """The schedule by which the next training moves the mask; None for a fixed mask."""
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight with its masked entries at zero.
+        """Return the weight `[R, ...]` with its masked entries at zero.
 
-        Masked entries get no gradient. Under a schedule one that outlasts the others by its old
-        value comes back; letting the gradient reach masked entries made the results worse.
+        Masked entries get no gradient and keep their old values, by which a schedule may bring
+        them back. Letting the gradient reach masked entries gave worse results.
         """
         return torch.where(self.mask, weight, 0.0)
 
 
 def keep_best(scores: Tensor, zeros: int) -> Tensor:
-    """Return a mask over scores `[N]`, False at the `zeros` lowest, ties by position.
+    """Return a mask `[N]` that is False at the lowest scores; ties are broken by position.
 
-    Negative scores are of entries that are zero in any case.
+    Args:
+        scores: Importance of each entry `[N]`; a negative score is always masked.
+        zeros: Number of entries to mask.
     """
     if zeros == 0:
         return scores >= 0
@@ -62,9 +64,13 @@ def keep_best(scores: Tensor, zeros: int) -> Tensor:
 
 
 def shared_masks(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
-    """Return masks that have `zeros` zeros in all, at the lowest scores of all the tensors.
+    """Return masks that together are False at the lowest scores of all tensors.
 
     Each of several tensors keeps at least its highest score.
+
+    Args:
+        scores: Importance of the entries of each weight, `[R, ...]`; each mask has this shape.
+        zeros: Number of entries to mask in all tensors together.
     """
     flat = [score.flatten().clone() for score in scores]
     if len(flat) > 1:
@@ -75,7 +81,7 @@ def shared_masks(scores: Sequence[Tensor], zeros: int) -> list[Tensor]:
 
 
 def open_masks(model: nn.Module) -> dict[Schedule, list[tuple[Mask, Tensor]]]:
-    """Return the masks that a training shall close, each with its input, by their schedule."""
+    """Return by schedule the masks that the next training moves, each with its input `[R, ...]`."""
     found: dict[Schedule, list[tuple[Mask, Tensor]]] = {}
     seen: set[nn.Module] = set()
     for module in model.modules():
@@ -88,7 +94,7 @@ def open_masks(model: nn.Module) -> dict[Schedule, list[tuple[Mask, Tensor]]]:
 
 
 def _before(chain: ParametrizationList, last: nn.Module) -> Tensor:
-    """Return what a parametrisation is given by those below it."""
+    """Return the input of a parametrisation: the result of those below it."""
     with torch.no_grad():
         value = chain.original
         for step in chain:
@@ -99,13 +105,14 @@ def _before(chain: ParametrizationList, last: nn.Module) -> Tensor:
 
 
 def close_masks(model: nn.Module, progress: float) -> None:
-    """Move the masks that have a schedule to where they stand at a progress of training.
+    """Move the scheduled masks to their state at a progress of the training.
 
-    The zeros follow `1 - (1 - progress / RAMP)^3`, then the schedule is over and the masks stay.
+    The share of zeros follows `1 - (1 - progress / RAMP)^3`; at RAMP the schedule ends and the
+    masks stay fixed.
 
     Args:
         model: Its masks are changed in place.
-        progress: The share of the training that is done, in [0, 1].
+        progress: Share of the training that is done, in [0, 1].
     """
     done = min(1.0, progress / RAMP)
     for schedule, members in open_masks(model).items():
@@ -118,7 +125,7 @@ def close_masks(model: nn.Module, progress: float) -> None:
 
 
 def settle_masks(model: nn.Module) -> None:
-    """Leave every mask of a model where it is: no training moves it any more."""
+    """End the schedule of every mask of a model, in place, so that no training moves it."""
     for members in open_masks(model).values():
         for mask, _ in members:
             mask.schedule = None

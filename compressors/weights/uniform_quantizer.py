@@ -1,4 +1,4 @@
-"""A grid of integers times a scale on which a weight lies, also while both are trained."""
+"""Uniform quantisation: a weight as integers times a scale, both trainable."""
 
 import math
 
@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 from compressors.weights.encoded import CodedWeight
 
-SHRINK_FACTORS = torch.linspace(0.3, 1.0, 36).tolist()
+SHRINK_FACTORS: list[float] = torch.linspace(0.3, 1.0, 36).tolist()
 
 
 class UniformQuantizer(nn.Module):
     """A parametrisation that rounds a weight to a grid of integers times a learned scale.
 
     The gradient passes the rounding as if it were not there and is zero where the weight is
-    clipped; the scale has the gradient that follows, divided by the root of its values' number
-    times the greatest integer (Esser et al., 2020, arXiv:1902.08153). What is trained is the
-    logarithm of the scale, so that the scale stays positive and a step of the optimiser changes
-    all scales by the same share.
+    clipped. The gradient of the scale follows from that, divided by the square root of the number
+    of its values times the greatest integer (Esser et al., 2020, arXiv:1902.08153). The trained
+    parameter is the logarithm of the scale, so that the scale stays positive and an optimiser step
+    changes all scales by the same share.
     """
 
     zero_point: Tensor
@@ -36,12 +36,12 @@ class UniformQuantizer(nn.Module):
         """Keep scale and zero point.
 
         Args:
-            scale: `[R, G]` for each group of each row of the weight, `[1, 1]` for one in all.
-            zero_point: Integers of the same shape.
-            bits: 2 to 8.
-            symmetric: Which integers the grid has, see `integer_range`.
-            group: Values a group along a row; the last group may be shorter.
-            activations: How the activations that meet the weight are rounded when it runs.
+            scale: One per group of each row of the weight `[R, G]`, or one in all `[1, 1]`.
+            zero_point: Integers in the shape of the scale.
+            bits: Bits of the integers, 2 to 8.
+            symmetric: Whether the integers are centred on zero, see `integer_range`.
+            group: Values per group along a row; the last group may be shorter.
+            activations: Calibration of the activations in the run form, see `CodedWeight`.
         """
         super().__init__()
         self.bits = bits
@@ -64,7 +64,7 @@ class UniformQuantizer(nn.Module):
         return (rows / scale).round().clamp(self.low - zero, self.high - zero) + zero
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight on its grid, in its own shape."""
+        """Return the weight `[R, ...]` rounded to its grid, in its shape."""
         rows = as_rows(weight)
         damped = _damped(self.scale, 1 / math.sqrt(self._values_a_scale(rows) * self.high))
         scale, zero = self._over_columns(damped, rows), self._zero(rows)
@@ -74,7 +74,7 @@ class UniformQuantizer(nn.Module):
         return ((integers - zero + (steps - steps.detach())) * scale).view(weight.shape)
 
     def coded(self, original: Tensor) -> CodedWeight:
-        """Return the code of the weight `[R, ...]` that this quantiser makes of its input."""
+        """Return the code of the weight that this quantiser makes of `original` `[R, ...]`."""
         integers = self.integers(original)
         grids = (len(integers), self.zero_point.shape[1])
         return CodedWeight(
@@ -92,7 +92,7 @@ class UniformQuantizer(nn.Module):
         return self._over_columns(self.zero_point, rows)
 
     def _over_columns(self, values: Tensor, rows: Tensor) -> Tensor:
-        """Return a value a group as one a column; `[.., 1]` where there is one group a row."""
+        """Repeat one value per group to one per column; `[R, 1]` where a row is one group."""
         if values.shape[1] == 1:
             return values
         return values.repeat_interleave(self.group, dim=1)[:, : rows.shape[1]]
@@ -102,7 +102,7 @@ class UniformQuantizer(nn.Module):
 
 
 def _damped(value: Tensor, share: float) -> Tensor:
-    """Return the value, of whose gradient only a share arrives."""
+    """Return the value itself, with its gradient multiplied by a share."""
     return value.detach() + (value - value.detach()) * share
 
 
@@ -112,7 +112,7 @@ def as_rows(weight: Tensor) -> Tensor:
 
 
 def integer_range(bits: int, *, symmetric: bool) -> tuple[int, int]:
-    """Return the least and the greatest integer of a grid."""
+    """Return the least and the greatest integer of a grid of 2 to 8 bits."""
     if symmetric:
         return 1 - 2 ** (bits - 1), 2 ** (bits - 1) - 1
     return 0, 2**bits - 1
@@ -130,12 +130,12 @@ def quantizer_for(
     """Return the quantiser that fits a weight `[R, ...]` or a bias `[N]`.
 
     Args:
-        weight: Its values.
-        bits: 2 to 8.
-        symmetric: Without a zero point.
-        granularity: A scale for the whole `tensor`, each `channel` (row) or each `group` of a row.
-        group_size: Values a group.
-        activations: Handed on, see `UniformQuantizer`.
+        weight: The values to fit, `[R, ...]` or `[N]`.
+        bits: Bits of the integers, 2 to 8.
+        symmetric: Whether the grid is centred on zero, without a zero point.
+        granularity: One scale per whole `tensor`, per `channel` (row) or per `group` of a row.
+        group_size: Values per group, for the granularity `group`.
+        activations: Calibration of the activations in the run form, see `CodedWeight`.
     """
     rows = as_rows(weight)
     group = min(group_size, rows.shape[1]) if granularity == "group" else rows.shape[1]
@@ -153,9 +153,18 @@ def quantizer_for(
 
 
 def fit_grid(rows: Tensor, bits: int, *, symmetric: bool) -> tuple[Tensor, Tensor]:
-    """Return scale `[R]` and zero point `[R]` for rows `[R, N]`.
+    """Fit one grid to each row.
 
-    Below 8 bits the range is the one, among shrunk ranges, of least squared error.
+    At 8 bits the grid covers the whole range of a row; below, the shrunk range of least squared
+    error.
+
+    Args:
+        rows: Values `[R, N]`.
+        bits: Bits of the integers, 2 to 8.
+        symmetric: Whether the grid is centred on zero.
+
+    Returns:
+        Scales `[R]` and zero points `[R]`.
     """
     low, high = integer_range(bits, symmetric=symmetric)
     best_scale, best_zero = _grid(rows, 1.0, low, high)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressors.training.loop import train
+from compressors.training.loop import TrainingSettings, train
 from search.tasks.baseline import trained_once
 from search.tasks.tensors import TensorBatches, correct, cross_entropy
 

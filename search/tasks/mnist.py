@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compressors.training.loop import train
+from compressors.training.loop import TrainingSettings, train
 from search.errors import ConfigError
 from search.tasks.baseline import trained_once
 from search.tasks.lenet import LeNet5, LeNet300

@@ -3,17 +3,16 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.utils.parametrize import is_parametrized
 from torch.utils.flop_counter import FlopCounterMode
 
 from compressors.base import Inputs, run
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import plain_attention
+from compressors.weights.in_use import parameters_in_use
 from search.artefact.onnx_form.export import feeds
 from search.errors import MeasurementError
 
@@ -35,11 +34,11 @@ class ModelCounts:
 def count_model(model: nn.Module) -> ModelCounts:
     """Return the counts of a model; a parametrised weight counts once, by its value in use."""
     with torch.no_grad():
-        weights = list(_weights(model))
+        weights = list(parameters_in_use(model))
         return ModelCounts(
-            parameters=sum(weight.numel() for _, weight, _ in weights),
-            nonzeros=sum(int(weight.count_nonzero()) for _, weight, _ in weights),
-            layers=len({id(module) for module, weight, _ in weights if weight.ndim > 1}),
+            parameters=sum(weight.numel() for *_, weight in weights),
+            nonzeros=sum(int(weight.count_nonzero()) for *_, weight in weights),
+            layers=len({id(module) for module, _, weight in weights if weight.ndim > 1}),
             channels=sum(_channels(module) for module in model.modules()),
         )
 
@@ -119,7 +118,7 @@ def _weights(model: nn.Module) -> Iterator[tuple[nn.Module, Tensor, str]]:
 def used_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield each parameter once, of any shape: its name in the plain model and its value in use."""
     names = {id(module): path for path, module in model.named_modules()}
-    for module, weight, name in _weights(model):
+    for module, name, weight in parameters_in_use(model):
         yield f"{names[id(module)]}.{name}".lstrip("."), weight
 
 

@@ -6,7 +6,7 @@ from compressors.base import Selective
 from compressors.channel_pruning import ChannelPruning
 from compressors.errors import InfeasibleError
 from compressors.weight_pruning import WeightPruning
-from tests.zoo import ARCHITECTURES, CLASSES, ToyTask, run, toy_task
+from tests.zoo import ARCHITECTURES, toy_task
 
 
 def task_for(model: nn.Module, *shape: int) -> ToyTask:

@@ -1,4 +1,3 @@
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -8,39 +7,13 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs
 from compressors.channel_pruning import ChannelPruning
-from compressors.distillation import Distillation, soft_loss
+from compressors.distillation import Distillation
 from compressors.errors import InfeasibleError
 from compressors.training.feature_matching import LastFeatures, similarity_loss
-from compressors.training.loop import fastest_precision
+from compressors.training.soft_targets import soft_loss
 from compressors.weight_pruning import WeightPruning
 from compressors.weights.compressible import compressible_weights
 from tests.zoo import NETS, toy_task
-
-
-def test_soft_loss_by_hand() -> None:
-    student, teacher = torch.tensor([[0.0, 2.0]]), torch.tensor([[4.0, 0.0]])
-    p = [math.e**2 / (math.e**2 + 1), 1 / (math.e**2 + 1)]
-    q = [1 / (1 + math.e), math.e / (1 + math.e)]
-    divergence = sum(a * math.log(a / b) for a, b in zip(p, q, strict=True))
-    assert float(soft_loss(student, teacher, 2.0)) == pytest.approx(4 * divergence, rel=1e-5)
-
-
-def test_soft_loss_is_a_mean_over_all_but_the_classes() -> None:
-    student, teacher = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
-    flat = [
-        soft_loss(s[None], t[None], 3.0)
-        for s, t in zip(student.view(-1, 7), teacher.view(-1, 7), strict=True)
-    ]
-    assert float(soft_loss(student, teacher, 3.0)) == pytest.approx(float(torch.stack(flat).mean()))
-
-
-def test_soft_loss_of_equal_logits_is_zero_and_pulls_nowhere() -> None:
-    logits = torch.randn(4, 5, requires_grad=True)
-    loss = soft_loss(logits, logits.detach(), 3.0)
-    loss.backward()
-    assert float(loss.detach()) == pytest.approx(0, abs=1e-6)
-    assert logits.grad is not None
-    assert logits.grad.abs().max() < 1e-6
 
 
 def test_the_student_comes_back_to_the_teacher() -> None:
@@ -142,22 +115,6 @@ def test_values_out_of_range_are_refused(field: str, value: float) -> None:
         Distillation(**{field: value})
 
 
-@pytest.mark.parametrize("width", [3, 12])
-def test_similarity_loss_against_the_definition(width: int) -> None:
-    generator = torch.Generator().manual_seed(0)
-    student = torch.randn(5, width, 2, generator=generator)
-    teacher = torch.randn(5, 7, generator=generator)
-    expected = 0.0
-    for i in range(5):
-        ours = [float((student[i] * student[j]).sum()) for j in range(5)]
-        theirs = [float((teacher[i] * teacher[j]).sum()) for j in range(5)]
-        expected += sum(
-            (a / math.hypot(*ours) - b / math.hypot(*theirs)) ** 2
-            for a, b in zip(ours, theirs, strict=True)
-        )
-    assert float(similarity_loss(student, teacher)) == pytest.approx(expected / 5, rel=1e-4)
-
-
 @pytest.mark.parametrize("net", ["residual", "transformer", "recurrent", "mlp"])
 def test_features_are_what_the_last_layer_is_given(net: str) -> None:
     task = toy_task(net)
@@ -195,10 +152,3 @@ def test_training_in_bfloat16_is_close_to_float32_and_keeps_float32_weights() ->
     near = float(soft_loss(coarse(task.inputs), exact(task.inputs), 1.0))
     far = float(soft_loss(task.logits, exact(task.inputs), 1.0))
     assert near < 0.05 * far
-
-
-def test_the_fastest_precision_is_one_of_the_two() -> None:
-    task = toy_task("residual")
-    found = fastest_precision(task.baseline, task.example, lambda outputs: outputs.square().mean())
-    assert found in (torch.float32, torch.bfloat16)
-    assert not any(p.requires_grad for p in task.baseline.parameters())

@@ -8,15 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from compressors.base import Compressor
+from compressors.base import Compressor, run
 from compressors.channel_pruning import ChannelPruning
+from compressors.testing.data import take
+from compressors.testing.task import ToyTask
 from compressors.weights.encoded import coded_weights
 from search.artefact.artefact import write_artefact
 from search.artefact.onnx_form.runtime import predictor
 from search.artefact.packed_form.unpack import unpack
 from search.trial.model_counts import achieved, count_model
 from tests.acting import acting
-from tests.zoo import ARCHITECTURES, ToyTask, run, take, toy_task
+from tests.zoo import ARCHITECTURES, toy_task
 
 FLAT = {"recurrent", "gru", "lstm"}
 """Networks without a block to remove."""

@@ -5,9 +5,10 @@ from torch import nn
 from compressors.budget.importance import IMPORTANCES
 from compressors.budget.sensitivity import divergence
 from compressors.errors import InfeasibleError
+from compressors.testing.task import ToyTask
 from compressors.weight_pruning import WeightPruning
 from compressors.weights.compressible import compressible_weights
-from tests.zoo import NETS, ToyTask, toy_task
+from tests.zoo import NETS, toy_task
 
 
 def values(model: nn.Module) -> list[torch.Tensor]:

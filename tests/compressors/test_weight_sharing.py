@@ -2,74 +2,21 @@ import math
 
 import pytest
 import torch
-from sklearn.cluster import KMeans
-from torch import Tensor, nn
+from torch import nn
 
 from compressors.budget.sensitivity import divergence
 from compressors.distillation import Distillation
 from compressors.errors import InfeasibleError
 from compressors.models.copying import copy_model
+from compressors.testing.networks import NETWORKS
+from compressors.training.loop import TrainingSettings, train
 from compressors.weight_pruning import WeightPruning
-from compressors.weight_sharing import Codebook, WeightSharing, cluster, codebook_for
+from compressors.weight_sharing import WeightSharing
+from compressors.weights.codebook import Codebook
 from compressors.weights.compressible import compressible_weights
 from compressors.weights.encoded import coded_weights
 from compressors.weights.masks import Mask
 from tests.zoo import toy_task
-
-
-def inertia(values: Tensor, centroids: Tensor) -> float:
-    return float((values[:, None] - centroids[None]).abs().min(1).values.double().square().sum())
-
-
-@pytest.mark.parametrize("clusters", [2, 4, 16, 64])
-def test_inertia_matches_k_means_of_many_starts(clusters: int) -> None:
-    values = torch.randn(3000, generator=torch.Generator().manual_seed(0))
-    reference = KMeans(clusters, n_init=5, random_state=0).fit(values[:, None].numpy())
-    assert inertia(values, cluster(values, clusters)) <= 1.05 * reference.inertia_
-
-
-def test_histogram_of_a_large_weight_matches_k_means_on_all_its_values() -> None:
-    values = torch.randn(60_000, generator=torch.Generator().manual_seed(0))
-    reference = KMeans(16, n_init=3, random_state=0).fit(values[:, None].numpy())
-    assert inertia(values, cluster(values, 16)) <= 1.011 * reference.inertia_
-
-
-def test_few_distinct_values_are_kept_exactly() -> None:
-    weight = torch.tensor([[0.5, -1.0, 0.5], [2.0, 0.0, -1.0]])
-    codebook = codebook_for(weight, 16)
-    assert codebook.table().tolist() == [0.0, -1.0, 0.5, 2.0]
-    assert codebook.indices(weight).tolist() == [[2, 1, 2], [3, 0, 1]]
-    assert torch.equal(codebook(weight), weight)
-
-
-def test_each_weight_takes_its_nearest_centroid() -> None:
-    weight = torch.randn(20, 30, generator=torch.Generator().manual_seed(0))
-    codebook = codebook_for(weight, 8)
-    centroids = codebook.centroids.detach()
-    nearest = centroids[(weight[..., None] - centroids).abs().argmin(-1)]
-    assert torch.equal(codebook(weight), nearest)
-
-
-def test_the_gradient_reaches_centroids_by_cluster_and_weights_straight_through() -> None:
-    weight = torch.tensor([[1.0, 1.1, 5.0, 0.0]], requires_grad=True)
-    codebook = codebook_for(weight.detach(), 2).requires_grad_(True)
-    said = codebook(weight)
-    assert said.tolist()[0] == pytest.approx([1.05, 1.05, 5.0, 0.0])
-    (said * torch.tensor([[1.0, 10.0, 100.0, 1000.0]])).sum().backward()
-    assert codebook.centroids.grad is not None
-    assert codebook.centroids.grad.tolist() == [11.0, 100.0]
-    assert weight.grad is not None
-    assert weight.grad.tolist() == [[1.0, 10.0, 100.0, 1000.0]]
-
-
-def test_centroids_that_training_has_crossed_are_stored_ascending() -> None:
-    weight = torch.tensor([[-1.0, 0.0, 2.0]])
-    codebook = codebook_for(weight, 2)
-    with torch.no_grad():
-        codebook.centroids.copy_(torch.tensor([3.0, -2.0]))
-    code = codebook.coded(weight)
-    assert code.levels.tolist() == [0.0, -2.0, 3.0]
-    assert torch.equal(torch.from_numpy(code.decode()), codebook(weight))
 
 
 def test_a_mask_is_taken_into_the_code() -> None:
@@ -94,6 +41,17 @@ def test_zeros_without_a_mask_stay_zero_through_training() -> None:
     for old, new in zip(compressible_weights(shared), compressible_weights(tuned), strict=True):
         assert not torch.equal(old.value(), new.value())
         assert torch.equal(old.value() == 0, new.value() == 0)
+
+
+@pytest.mark.parametrize("net", NETWORKS)
+def test_training_adds_no_value_to_a_shared_weight(net: str) -> None:
+    task = NETWORKS[net].task()
+    shared = WeightSharing(clusters=16)(task.baseline, task)
+    model = copy_model(shared).requires_grad_(True)
+    settings = TrainingSettings(epochs=1, learning_rate=5e-3, weight_decay=0.1)
+    train(model, task.train_batches, task.loss, settings)
+    for old, new in zip(compressible_weights(shared), compressible_weights(model), strict=True):
+        assert len(new.value().unique()) <= len(old.value().unique())
 
 
 def test_allocation_by_sensitivity_keeps_the_mean_and_lowers_the_divergence() -> None:

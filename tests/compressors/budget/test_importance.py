@@ -4,9 +4,11 @@ from torch import Tensor, nn
 
 from compressors.base import run
 from compressors.budget.importance import magnitude, taylor, wanda
+from compressors.testing.data import CLASSES
+from compressors.testing.task import ToyTask
 from compressors.weight_pruning import WeightPruning
 from compressors.weights.compressible import compressible_weights
-from tests.zoo import ARCHITECTURES, CLASSES, NETS, ToyTask, toy_task
+from tests.zoo import ARCHITECTURES, NETS, toy_task
 
 
 def task_of(model: nn.Module, inputs: Tensor) -> ToyTask:

@@ -10,7 +10,7 @@ from compressors.models.copying import copy_model, restorer
 from compressors.models.fused_attention import plain_attention
 from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
-from compressors.weight_sharing import share
+from compressors.weights.codebook import share
 from compressors.weights.compressible import compressible_weights
 from tests.zoo import NETS, toy_task
 

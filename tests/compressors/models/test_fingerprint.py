@@ -10,8 +10,9 @@ from compressors.base import Compressor
 from compressors.models.copying import copy_model
 from compressors.models.fingerprint import fingerprint, structure_digest
 from compressors.quantization import Quantization
+from compressors.testing.task import ToyTask
 from compressors.weight_pruning import WeightPruning
-from tests.zoo import ToyTask, toy_task
+from tests.zoo import toy_task
 
 
 @pytest.fixture(scope="module")

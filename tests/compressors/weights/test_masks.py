@@ -5,11 +5,12 @@ from torch import nn
 from compressors.base import Compressor
 from compressors.distillation import Distillation
 from compressors.quantization import Quantization
+from compressors.testing.task import ToyTask
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from compressors.weights.compressible import compressible_weights
 from compressors.weights.masks import Mask, close_masks, keep_best, open_masks, shared_masks
-from tests.zoo import ToyTask, toy_task
+from tests.zoo import toy_task
 
 
 def zeros_of(model: nn.Module) -> list[int]:

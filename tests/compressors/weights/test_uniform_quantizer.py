@@ -6,7 +6,7 @@ from torch import Tensor
 
 from compressors.models.copying import copy_model
 from compressors.quantization import Quantization
-from compressors.training.loop import train
+from compressors.training.loop import TrainingSettings, train
 from compressors.weights.compressible import compressible_weights
 from compressors.weights.uniform_quantizer import (
     UniformQuantizer,
@@ -150,7 +150,12 @@ def test_scales_are_trained_and_stay_positive(net: str) -> None:
     model = copy_model(Quantization(bits=3)(task.baseline, task))
     before = [w.chain()[-1].scale.clone() for w in compressible_weights(model)]
     model.requires_grad_(True)
-    train(model, task.train_batches, task.loss, epochs=2, learning_rate=0.5, weight_decay=1.0)
+    train(
+        model,
+        task.train_batches,
+        task.loss,
+        TrainingSettings(epochs=2, learning_rate=0.5, weight_decay=1.0),
+    )
     after = [w.chain()[-1].scale for w in compressible_weights(model)]
     assert all((new > 0).all() for new in after)
     assert not any(torch.equal(*pair) for pair in zip(before, after, strict=True))
@@ -164,7 +169,7 @@ def test_trained_scales_beat_fixed_ones() -> None:
         model.requires_grad_(True)
         for weight in compressible_weights(model):
             weight.chain()[-1].log_scale.requires_grad_(learned)
-        train(model, task.train_batches, task.loss, epochs=6, learning_rate=5e-3)
+        train(model, task.train_batches, task.loss, TrainingSettings(epochs=6, learning_rate=5e-3))
         with torch.no_grad():
             return float(task.loss(model(task.inputs), task.targets))
 

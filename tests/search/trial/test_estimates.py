@@ -12,6 +12,7 @@ from compressors.base import Compressor, run
 from compressors.channel_pruning import ChannelPruning
 from compressors.models.fingerprint import structure_digest
 from compressors.quantization import Quantization
+from compressors.testing.task import ToyTask
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from search.artefact.artefact import write_artefact
@@ -20,7 +21,7 @@ from search.tasks.task import EvaluatedTask
 from search.trial.estimates import FLOAT_BITS, estimate_in_memory, weight_bytes
 from search.trial.model_counts import count_macs, count_model
 from search.trial.scoring import evaluate
-from tests.zoo import ToyTask, toy_task
+from tests.zoo import toy_task
 
 FILE = 1000
 """Bytes of a packed file that are not weights: the operators and their shapes."""

@@ -13,6 +13,7 @@ from torch import nn
 from compressors.base import run
 from compressors.distillation import Distillation
 from compressors.models.fingerprint import fingerprint
+from compressors.testing.task import ToyTask
 from compressors.weight_pruning import WeightPruning
 from compressors.weights.compressible import compressible_weights
 from compressors.weights.encoded import coded_weights
@@ -25,7 +26,7 @@ from search.trial.model_counts import count_model
 from search.trial.prefix_cache import MIN_SECONDS, PrefixCache, State
 from search.utils.array_cache import ArrayCache
 from tests.acting import acting
-from tests.zoo import ARCHITECTURES, ToyTask, toy_task
+from tests.zoo import ARCHITECTURES, toy_task
 
 STEP = Step(
     name="sparsify",

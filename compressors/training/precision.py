@@ -1,0 +1,73 @@
+"""Floating-point precision of the forward pass in training."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressors.base import Inputs, run
+from compressors.models.calibration import device_of, to_device
+from compressors.models.copying import copy_model
+from compressors.training.memory_layout import fastest_layout
+
+REPEATS = 3
+"""Timed training steps per precision; the shortest time counts."""
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Return the context for a forward pass in a precision; parameters stay in float32."""
+    return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+
+
+def in_float32(outputs: Any) -> Any:
+    """Return outputs, one tensor `[B, ...]` or a nesting of tensors, with all floats as float32."""
+    if isinstance(outputs, Tensor):
+        return outputs.float() if outputs.is_floating_point() else outputs
+    if isinstance(outputs, dict):
+        return {name: in_float32(item) for name, item in outputs.items()}
+    if isinstance(outputs, tuple | list):
+        return type(outputs)(in_float32(item) for item in outputs)
+    return outputs
+
+
+def fastest_precision(
+    model: nn.Module, inputs: Inputs, loss: Callable[[Any], Tensor]
+) -> torch.dtype:
+    """Return float32 or bfloat16, whichever trains this model faster on this machine.
+
+    Args:
+        model: It is copied, not changed.
+        inputs: A batch `[B, ...]` on any device.
+        loss: Returns the loss of the batch, a scalar, from the outputs.
+    """
+    device = device_of(model)
+    probe = copy_model(model)
+    there = to_device(inputs, device)
+    devices = [device] if device.type == "cuda" else []
+    # Dropout in the probe must not advance the generator that the training draws from.
+    with torch.random.fork_rng(devices=devices), fastest_layout(probe, [there]):
+        probe.train().requires_grad_(True)
+        seconds = {
+            precision: _seconds_of_a_step(precision, probe, there, loss)
+            for precision in (torch.float32, torch.bfloat16)
+        }
+    return min(seconds, key=lambda precision: seconds[precision])
+
+
+def _seconds_of_a_step(
+    precision: torch.dtype, model: nn.Module, inputs: Inputs, loss: Callable[[Any], Tensor]
+) -> float:
+    """Return the shortest time of a forward and a backward pass, after one that is not timed."""
+    device = device_of(model)
+    times = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        with autocast(device, precision):
+            outputs = run(model, inputs)
+        loss(in_float32(outputs)).backward()  # type: ignore[no-untyped-call]
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
