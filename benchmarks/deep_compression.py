@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from benchmarks.recipes import step
-from compressors.training.loop import train
+from compressors.training.loop import TrainingSettings, train
 from paredown import run_study
 from search.artefact.artefact import write_artefact
 from search.artefact.onnx_form.runtime import predictor
@@ -131,7 +131,8 @@ def reference_points(name: str, folder: Path) -> Iterator[Point]:
         yield Point(name=title, test_error=test_error(at, task), size_bytes=size)
     torch.manual_seed(0)
     narrow = NARROW[name]()
-    train(narrow, task.train_batches, task.loss, epochs=2 * REFERENCE_EPOCHS, learning_rate=2e-3)
+    settings = TrainingSettings(epochs=2 * REFERENCE_EPOCHS, learning_rate=2e-3)
+    train(narrow, task.train_batches, task.loss, settings)
     artefact = write_artefact(narrow.requires_grad_(False), task, folder / "narrow")
     yield Point(
         name="narrow from scratch",

@@ -1,5 +1,6 @@
 """Comparison of the features of a student and of its teacher, which may differ in width."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -8,12 +9,11 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from compressors.models.hooks import forward_pre_hooks
-
 from compressors.base import Inputs, Task, run
 from compressors.errors import InfeasibleError
 from compressors.models.calibration import device_of, to_device
 from compressors.models.fused_attention import plain_attention
+from compressors.models.hooks import forward_pre_hooks
 
 
 class LastFeatures:

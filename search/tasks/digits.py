@@ -74,7 +74,10 @@ def digits(seed: int = 0) -> dict[str, Any]:
         f"digits-{EPOCHS}-{seed}",
         DigitsNet(),
         lambda net: train(
-            net, batches, cross_entropy, epochs=EPOCHS, learning_rate=3e-3, weight_decay=1e-3
+            net,
+            batches,
+            cross_entropy,
+            TrainingSettings(epochs=EPOCHS, learning_rate=3e-3, weight_decay=1e-3),
         ),
     )
     return {

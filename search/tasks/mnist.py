@@ -84,9 +84,7 @@ class _Baseline:
                 net,
                 replace(batches, augment=warped),
                 cross_entropy,
-                epochs=self.epochs,
-                learning_rate=2e-3,
-                weight_decay=1e-4,
+                TrainingSettings(epochs=self.epochs, learning_rate=2e-3, weight_decay=1e-4),
             ),
         )
 

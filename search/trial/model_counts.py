@@ -97,24 +97,6 @@ def _without_onednn() -> Iterator[None]:
         torch.backends.mkldnn.set_flags(enabled)  # type: ignore[no-untyped-call]
 
 
-def _weights(model: nn.Module) -> Iterator[tuple[nn.Module, Tensor, str]]:
-    """Yield each module with its own parameters by their value in use; shared ones once."""
-    seen: set[int] = set()
-    for path, module in model.named_modules():
-        if "parametrizations" in path.split("."):
-            continue
-        for name, weight in module.named_parameters(recurse=False):
-            if id(weight) not in seen:
-                seen.add(id(weight))
-                yield module, weight, name
-        if is_parametrized(module):
-            for name, chain in cast(nn.ModuleDict, module.parametrizations).items():
-                stored = getattr(chain, "original", chain)
-                if id(stored) not in seen:
-                    seen.add(id(stored))
-                    yield module, getattr(module, name), name
-
-
 def used_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Yield each parameter once, of any shape: its name in the plain model and its value in use."""
     names = {id(module): path for path, module in model.named_modules()}

@@ -2,9 +2,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressors.base import Selective
+from compressors.base import Selective, run
 from compressors.channel_pruning import ChannelPruning
 from compressors.errors import InfeasibleError
+from compressors.testing.data import CLASSES
+from compressors.testing.task import ToyTask
 from compressors.weight_pruning import WeightPruning
 from tests.zoo import ARCHITECTURES, toy_task
 

@@ -4,7 +4,9 @@ from torch import Tensor, nn
 
 from compressors.layer_removal import LayerRemoval, PassThrough, block_influence
 from compressors.models.batch_norm import renew_batch_norm
-from tests.zoo import ResidualBlock, ToyTask, toy_task
+from compressors.testing.convolutional import ResidualBlock
+from compressors.testing.task import ToyTask
+from tests.zoo import toy_task
 
 
 def test_influence_by_hand() -> None:

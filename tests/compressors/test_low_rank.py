@@ -8,8 +8,10 @@ from torch.nn.utils.parametrizations import weight_norm
 from compressors.errors import InfeasibleError
 from compressors.layers.factorisable import factorisable_layers
 from compressors.low_rank import LowRank
+from compressors.testing.data import CLASSES
+from compressors.testing.task import ToyTask
 from tests.compressors.layers.decaying import decaying, normal
-from tests.zoo import CLASSES, NETS, ToyTask, toy_task
+from tests.zoo import NETS, toy_task
 
 
 def parameters(model: nn.Module) -> int:
