@@ -19,7 +19,7 @@ LABELS = {
     "macs": "multiply-accumulates",
     "parameters": "parameters",
     "nonzeros": "non-zero parameters",
-    "fidelity_db": "fidelity to the baseline (dB)",
+    "fidelity_db": "fidelity to the model in memory (dB)",
 }
 FRONT, DOMINATED, INFEASIBLE, BASELINE = "#0b7285", "#868e96", "#c92a2a", "#212529"
 """Colours of the four groups of trials."""
