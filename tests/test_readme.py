@@ -51,31 +51,25 @@ def test_every_command_shown_composes(arguments: list[str]) -> None:
 NAMED = {block.splitlines()[0].lstrip("# "): block for _, block in BLOCKS}
 
 
-@pytest.fixture
-def own_folder(tmp_path: Path) -> Path:
-    """A folder with the files of the section on one's own model."""
+def test_the_model_of_ones_own_is_swept_and_goes_on_from_python(tmp_path: Path) -> None:
     for name in ("my_model.py", "my_conf/task/mine.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(NAMED[name])
-    return tmp_path
-
-
-def test_the_model_of_ones_own_is_swept(own_folder: Path) -> None:
     (command,) = [arguments for arguments in SHOWN if "task=mine" in arguments]
-    quick = ["trials=4", "latency.rounds=3", "tracking=none"]
-    code, _, err = paredown(*command, *quick, folder=own_folder)
+    code, _, err = paredown(*command, "trials=4", folder=tmp_path)
     assert (code, err) == (0, "")
-    frame = pd.read_parquet(own_folder / "runs" / "mine" / "trials.parquet")
+    frame = pd.read_parquet(tmp_path / "runs" / "mine" / "trials.parquet")
     assert (frame["status"] == "ok").all()
+    check_the_lines_for_python(tmp_path)
 
 
-def test_the_lines_for_python_run_as_they_stand(own_folder: Path) -> None:
+def check_the_lines_for_python(folder: Path) -> None:
     (script,) = [block for name, block in NAMED.items() if name.startswith("in a script")]
     compared = "from compressors.models.fingerprint import structure_digest as digest\n"
     compared += "print(digest(module) == digest(smaller), study)"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", script + compared],
-        cwd=own_folder,
+        cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -83,7 +77,7 @@ def test_the_lines_for_python_run_as_they_stand(own_folder: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1].startswith("True <Study 'mine' in ")
-    assert list((own_folder / "runs" / "mine" / "export").glob("trial-*/model.packed"))
+    assert list((folder / "runs" / "mine" / "export").glob("trial-*/model.packed"))
 
 
 def test_the_console_script_is_installed() -> None:

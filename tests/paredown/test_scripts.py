@@ -52,7 +52,11 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("way", WAYS)
+# Every way starts a process that sweeps: one in the default suite, the others among the slow tests.
+@pytest.mark.parametrize(
+    "way",
+    ["a file", *(pytest.param(way, marks=pytest.mark.slow) for way in WAYS if way != "a file")],
+)
 def test_a_script_without_a_main_guard_runs_once(way: str, folder: Path) -> None:
     done = run(WAYS[way], folder)
     assert done.returncode == 0, done.stdout + done.stderr
