@@ -341,7 +341,7 @@ def test_help_and_config_errors_load_neither_torch_nor_mlflow() -> None:
     ],
 )
 def test_arguments_are_rewritten_as_hydra_reads_them(argument: str, rewritten: str) -> None:
-    assert rewrite(argument) == rewritten
+    assert rewrite(argument, "search") == rewritten
 
 
 def test_flags_may_stand_anywhere() -> None:

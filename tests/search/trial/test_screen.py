@@ -164,7 +164,10 @@ def test_what_is_measured_whatever_it_is_worth_is_not_measured_twice() -> None:
 
 
 def test_a_rung_compares_with_those_that_were_there() -> None:
-    weak, strong = estimate(nll=9.0, estimated_bytes=5000.0), estimate(nll=0.1, estimated_bytes=10.0)
+    weak, strong = (
+        estimate(nll=9.0, estimated_bytes=5000.0),
+        estimate(nll=0.1, estimated_bytes=10.0),
+    )
     peers = [rung_costs(estimate(nll=1 + n / 10), list(OBJECTIVES)) for n in range(5)]
     at_the_second = screen(peers=[[], peers])
     assert at_the_second.stop(weak, 1) == "not in the best 1/3 of 6 at 11% of its training"
