@@ -162,7 +162,7 @@ def searched(name: str, runs_dir: Path, *overrides: str) -> list[Point]:
 
 
 def measure(name: str, runs_dir: Path, *overrides: str) -> dict[str, Any]:
-    """Search, measure the references, print the table of one network and return its figures."""
+    """Search, measure the references, print the table of one network and return its metrics."""
     net, dense = NETS[name], DENSE_BYTES[name]
     start = time.monotonic()
     front = searched(name, runs_dir, *overrides)

@@ -1,56 +1,66 @@
-"""Quantisation: every weight becomes an integer of a few bits, with a scale and a zero point."""
+"""Quantisation: each weight is stored as an integer of a few bits, with scales and zero points."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from torch import nn
 
 from compressors.base import Task, check_choice, check_range
-from compressors.budget.knapsack import allocate
+from compressors.budget.level_allocation import Level, LevelChoice, allocate_levels
 from compressors.budget.per_layer import check_patterns, layer_value
-from compressors.budget.sensitivity import Change, sensitivity
+from compressors.budget.sensitivity import Change
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
 from compressors.models.copying import copy_model
 from compressors.weights.biases import round_biases
 from compressors.weights.compressible import Weight, compressible_weights
 from compressors.weights.masks import settle_masks
-from compressors.weights.uniform_quantizer import UniformQuantizer, quantizer_for
+from compressors.weights.uniform_quantizer import (
+    QuantizerSettings,
+    UniformQuantizer,
+    quantizer_for,
+)
 
 LADDER = range(2, 9)
-"""The bit-widths."""
+"""Bit-widths of a weight."""
 GROUP_SIZES = (16, 32, 64, 128, 256)
 ACTIVATIONS = ("float", "minmax", "percentile", "mse")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quantization:
-    """Round every weight to integers of `bits` bits; scale and zero point are recorded.
+    """Round every weight to integers of a few bits, with a scale and a zero point.
 
-    Zero stays exactly zero. At 8 bits the range of a weight is kept whole; below, it is clipped
-    where the squared error of the weights is least. A later recovery trains weights and scales.
+    Zero stays exactly zero. At 8 bits the grid covers the whole range of a weight; below 8 bits
+    the range is clipped to the one of least squared error. A later recovery trains the weights and
+    the scales.
     """
 
     kind: ClassVar[CompressorKind] = CompressorKind.ENCODES_WEIGHTS
 
     bits: float | None = None
-    """2 to 8, or None for off; a mean over the weights, and so any fraction, if by sensitivity."""
+    """Bits per weight, in [2, 8]; None turns the method off. A whole number if `allocation` is
+    `uniform`; the mean over all weights, which may be fractional, if it is `sensitivity`."""
     symmetric: bool = True
-    """Integers around zero, `-(2^(b-1)-1)` to `2^(b-1)-1`; else 0 to `2^b-1` with a zero point."""
+    """Whether the integers are centred on zero, in [-(2^(b-1)-1), 2^(b-1)-1]; otherwise they are in
+    [0, 2^b-1], with a zero point."""
     granularity: Literal["tensor", "channel", "group"] = "channel"
-    """One scale for a whole weight, for each row (its first axis) or for each group of a row."""
+    """One scale per weight tensor, per channel (index of the first axis) or per group of values in
+    a channel."""
     group_size: int = 64
-    """Values a group: 16, 32, 64, 128 or 256."""
+    """Values per group if `granularity` is `group`: 16, 32, 64, 128 or 256."""
     allocation: Literal["uniform", "sensitivity"] = "uniform"
-    """The same bits everywhere, or those of least measured divergence at this mean."""
+    """`uniform` gives every weight the same bits; `sensitivity` gives each weight the bits that
+    keep the measured divergence least, at the mean `bits`."""
     layers: Mapping[str, int] = field(default_factory=dict)
-    """Bits of single weights by a pattern on their name; they do not count in the mean."""
+    """Bits of single weights by patterns on their names; these weights do not count in the mean."""
     biases: bool = True
-    """Round biases too, to 8 bits with one scale each."""
+    """Whether biases are rounded to 8-bit integers with one scale each."""
     activations: Literal["float", "minmax", "percentile", "mse"] = "minmax"
-    """When the model runs: as floats, or in 8 bits, where a convolution's are fixed beforehand by
-    their whole range, by percentiles or by the least squared error on calibration data."""
+    """Activations in the exported model: `float` keeps floats; the others quantise to 8 bits, with
+    the range of a convolution's input fixed on calibration data: the whole range, the range between
+    percentiles, or the range of least squared error."""
 
     def __post_init__(self) -> None:
         if self.bits is not None:
@@ -87,47 +97,51 @@ class Quantization:
             raise InfeasibleError("quantisation: the model has no weights with two or more axes")
         settle_masks(quantised)
         check_patterns(self.layers, [weight.name for weight in weights])
-        widths = self._widths(weights, self.bits, quantised, task)
-        for weight, bits in zip(weights, widths, strict=True):
-            weight.add(self._quantizer(weight, bits))
+        chosen = {i: layer_value(self.layers, w.name, 0) for i, w in enumerate(weights)}
+        rest = {i: weight for i, weight in enumerate(weights) if not chosen[i]}
+        for i, bits in (chosen | self._widths(quantised, task, rest)).items():
+            weights[i].add(self._quantizer(weights[i], bits))
         if self.biases:
             round_biases(quantised)
         return quantised
 
     def _quantizer(self, weight: Weight, bits: int) -> UniformQuantizer:
-        return quantizer_for(
-            weight.value(),
+        settings = QuantizerSettings(
             bits=bits,
             symmetric=self.symmetric,
             granularity=self.granularity,
             group_size=self.group_size,
             activations=None if self.activations == "float" else self.activations,
         )
+        return quantizer_for(weight.value(), settings)
 
     def _widths(
-        self, weights: Sequence[Weight], mean: float, model: nn.Module, task: Task
-    ) -> list[int]:
-        """Return the bits of each weight."""
-        if self.allocation == "uniform":
-            return [layer_value(self.layers, weight.name, int(mean)) for weight in weights]
-        given = [layer_value(self.layers, weight.name, 0) for weight in weights]
-        free = [number for number, bits in enumerate(given) if not bits]
-        if free:
-            changes = [self._change(number, bits) for number in free for bits in LADDER]
-            grid = f"{self.symmetric} {self.granularity} {self.group_size}"
-            name = f"quantisation {grid} {[weights[i].name for i in free]} {list(LADDER)}"
-            found = iter(sensitivity(model, task, changes, name=name))
-            costs = [[next(found) for _ in LADDER] for _ in free]
-            counts = [weights[number].value().numel() for number in free]
-            sizes = [[bits * count for bits in LADDER] for count in counts]
-            levels = allocate(costs, sizes, mean * sum(counts))
-            for number, level in zip(free, levels, strict=True):
-                given[number] = LADDER[level]
-        return given
+        self, model: nn.Module, task: Task, weights: Mapping[int, Weight]
+    ) -> dict[int, int]:
+        """Return the bits of the weights without bits of their own, by position."""
+        assert self.bits is not None
+        if self.allocation == "uniform" or not weights:
+            return dict.fromkeys(weights, int(self.bits))
+        counts = {i: weight.value().numel() for i, weight in weights.items()}
+        grid = f"{self.symmetric} {self.granularity} {self.group_size}"
+        names = [weight.name for weight in weights.values()]
+        choice = LevelChoice(
+            levels=[self._levels(i, count) for i, count in counts.items()],
+            budget=self.bits * sum(counts.values()),
+            name=f"quantisation {grid} {names} {list(LADDER)}",
+        )
+        return dict(zip(weights, allocate_levels(model, task, choice), strict=True))
 
-    def _change(self, number: int, bits: int) -> Change:
+    def _levels(self, position: int, count: int) -> list[Level[int]]:
+        """Return the bit-widths of one weight, given by its position, with its size in bits."""
+        return [
+            Level(value=bits, size=bits * count, change=self._change(position, bits))
+            for bits in LADDER
+        ]
+
+    def _change(self, position: int, bits: int) -> Change:
         def quantise(model: nn.Module) -> None:
-            weight = compressible_weights(model)[number]
+            weight = compressible_weights(model)[position]
             weight.add(self._quantizer(weight, bits))
 
         return quantise

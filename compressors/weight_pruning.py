@@ -1,50 +1,53 @@
-"""Weight pruning: the least important single weights are held at zero."""
+"""Weight pruning: the single weights of least importance are held at zero."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor, nn
 
 from compressors.base import Task, check_choice, check_range
 from compressors.budget.importance import IMPORTANCES, magnitude, taylor, wanda
-from compressors.budget.knapsack import ALLOCATIONS, allocate
+from compressors.budget.knapsack import ALLOCATIONS
+from compressors.budget.level_allocation import Level, LevelChoice, allocate_levels
 from compressors.budget.per_layer import check_patterns, layer_value
-from compressors.budget.sensitivity import Change, sensitivity
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
 from compressors.models.copying import copy_model
 from compressors.models.fingerprint import content
 from compressors.weights.compressible import Weight, compressible_weights
-from compressors.weights.masks import Mask, Schedule, keep_best, shared_masks
+from compressors.weights.masks import Schedule, keep_best, shared_masks
+from compressors.weights.ranking import RankedWeight, add_mask, rank
 
 LADDER = (0.2, 0.4, 0.6, 0.75, 0.85, 0.92, 0.96, 0.98, 0.99, 0.995)
-"""The shares of zeros at which the sensitivity of a layer is probed, beside none."""
+"""Shares of zeros at which the sensitivity of a weight is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightPruning:
     """Hold a share of the weights at zero, the least important first (unstructured pruning).
 
-    Weights that an earlier mask holds at zero count towards the share and stay there.
+    Weights that an earlier mask holds at zero stay zero and count towards the share.
     """
 
     kind: ClassVar[CompressorKind] = CompressorKind.MASKS_WEIGHTS
 
     ratio: float = 0.0
-    """The share of zeros among all weights, in [0, 1)."""
+    """Share of zeros among the weights, in [0, 1); 0 turns the method off."""
     importance: Literal["magnitude", "taylor", "wanda"] = "magnitude"
-    """Absolute value, that times the gradient, or that times the size of the input."""
+    """Importance of a single weight: its absolute value (`magnitude`), the value times the gradient
+    of the loss (`taylor`), or the value times the norm of its input (`wanda`)."""
     allocation: Literal["uniform", "global", "sensitivity"] = "uniform"
-    """The share holds for each weight tensor; or for all together, by one threshold, each keeping
-    at least one; or for all together, each with a share of its own by measured sensitivity."""
+    """`uniform` gives every weight tensor the same share; `global` applies one threshold to all of
+    them, each of which keeps at least one weight; `sensitivity` gives each tensor the share that
+    keeps the measured divergence least, at the same number of zeros in all."""
     schedule: Literal["one_shot", "cubic"] = "one_shot"
-    """With cubic, the next recovery starts without zeros and reaches the share along a cubic
-    curve, choosing anew all the time (Zhu & Gupta, 2017, arXiv:1710.01878)."""
+    """`one_shot` sets the zeros at once; with `cubic` the next recovery starts without zeros,
+    reaches the share along a cubic curve and chooses the zeros anew at every step (Zhu & Gupta,
+    2017, arXiv:1710.01878)."""
     layers: Mapping[str, float] = field(default_factory=dict)
-    """Shares of single weights, by patterns on their names; the others keep to `ratio`."""
+    """Shares of single weight tensors by patterns on their names, in place of `ratio`."""
 
     def __post_init__(self) -> None:
         check_range("ratio", self.ratio, 0, 1, closed=False)
@@ -56,7 +59,7 @@ class WeightPruning:
 
     @property
     def active(self) -> bool:
-        """True when any weight is to be zero."""
+        """True when any share of zeros is above 0."""
         return self.ratio > 0 or any(self.layers.values())
 
     def __call__(self, model: nn.Module, task: Task) -> nn.Module:
@@ -72,23 +75,17 @@ class WeightPruning:
         if not weights:
             raise InfeasibleError("weight pruning: the model has no weights with two or more axes")
         check_patterns(self.layers, [weight.name for weight in weights])
-        scores = self._scores(pruned, weights, task)
-        ranked = [_protect(w, s) for w, s in zip(weights, scores, strict=True)]
-        groups = self._groups(pruned, weights, ranked, task)
-        if not any(zeros for _, zeros in groups):
+        scores = self._scores(pruned, task, weights)
+        ranked = [rank(i, *pair) for i, pair in enumerate(zip(weights, scores, strict=True))]
+        groups = self._groups(pruned, task, ranked)
+        if not any(group.zeros for group in groups):
             raise InfeasibleError(f"weight pruning: ratio {self.ratio:g} leaves every weight")
-        for members, zeros in groups:
-            kept = shared_masks([ranked[i] for i in members], zeros)
-            masks = [
-                _mask(weights[i], mask, scores[i]) for i, mask in zip(members, kept, strict=True)
-            ]
-            if self.schedule == "cubic":
-                schedule = Schedule(zeros=zeros)
-                for mask in masks:
-                    mask.schedule = schedule
+        for group in groups:
+            group.prune(Schedule(zeros=group.zeros) if self.schedule == "cubic" else None)
         return pruned
 
-    def _scores(self, model: nn.Module, weights: list[Weight], task: Task) -> list[Tensor]:
+    def _scores(self, model: nn.Module, task: Task, weights: Sequence[Weight]) -> list[Tensor]:
+        """Return the importance of every entry of each weight, in its shape `[R, ...]`."""
         if self.importance == "magnitude":
             return [magnitude(weight.value()) for weight in weights]
         by_name = taylor(model, task) if self.importance == "taylor" else wanda(model, task)
@@ -97,79 +94,72 @@ class WeightPruning:
         for weight, score in zip(weights, found, strict=True):
             if score is None:
                 raise InfeasibleError(
-                    f"weight pruning: the importance of {weight.name} is not defined, as it is "
-                    f"made of several stored tensors"
+                    f"weight pruning: the {self.importance} importance of {weight.name} is not "
+                    f"defined, as it is made of several stored tensors; choose magnitude"
                 )
         return [score for score in found if score is not None]
 
     def _groups(
-        self, model: nn.Module, weights: list[Weight], ranked: list[Tensor], task: Task
-    ) -> list[tuple[list[int], int]]:
-        """Return the weights that share a number of zeros, by position, and this number."""
-        own = {
-            i: ratio
-            for i, weight in enumerate(weights)
-            if (ratio := layer_value(self.layers, weight.name, -1.0)) >= 0
-        }
-        rest = [i for i in range(len(weights)) if i not in own]
+        self, model: nn.Module, task: Task, ranked: Sequence[RankedWeight]
+    ) -> list["_Group"]:
+        """Return the weights, grouped where they share one number of zeros."""
+        own = [layer_value(self.layers, one.weight.name, None) for one in ranked]
+        single = [
+            _group([one], ratio)
+            for one, ratio in zip(ranked, own, strict=True)
+            if ratio is not None
+        ]
+        rest = [one for one, ratio in zip(ranked, own, strict=True) if ratio is None]
+        if not rest:
+            return single
         if self.allocation == "global":
-            together = [(rest, _zeros(self.ratio, sum(ranked[i].numel() for i in rest)))]
-        else:
-            if self.allocation == "uniform" or self.ratio == 0 or not rest:
-                ratios = dict.fromkeys(rest, self.ratio)
-            else:
-                ratios = self._by_sensitivity(model, weights, ranked, rest, task)
-            together = [([i], _zeros(ratios[i], ranked[i].numel())) for i in rest]
-        single = [([i], _zeros(ratio, ranked[i].numel())) for i, ratio in own.items()]
-        return [group for group in together + single if group[0]]
+            return [_group(rest, self.ratio), *single]
+        ratios = self._ratios(model, task, rest)
+        return [_group([one], ratio) for one, ratio in zip(rest, ratios, strict=True)] + single
 
-    def _by_sensitivity(
-        self,
-        model: nn.Module,
-        weights: list[Weight],
-        ranked: list[Tensor],
-        rest: list[int],
-        task: Task,
-    ) -> dict[int, float]:
+    def _ratios(self, model: nn.Module, task: Task, ranked: Sequence[RankedWeight]) -> list[float]:
+        """Return the share of zeros of each weight that has none of its own."""
+        if self.allocation == "uniform" or self.ratio == 0:
+            return [self.ratio] * len(ranked)
         ladder = sorted({*LADDER, self.ratio})
-        changes = [_zeroing(i, ranked[i], ratio) for i in rest for ratio in ladder]
-        orders = sha256(b"".join(bytes(content(ranked[i])) for i in rest)).hexdigest()
-        name = f"zeros {ladder} {[weights[i].name for i in rest]} {orders}"
-        found = iter(sensitivity(model, task, changes, name=name))
-        ladder = [0.0, *ladder]
-        costs = [[0.0, *(next(found) for _ in ladder[1:])] for _ in rest]
-        sizes = [[(1 - ratio) * ranked[i].numel() for ratio in ladder] for i in rest]
-        budget = (1 - self.ratio) * sum(ranked[i].numel() for i in rest)
-        return {
-            i: ladder[level] for i, level in zip(rest, allocate(costs, sizes, budget), strict=True)
-        }
+        orders = sha256(b"".join(bytes(content(one.order)) for one in ranked)).hexdigest()
+        choice = LevelChoice(
+            levels=[[_level(one, ratio) for ratio in (0.0, *ladder)] for one in ranked],
+            budget=(1 - self.ratio) * sum(one.order.numel() for one in ranked),
+            name=f"zeros {ladder} {[one.weight.name for one in ranked]} {orders}",
+        )
+        return allocate_levels(model, task, choice)
+
+
+def _level(ranked: RankedWeight, ratio: float) -> Level[float]:
+    """Return a share of zeros of one weight, with the number of entries that it leaves."""
+    count = ranked.order.numel()
+
+    def change(model: nn.Module) -> None:
+        weight = compressible_weights(model)[ranked.position]
+        mask = keep_best(ranked.order.flatten(), _zeros(ratio, count)).view(ranked.order.shape)
+        add_mask(weight, mask, ranked.order)
+
+    return Level(value=ratio, size=(1 - ratio) * count, change=change if ratio else None)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Weights that have a number of zeros together."""
+
+    members: Sequence[RankedWeight]
+    zeros: int
+
+    def prune(self, schedule: Schedule | None) -> None:
+        """Put a mask on each weight, in place."""
+        masks = shared_masks([member.order for member in self.members], self.zeros)
+        for member, mask in zip(self.members, masks, strict=True):
+            add_mask(member.weight, mask, member.scores).schedule = schedule
+
+
+def _group(members: Sequence[RankedWeight], ratio: float) -> _Group:
+    return _Group(members, _zeros(ratio, sum(member.order.numel() for member in members)))
 
 
 def _zeros(ratio: float, count: int) -> int:
     return int(ratio * count + 1e-9)
-
-
-def _zeroing(position: int, ranked: Tensor, ratio: float) -> Change:
-    """Return the change that masks a share of one weight, given by its position."""
-
-    def change(model: nn.Module) -> None:
-        mask = keep_best(ranked.flatten(), _zeros(ratio, ranked.numel())).view(ranked.shape)
-        _mask(compressible_weights(model)[position], mask, ranked)
-
-    return change
-
-
-def _protect(weight: Weight, scores: Tensor) -> Tensor:
-    """Rank the entries that a mask holds at zero below all others, so that masks nest."""
-    if not any(isinstance(step, Mask) for step in weight.chain()):
-        return scores
-    return torch.where(weight.value() != 0, scores, -1.0)
-
-
-def _mask(weight: Weight, mask: Tensor, scores: Tensor) -> Mask:
-    """Put a mask on top of a weight and return it."""
-    size = weight.value().abs()
-    factor = torch.where(size > 0, scores / size.clamp(min=torch.finfo(size.dtype).tiny), 1.0)
-    made = Mask(mask, factor=factor if bool((factor != 1).any()) else None)
-    weight.add(made)
-    return made

@@ -1,16 +1,16 @@
 """Weight sharing: the weights of a layer take a few values, which are stored once."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from torch import nn
 
 from compressors.base import Task, check_choice, check_range
-from compressors.budget.knapsack import allocate
+from compressors.budget.level_allocation import Level, LevelChoice, allocate_levels
 from compressors.budget.per_layer import check_patterns, layer_value
-from compressors.budget.sensitivity import Change, sensitivity
+from compressors.budget.sensitivity import Change
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
 from compressors.models.copying import copy_model
@@ -73,29 +73,32 @@ class WeightSharing:
         filled = [i for i, weight in enumerate(weights) if bool(weight.value().any())]
         if not filled:
             raise InfeasibleError("weight sharing: no non-zero weights with two or more axes")
-        for i, clusters in self._clusters(shared, weights, filled, task).items():
+        chosen = {i: layer_value(self.layers, weights[i].name, 0) for i in filled}
+        rest = {i: weights[i] for i in filled if chosen[i] == 0}
+        for i, clusters in (chosen | self._clusters(shared, task, rest)).items():
             share(weights[i], clusters)
         if self.biases:
             round_biases(shared)
         return shared
 
     def _clusters(
-        self, model: nn.Module, weights: list[Weight], filled: list[int], task: Task
+        self, model: nn.Module, task: Task, weights: Mapping[int, Weight]
     ) -> dict[int, int]:
-        """Return the clusters of each weight that has values, by its position."""
-        chosen = {i: layer_value(self.layers, weights[i].name, 0) for i in filled}
-        rest = [i for i in filled if chosen[i] == 0]
-        if self.allocation == "uniform" or not rest:
-            return {i: clusters or self.clusters for i, clusters in chosen.items()}
-        ladder = list(LADDER)
-        changes = [_sharing(i, clusters) for i in rest for clusters in ladder]
-        name = f"clusters {ladder} {[weights[i].name for i in rest]}"
-        found = sensitivity(model, task, changes, name=name)
-        costs = [found[k * len(ladder) : (k + 1) * len(ladder)] for k in range(len(rest))]
-        counts = [int(weights[i].value().count_nonzero()) for i in rest]
-        sizes = [[count * math.log2(clusters) for clusters in ladder] for count in counts]
-        levels = allocate(costs, sizes, sum(counts) * math.log2(self.clusters))
-        return chosen | {i: ladder[level] for i, level in zip(rest, levels, strict=True)}
+        """Return the clusters of the weights without a number of their own, by position."""
+        if self.allocation == "uniform" or not weights:
+            return dict.fromkeys(weights, self.clusters)
+        counts = {i: int(weight.value().count_nonzero()) for i, weight in weights.items()}
+        choice = LevelChoice(
+            levels=[_levels(i, count) for i, count in counts.items()],
+            budget=sum(counts.values()) * math.log2(self.clusters),
+            name=f"clusters {list(LADDER)} {[weight.name for weight in weights.values()]}",
+        )
+        return dict(zip(weights, allocate_levels(model, task, choice), strict=True))
+
+
+def _levels(position: int, count: int) -> Sequence[Level[int]]:
+    """Return the numbers of clusters of one weight, with its `count` values coded in bits."""
+    return [Level(value=n, size=count * math.log2(n), change=_sharing(position, n)) for n in LADDER]
 
 
 def _sharing(position: int, clusters: int) -> Change:

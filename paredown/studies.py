@@ -77,11 +77,11 @@ def export(
         runs_dir: The folder that a name is looked up in.
 
     Returns:
-        The folder, the trial's record and its figures on the test set.
+        The folder, the trial's record and its metrics on the test set.
 
     Raises:
         ConfigError: there is no such study, or the expression names no trial.
-        StudyError: the exported file does not give the trial's figures.
+        StudyError: the exported file does not give the trial's metrics.
     """
     found = load_study(study, runs_dir) if isinstance(study, str | Path) else study
     return found.export(select, output)

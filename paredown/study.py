@@ -82,11 +82,11 @@ class Study:
             output: The folder to write; `export/trial-NNNN` in the study's folder unless given.
 
         Returns:
-            The folder, the trial's record and its figures on the test set.
+            The folder, the trial's record and its metrics on the test set.
 
         Raises:
             SelectionError: the expression names no trial.
-            StudyError: the exported file does not give the trial's figures.
+            StudyError: the exported file does not give the trial's metrics.
         """
         with as_in_a_trial(self.config.threads):
             return export_trial(self.folder, select, Path(output) if output else None)

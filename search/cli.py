@@ -55,7 +55,7 @@ def main() -> int:
     if command == "unpack":
         arranged = name_file(arranged)
     try:
-        refused = _run(command, [rewrite(argument) for argument in arranged])
+        refused = _run(command, [rewrite(argument, command) for argument in arranged])
     except (HydraException, OmegaConfBaseException) as error:
         refused = [error]
     except KeyboardInterrupt:
@@ -122,7 +122,9 @@ def _composed(config: DictConfig) -> dict[str, Any]:
 
 
 def _search(config: DictConfig) -> None:
-    checked = study_config(_composed(config), HydraConfig.get().runtime.choices["task"])
+    runtime = HydraConfig.get()
+    overrides = list(runtime.overrides.task)
+    checked = study_config(_composed(config), runtime.runtime.choices["task"], overrides)
     executor = build_executor(checked)
     executor.prepare()
     # Only now, since these import torch, and then everything else.

@@ -37,7 +37,7 @@ def test_every_command_shown_composes(arguments: list[str]) -> None:
     command, *rest = arguments
     assert command in COMMANDS
     arranged = name_file(flags_first(rest)) if command == "unpack" else flags_first(rest)
-    overrides = [rewrite(argument) for argument in arranged]
+    overrides = [rewrite(argument, command) for argument in arranged]
     plain_ones = [
         a for a in overrides if not a.startswith("-") and a not in ("task=mine", "my_conf")
     ]

@@ -4,4 +4,4 @@ A model and its calibration data come in. Scores of weights, the divergence that
 the level of each layer under one budget go out.
 """
 
-__all__ = ["importance", "knapsack", "per_layer", "sensitivity"]
+__all__ = ["importance", "knapsack", "level_allocation", "per_layer", "sensitivity"]

@@ -4,14 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
 
 from compressors.base import Task
-from compressors.budget.knapsack import allocate
-from compressors.budget.sensitivity import Change, sensitivity
+from compressors.budget.level_allocation import Level, LevelChoice, allocate_levels
+from compressors.budget.sensitivity import Change
 from compressors.channels.cutting import Cut, zero_channels
 from compressors.channels.group import ChannelGroup
 from compressors.channels.scoring import ScoredGroup
@@ -85,36 +84,39 @@ def counts_by_sensitivity(
         scored: The groups, with the importance of their channels.
         target: The share that goes, and the rounding.
     """
-    ratio = target.ratio
-    shares = [replace(target, ratio=share) for share in (*PROBED_SHARES, ratio)]
-    levels = [sorted({share.count(item.group) for share in shares}) for item in scored]
-    costs = _measured_costs(model, task, scored, levels)
-    weights = [item.group.weights(model) for item in scored]
-    sizes = [
-        [held * (1 - count / item.group.size) for count in counts]
-        for item, held, counts in zip(scored, weights, levels, strict=True)
-    ]
+    shares = [replace(target, ratio=share) for share in (*PROBED_SHARES, target.ratio)]
+    counts = [sorted({share.count(item.group) for share in shares}) for item in scored]
+    held = [item.group.weights(model) for item in scored]
+    levels = [_levels(*probed) for probed in zip(scored, counts, held, strict=True)]
     # Rounding, and the channel that each group keeps, may exceed the budget.
-    budget = max((1 - ratio) * sum(weights), sum(map(min, sizes)))
-    chosen = allocate(costs, sizes, budget)
-    return [counts[level] for counts, level in zip(levels, chosen, strict=True)]
+    smallest = sum(min(level.size for level in of_group) for of_group in levels)
+    choice = LevelChoice(
+        levels=levels,
+        budget=max((1 - target.ratio) * sum(held), smallest),
+        name=_name(scored, counts),
+        ascending_cost=True,
+    )
+    return allocate_levels(model, task, choice)
 
 
-def _measured_costs(
-    model: nn.Module, task: Task, scored: Sequence[ScoredGroup], levels: Sequence[Sequence[int]]
-) -> list[list[float]]:
-    """Return for each group the damage of cutting each number of channels, never descending."""
-    changes = [
-        _zeroing(item.lowest(count))
-        for item, counts in zip(scored, levels, strict=True)
+def _levels(item: ScoredGroup, counts: Sequence[int], weights: float) -> list[Level[int]]:
+    """Return the numbers of channels that a group may lose, with the weights that are left."""
+    return [
+        Level(
+            value=count,
+            size=weights * (1 - count / item.group.size),
+            change=_zeroing(item.lowest(count)),
+        )
         for count in counts
     ]
-    probed = [(item.group.name, counts) for item, counts in zip(scored, levels, strict=True)]
+
+
+def _name(scored: Sequence[ScoredGroup], counts: Sequence[Sequence[int]]) -> str:
+    """Return what identifies the cuts: the groups, the counts and the order of the channels."""
+    probed = [(item.group.name, some) for item, some in zip(scored, counts, strict=True)]
     orders = [item.lowest(item.group.size)[1] for item in scored]
     ranks = sha256(b"".join(bytes(content(order)) for order in orders)).hexdigest()
-    measured = iter(sensitivity(model, task, changes, name=f"channels {probed} {ranks}"))
-    # Noise aside, cutting more of a group does not do less damage.
-    return [list(accumulate((next(measured) for _ in counts), max)) for counts in levels]
+    return f"channels {probed} {ranks}"
 
 
 def _zeroing(cut: Cut) -> Change:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from compressors.base import Task
-from compressors.budget.knapsack import allocate
-from compressors.budget.sensitivity import Change, sensitivity
+from compressors.budget.level_allocation import Level, LevelChoice, allocate_levels
+from compressors.budget.sensitivity import Change
 from compressors.layers.factors import FactorisableLayer, Factors
 
 PROBED_ENERGIES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
@@ -48,18 +48,18 @@ def ranks_by_sensitivity(
     Raises:
         InfeasibleError: the layers exceed the budget even at their smallest.
     """
-    levels = {name: _probed_ranks(found) for name, found in factors.items()}
-    changes = [
-        _truncation(name, factors[name], rank)
-        for name, ranks in levels.items()
-        for rank in ranks
-        if rank is not None
-    ]
-    measured = iter(sensitivity(model, task, changes, name=f"low rank {levels}"))
-    costs = [[0.0 if r is None else next(measured) for r in ranks] for ranks in levels.values()]
-    sizes = [[float(weights_at(factors[n], r)) for r in ranks] for n, ranks in levels.items()]
-    chosen = allocate(costs, sizes, budget)
-    return {n: ranks[i] for (n, ranks), i in zip(levels.items(), chosen, strict=True)}
+    ranks = {name: _probed_ranks(found) for name, found in factors.items()}
+    choice = LevelChoice(
+        levels=[[_level(n, factors[n], rank) for rank in probed] for n, probed in ranks.items()],
+        budget=budget,
+        name=f"low rank {ranks}",
+    )
+    return dict(zip(ranks, allocate_levels(model, task, choice), strict=True))
+
+
+def _level(name: str, factors: Factors, rank: int | None) -> Level[int | None]:
+    change = None if rank is None else _truncation(name, factors, rank)
+    return Level(value=rank, size=float(weights_at(factors, rank)), change=change)
 
 
 def _probed_ranks(factors: Factors) -> list[int | None]:

@@ -11,5 +11,6 @@ __all__ = [
     "encoded",
     "in_use",
     "masks",
+    "ranking",
     "uniform_quantizer",
 ]

@@ -3,7 +3,7 @@
 from torch import nn
 
 from compressors.weights.compressible import NORMS, Weight
-from compressors.weights.uniform_quantizer import quantizer_for
+from compressors.weights.uniform_quantizer import QuantizerSettings, quantizer_for
 
 BITS = 8
 """Bits of a rounded bias."""
@@ -31,10 +31,6 @@ def biases(model: nn.Module) -> list[Weight]:
 
 def round_biases(model: nn.Module) -> None:
     """Round every bias of a model to 8-bit integers around zero with one scale, in place."""
+    settings = QuantizerSettings(bits=BITS, granularity="tensor")
     for bias in biases(model):
-        value = bias.value()
-        bias.add(
-            quantizer_for(
-                value, bits=BITS, symmetric=True, granularity="tensor", group_size=value.numel()
-            )
-        )
+        bias.add(quantizer_for(bias.value(), settings))

@@ -28,7 +28,7 @@ def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None
     Raises:
         ConfigError: An override, an option or a value is not accepted.
     """
-    overrides = [rewrite(override) for override in overrides]
+    overrides = [rewrite(override, "search") for override in overrides]
     own = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
     try:
         with _ONE_AT_A_TIME, initialize_config_dir(str(conf_folder()), version_base="1.3"):
@@ -39,4 +39,4 @@ def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None
     check_additions(overrides, choices, [str(key) for key in composed])
     plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
     resolved = cast(dict[str, Any], OmegaConf.to_container(plain, resolve=True))
-    return study_config(resolved, choices["task"])
+    return study_config(resolved, choices["task"], overrides)

@@ -2,33 +2,45 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 FORMER_KEYS = {"reuse": "cache_prefixes", "vary": "mutate_front"}
 """Present key by former key, at the top of a search's configuration."""
 
 
-def admit_former_key(override: str) -> str:
-    """Return an override of a former key in the form that adds it to the composed configuration.
-
-    Hydra refuses keys that the composed configuration lacks. `with_present_keys` renames the added
-    key, and thus an override has precedence over the same former key in a user's YAML.
-    """
-    match = re.fullmatch(r"\+*(\w+)=.*", override, re.DOTALL)
-    former = match is not None and match[1] in FORMER_KEYS
-    return f"++{override.lstrip('+')}" if former else override
+def with_present_key(override: str) -> str:
+    """Return an override of a former key as one of the present key; name it on stderr."""
+    match = re.fullmatch(r"\+*(\w+)(=.*)", override, re.DOTALL)
+    if match is None or match[1] not in FORMER_KEYS:
+        return override
+    announce(match[1])
+    return f"{FORMER_KEYS[match[1]]}{match[2]}"
 
 
-def with_present_keys(composed: Mapping[str, Any]) -> dict[str, Any]:
+def with_present_keys(composed: Mapping[str, Any], overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Return a composed configuration with former keys renamed; name each on stderr.
 
-    A former key was written by the user, on the command line, in a YAML or in a stored study; it
-    has precedence over the present key, whose value is the default of `conf/search.yaml`.
+    A former key comes from a user's YAML or a stored study. It has precedence over the default of
+    the present key in `conf/search.yaml`, but not over an override.
+
+    Args:
+        composed: The composed configuration.
+        overrides: The overrides that it was composed with, of present keys only.
     """
     renamed = dict(composed)
+    given = {override.lstrip("+").partition("=")[0] for override in overrides}
     for former, present in FORMER_KEYS.items():
         if former in renamed:
-            renamed[present] = renamed.pop(former)
-            print(f"'{former}' is now '{present}'", file=sys.stderr)
+            value = renamed.pop(former)
+            if present not in given:
+                renamed[present] = value
+            announce(former)
     return renamed
+
+
+@cache
+def announce(former: str) -> None:
+    """Print the present name of a key, once per process and not for each job of a sweep."""
+    print(f"'{former}' is now '{FORMER_KEYS[former]}'", file=sys.stderr)

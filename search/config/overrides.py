@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
-from search.config.former_keys import admit_former_key
+from search.config.former_keys import with_present_key
 from search.errors import ConfigError
 
 FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
@@ -26,13 +26,13 @@ def flags_first(arguments: list[str]) -> list[str]:
     return [*flags, *overrides]
 
 
-def rewrite(argument: str) -> str:
-    """Return an argument in a form that Hydra accepts.
+def rewrite(argument: str, command: str) -> str:
+    """Return an argument of a command in a form that Hydra accepts.
 
     `constraints.METRIC<=BOUND` is no override in Hydra's grammar; the path of a recipe must not be
     read as an option of the group `recipe`; a selection and a path need quotes; the patterns in
-    `steps.STEP.layers={PATTERN: VALUE}`, the metrics in `objectives` and `preferences`, and former
-    keys may be new keys.
+    `steps.STEP.layers={PATTERN: VALUE}` and the metrics in `objectives` and `preferences` may be
+    new keys. Former keys of a search are renamed; no other command has any.
     """
     bound = re.fullmatch(r"(\+*)constraints\.([\w/.]+?)\s*([<>]=)\s*(\S+)", argument)
     if bound:
@@ -46,7 +46,7 @@ def rewrite(argument: str) -> str:
         name = "recipe_file" if key == "recipe" else key
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"{name}='{quoted}'"
-    return admit_former_key(argument)
+    return with_present_key(argument) if command == "search" else argument
 
 
 def name_file(arguments: list[str]) -> list[str]:

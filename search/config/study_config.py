@@ -1,6 +1,6 @@
 """The checked configuration of a study, built from a composed one without importing torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -159,18 +159,22 @@ class StudyConfig:
         return yaml.safe_dump({**self.composed, "code": code_version()}, sort_keys=False)
 
 
-def study_config(composed: Mapping[str, Any], task_name: str) -> StudyConfig:
+def study_config(
+    composed: Mapping[str, Any], task_name: str, overrides: Sequence[str] = ()
+) -> StudyConfig:
     """Check a composed configuration; imports no torch.
 
     Args:
         composed: The composed `search` configuration without Hydra's own node, resolved. Former
             keys are accepted with a line on stderr.
         task_name: The option chosen in the group `task`, the default name of the study.
+        overrides: The overrides that the configuration was composed with; they have precedence
+            over former keys.
 
     Raises:
         ConfigError: A key is unknown, a type is wrong or a value lies outside its range.
     """
-    checked = check_types(with_present_keys(composed))
+    checked = check_types(with_present_keys(composed, overrides))
     seed = checked["seed"]
     default_name = task_name if seed == 0 else f"{task_name}-seed{seed}"
     return StudyConfig(

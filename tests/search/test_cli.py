@@ -81,9 +81,9 @@ def test_a_sweep_leaves_trials_front_pictures_and_tracker(swept: Path) -> None:
 
 def test_the_baseline_is_trial_0_and_equals_itself(swept: Path) -> None:
     first = pd.read_parquet(swept / "runs" / "mine" / "trials.parquet").iloc[0]
-    figures = json.loads((swept / "runs" / "mine" / "baseline" / "figures.json").read_text())
+    stored = json.loads((swept / "runs" / "mine" / "baseline" / "figures.json").read_text())
     assert first["score_drop"] == 0
-    assert first["size_bytes"] == figures["figures"]["size_bytes"]
+    assert first["size_bytes"] == stored["figures"]["size_bytes"]
     assert 0.7 < first["latency_ratio"] < 1.4
 
 
@@ -217,7 +217,7 @@ def test_a_sweep_over_seeds_runs_one_study_each(user_folder: Path) -> None:
     assert studies == ["mine", "mine-seed1"]
 
 
-@pytest.mark.slow  # two sweeps that go beyond the opening
+@pytest.mark.slow  # two sweeps that go beyond the initial trials
 def test_one_worker_and_the_same_seed_give_the_same_front_twice(user_folder: Path) -> None:
     frames = []
     for place in ("once", "twice"):
@@ -341,7 +341,7 @@ def test_help_and_config_errors_load_neither_torch_nor_mlflow() -> None:
     ],
 )
 def test_arguments_are_rewritten_as_hydra_reads_them(argument: str, rewritten: str) -> None:
-    assert rewrite(argument) == rewritten
+    assert rewrite(argument, "search") == rewritten
 
 
 def test_flags_may_stand_anywhere() -> None:

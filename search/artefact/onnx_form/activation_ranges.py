@@ -54,7 +54,7 @@ def activation_ranges(
     *,
     steps: int = 255,
 ) -> Ranges:
-    """Return the range of each activation within which its values are told apart.
+    """Return the range of each activation within which its values are distinguished.
 
     Zero lies in every range; values beyond a range are clipped.
 

@@ -8,10 +8,10 @@ from compressors.models.copying import copy_model
 from compressors.quantization import Quantization
 from compressors.training.loop import TrainingSettings, train
 from compressors.weights.compressible import compressible_weights
+from compressors.weights.grid_fitting import IntegerGrid, fit_grid
 from compressors.weights.uniform_quantizer import (
+    QuantizerSettings,
     UniformQuantizer,
-    fit_grid,
-    integer_range,
     quantizer_for,
 )
 from tests.zoo import toy_task
@@ -24,9 +24,10 @@ def random_weight(*shape: int) -> Tensor:
 def quantizer(
     weight: Tensor, bits: int, *, symmetric: bool = True, granularity: str = "channel"
 ) -> UniformQuantizer:
-    return quantizer_for(
-        weight, bits=bits, symmetric=symmetric, granularity=granularity, group_size=16
+    settings = QuantizerSettings(
+        bits=bits, symmetric=symmetric, granularity=granularity, group_size=16
     )
+    return quantizer_for(weight, settings)
 
 
 @pytest.mark.parametrize("bits", [8, 4, 2])
@@ -34,9 +35,9 @@ def quantizer(
 def test_a_scale_a_channel_matches_torch(bits: int, symmetric: bool) -> None:
     weight = random_weight(16, 4, 3, 3)
     q = quantizer(weight, bits, symmetric=symmetric)
-    low, high = integer_range(bits, symmetric=symmetric)
+    grid = IntegerGrid(bits=bits, symmetric=symmetric)
     reference = torch.fake_quantize_per_channel_affine(
-        weight, q.scale[:, 0].detach(), q.zero_point[:, 0].int(), 0, low, high
+        weight, q.scale[:, 0].detach(), q.zero_point[:, 0].int(), 0, grid.low, grid.high
     )
     torch.testing.assert_close(q(weight), reference, rtol=0, atol=1e-6)
 
@@ -45,9 +46,9 @@ def test_a_scale_a_channel_matches_torch(bits: int, symmetric: bool) -> None:
 def test_one_scale_matches_torch(symmetric: bool) -> None:
     weight = random_weight(10, 12)
     q = quantizer(weight, 8, symmetric=symmetric, granularity="tensor")
-    low, high = integer_range(8, symmetric=symmetric)
+    grid = IntegerGrid(bits=8, symmetric=symmetric)
     reference = torch.fake_quantize_per_tensor_affine(
-        weight, float(q.scale.detach()), int(q.zero_point), low, high
+        weight, float(q.scale.detach()), int(q.zero_point), grid.low, grid.high
     )
     torch.testing.assert_close(q(weight), reference, rtol=0, atol=1e-6)
 
@@ -87,21 +88,21 @@ def test_zero_is_exact_and_integers_stay_in_range(
     weight = random_weight(6, 50) + shift
     weight[:, ::3] = 0
     q = quantizer(weight, bits, symmetric=symmetric, granularity=granularity)
-    low, high = integer_range(bits, symmetric=symmetric)
+    grid = IntegerGrid(bits=bits, symmetric=symmetric)
     assert (q(weight)[:, ::3] == 0).all()
-    assert low <= q.integers(weight).min()
-    assert q.integers(weight).max() <= high
+    assert grid.low <= q.integers(weight).min()
+    assert q.integers(weight).max() <= grid.high
 
 
 @pytest.mark.parametrize("bits", [2, 3, 4])
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_clipping_never_loses_to_the_whole_range(bits: int, symmetric: bool) -> None:
     weight = random_weight(8, 200)
-    low, high = integer_range(bits, symmetric=symmetric)
+    grid = IntegerGrid(bits=bits, symmetric=symmetric)
     span = 2 * weight.abs().amax(1) if symmetric else weight.amax(1) - weight.amin(1)
-    scale = (span / (high - low))[:, None]
+    scale = (span / (grid.high - grid.low))[:, None]
     zero = torch.zeros(8, 1) if symmetric else (-weight.amin(1)[:, None] / scale).round()
-    whole = UniformQuantizer(scale, zero, bits=bits, symmetric=symmetric, group=200)
+    whole = UniformQuantizer(scale, zero, grid=grid, group=200)
     error = (quantizer(weight, bits, symmetric=symmetric)(weight) - weight).square().sum(1)
     assert (error <= (whole(weight) - weight).square().sum(1) * (1 + 1e-5)).all()
 
@@ -110,8 +111,7 @@ def test_clipping_never_loses_to_the_whole_range(bits: int, symmetric: bool) -> 
 def test_a_row_of_zeros_stays_zero(value: float) -> None:
     weight = torch.full((3, 4), value)
     for symmetric in (True, False):
-        scale, _ = fit_grid(weight, 4, symmetric=symmetric)
-        assert (scale == 1).all()
+        assert (fit_grid(weight, IntegerGrid(bits=4, symmetric=symmetric))[0] == 1).all()
         assert (quantizer(weight, 4, symmetric=symmetric)(weight) == 0).all()
 
 

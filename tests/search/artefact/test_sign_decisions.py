@@ -9,14 +9,14 @@ from search.artefact.packed_form.unpack import ONE, SignMap
 
 
 class Replay:
-    """A coder that gives known bits and keeps the probabilities that it is told."""
+    """A coder that gives known bits and keeps the probabilities that it is given."""
 
     def __init__(self, bits):
         self.left = bits
-        self.told = []
+        self.given = []
 
     def bits(self, probability):
-        self.told.append(probability)
+        self.given.append(probability)
         found, self.left = np.split(self.left, [len(probability)])
         return found.copy()
 
@@ -47,7 +47,7 @@ def test_the_reader_gives_the_probabilities_that_the_writer_expects(shape, strid
     replay = Replay(bits)
     found = SignMap(*shape, stride, signed=signed).read(replay)
     assert np.array_equal(found, given)
-    assert np.array_equal(np.concatenate(replay.told), probability)
+    assert np.array_equal(np.concatenate(replay.given), probability)
     assert not len(replay.left)
 
 

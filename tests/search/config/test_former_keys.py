@@ -9,11 +9,31 @@ import yaml
 from search.cli import main
 from search.config.compose import compose_search
 from search.config.existing import read_config
-from search.config.former_keys import FORMER_KEYS, admit_former_key, with_present_keys
+from search.config.former_keys import (
+    FORMER_KEYS,
+    announce,
+    with_present_key,
+    with_present_keys,
+)
 from search.config.schema import SearchSchema
+from search.config.study_config import StudyConfig
 from search.errors import ConfigError
 
 NOTICES = {former: f"'{former}' is now '{present}'\n" for former, present in FORMER_KEYS.items()}
+
+
+@pytest.fixture(autouse=True)
+def nothing_announced() -> None:
+    """Each test is as a process of its own, which gives each notice once."""
+    announce.cache_clear()
+
+
+def run(monkeypatch: pytest.MonkeyPatch, folder: Path, *arguments: str) -> int:
+    """Run a command in a folder, in this process; return its exit code."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["paredown", *arguments])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return main()
 
 
 def experiment(folder: Path, text: str) -> Path:
@@ -60,10 +80,7 @@ def test_present_keys_are_accepted_in_silence(capsys: pytest.CaptureFixture[str]
 def test_the_command_line_accepts_a_former_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["paredown", "search", "vary=false", "trials=0"])
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    assert main() == 2
+    assert run(monkeypatch, tmp_path, "search", "vary=false", "trials=0") == 2
     message = "paredown: trials must be at least 1, got 0\n"
     assert capsys.readouterr() == ("", NOTICES["vary"] + message)
 
@@ -85,6 +102,66 @@ def test_an_override_has_precedence_over_the_same_former_key_of_an_experiment(
     assert capsys.readouterr() == ("", NOTICES["reuse"])
 
 
+@pytest.mark.parametrize("plus", ["", "++"])
+@pytest.mark.parametrize("value", [True, False])
+def test_an_override_of_a_present_key_has_precedence_over_the_former_key_of_an_experiment(
+    value: bool, plus: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = experiment(tmp_path, f"reuse: {not value}\nvary: {not value}")
+    config = compose_search(["experiment=old", f"{plus}cache_prefixes={value}"], folder)
+    assert (config.cache_prefixes, config.mutate_front) == (value, not value)
+    assert capsys.readouterr() == ("", NOTICES["reuse"] + NOTICES["vary"])
+
+
+def test_the_last_of_a_former_and_a_present_override_counts() -> None:
+    assert compose_search(["reuse=false", "cache_prefixes=true"]).cache_prefixes
+    assert not compose_search(["cache_prefixes=true", "reuse=false"]).cache_prefixes
+
+
+def test_a_sweep_gives_each_notice_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = experiment(tmp_path, "reuse: false")
+    sweep = ["--config-dir", str(folder), "-m", "experiment=old", "vary=true,false", "trials=0"]
+    assert run(monkeypatch, tmp_path, "search", *sweep) == 2
+    message = "paredown: trials must be at least 1, got 0\n"
+    assert capsys.readouterr() == ("", NOTICES["vary"] + NOTICES["reuse"] + 2 * message)
+
+
+@pytest.mark.parametrize("command", ["front", "export", "unpack", "apply", "ui"])
+@pytest.mark.parametrize("former", FORMER_KEYS)
+def test_other_commands_than_search_refuse_former_keys(
+    command: str,
+    former: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, tmp_path, command, f"{former}=false") == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("paredown: ")
+    assert former in err
+    assert "is now" not in err
+
+
+def test_the_command_line_has_precedence_over_the_former_key_of_an_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def composed(config: StudyConfig) -> None:
+        seen.append(config.cache_prefixes)
+        raise ConfigError("seen")
+
+    monkeypatch.setattr("search.cli.build_executor", composed)
+    folder = experiment(tmp_path, "reuse: false")
+    options = ["--config-dir", str(folder), "experiment=old"]
+    for override in ([], ["cache_prefixes=true"], ["reuse=true"]):
+        assert run(monkeypatch, tmp_path, "search", *options, *override) == 2
+    assert seen == [False, True, True]
+
+
 @pytest.mark.parametrize("value", [True, False])
 def test_a_stored_study_with_former_keys_can_be_read(
     value: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -104,7 +181,7 @@ def test_a_value_of_the_wrong_type_is_refused_under_the_present_name(tmp_path: P
 
 def test_other_overrides_and_configurations_are_left_as_they_are() -> None:
     for override in ("trials=3", "+reused=1", "task.reuse=1", "reuse", "~reuse"):
-        assert admit_former_key(override) == override
+        assert with_present_key(override) == override
     composed = {"trials": 3, "task": {"reuse": 1}}
     assert with_present_keys(composed) == composed
 

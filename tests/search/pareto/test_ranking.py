@@ -40,11 +40,11 @@ def brute_force_fronts(costs: np.ndarray) -> list[int]:
     return fronts
 
 
-@pytest.mark.parametrize("figures", [1, 2, 3])
+@pytest.mark.parametrize("metrics", [1, 2, 3])
 @pytest.mark.parametrize("seed", range(5))
-def test_ranking_sorts_by_front_against_the_definition(seed: int, figures: int) -> None:
-    # Whole numbers, so that rows are equal in some figures or in all.
-    costs = np.random.default_rng(seed).integers(0, 6, (25, figures)).astype(float)
+def test_ranking_sorts_by_front_against_the_definition(seed: int, metrics: int) -> None:
+    # Whole numbers, so that rows are equal in some metrics or in all.
+    costs = np.random.default_rng(seed).integers(0, 6, (25, metrics)).astype(float)
     fronts = brute_force_fronts(costs)
     order = ranking(costs)
     assert sorted(order) == list(range(25))
@@ -52,7 +52,7 @@ def test_ranking_sorts_by_front_against_the_definition(seed: int, figures: int) 
 
 
 def test_within_a_front_the_least_crowded_come_first() -> None:
-    # One front; the gaps of each figure are divided by its spread, those at an end count twice.
+    # One front; the gaps of each metric are divided by its spread, those at an end count twice.
     costs = np.array([[6.0, 50], [0, 100], [7, 45], [10, 0]])
     by_hand = [0.7 + 0.55, 1.2 + 1.0, 0.4 + 0.5, 0.6 + 0.9]
     assert list(ranking(costs)) == list(np.argsort(by_hand)[::-1]) == [1, 3, 0, 2]

@@ -181,7 +181,7 @@ def test_metrics_with_a_slash_can_be_asked_for():
 
 def test_of_equal_trials_the_one_that_no_other_dominates_is_chosen() -> None:
     objectives = {"score": "maximize", "size_bytes": "minimize"}
-    figures = [(0.9, 500.0), (0.98, 19_000.0), (0.98, 6_700.0)]
+    measured = [(0.9, 500.0), (0.98, 19_000.0), (0.98, 6_700.0)]
     records = [
         TrialRecord(
             number=number,
@@ -195,6 +195,6 @@ def test_of_equal_trials_the_one_that_no_other_dominates_is_chosen() -> None:
             started=0.0,
             finished=1.0,
         )
-        for number, (score, size) in enumerate(figures)
+        for number, (score, size) in enumerate(measured)
     ]
     assert select(records, objectives, "max score where size_bytes<=20000").number == 2

@@ -24,14 +24,14 @@ def trials(count: int, *, running: int = 0) -> list[FrozenTrial]:
     for number in range(count + running):
         drawn = source.ask()
         draw(drawn)
-        told = number < count
+        complete = number < count
         made.append(
             create_trial(
-                state=TrialState.COMPLETE if told else TrialState.RUNNING,
+                state=TrialState.COMPLETE if complete else TrialState.RUNNING,
                 params=drawn.params,
                 distributions=drawn.distributions,
-                values=[drawn.params["a"], drawn.params["a"] ** 2] if told else None,
-                constraints={"bound": drawn.params["a"] - 0.8} if told else None,
+                values=[drawn.params["a"], drawn.params["a"] ** 2] if complete else None,
+                constraints={"bound": drawn.params["a"] - 0.8} if complete else None,
             )
         )
         made[-1].number = made[-1]._trial_id = number

@@ -17,8 +17,8 @@ def test_description_names_the_active_steps_with_their_telling_value():
         "own": {"_target_": "x", "strength": 2.5},
         "plain": {"_target_": "x"},
     }
-    told = describe(trial(1, steps=steps))
-    assert told == "sparsify .90 · quantize 8 · distil 3 · own 2.5 · plain"
+    described = describe(trial(1, steps=steps))
+    assert described == "sparsify .90 · quantize 8 · distil 3 · own 2.5 · plain"
 
 
 def test_last_line_of_nothing_is_nothing():

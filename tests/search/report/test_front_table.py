@@ -22,8 +22,8 @@ def test_front_table_fits_its_width_and_never_breaks_a_number(width):
     text = printed(width)
     assert max(map(len, text.splitlines())) <= width
     assert "\x1b" not in text
-    for figure in ("0.9800 ± 0.0070", "0.0080", "100.0", "1/1.5", "1/4.5", "0.80"):
-        assert figure in text
+    for shown in ("0.9800 ± 0.0070", "0.0080", "100.0", "1/1.5", "1/4.5", "0.80"):
+        assert shown in text
 
 
 def test_front_table_starts_with_the_baseline_and_holds_the_front_once():

@@ -1,4 +1,4 @@
-"""The loop of a study, on an executor that makes figures up and ends jobs in any order."""
+"""The loop of a study, on an executor that makes metrics up and ends jobs in any order."""
 
 import json
 import random
@@ -35,7 +35,7 @@ BASE = {"score": 0.9, "size_bytes": 1000.0, "run_bytes": 1100.0, "nll": 0.3}
 
 
 class MadeUp:
-    """Figures that depend on the recipe alone; jobs that end in an order drawn from a seed."""
+    """Metrics that depend on the recipe alone; jobs that end in an order drawn from a seed."""
 
     def __init__(self, *, slots: int = 3, ordered: bool = True, order: int = 0) -> None:
         self.slots = slots

@@ -1,4 +1,4 @@
-"""A recipe replayed, a compressor of one's own, and the figures of a trial."""
+"""A recipe replayed, a compressor of one's own, and the metrics of a trial."""
 
 import sys
 from dataclasses import replace
@@ -136,13 +136,13 @@ def test_a_trial_is_seen_at_every_rung_but_the_last(
     prefixes = PrefixCache(cache=None, context="")
     seen = screen_trial(staged(), task, prefixes, screen(baseline))
     assert seen.stopped == ""
-    assert [figures.share for figures in seen.rungs] == pytest.approx([0, 1 / 9, 1 / 3])
+    assert [estimate.share for estimate in seen.rungs] == pytest.approx([0, 1 / 9, 1 / 3])
     cut = [without_training(staged()), RUNGS.at(staged(), 0), RUNGS.at(staged(), 1)]
-    for recipe, figures in zip(cut, seen.rungs, strict=True):
+    for recipe, found in zip(cut, seen.rungs, strict=True):
         model, _ = compress(recipe, task)
         # Without training a score says little.
-        estimate = estimate_structure if figures.share == 0 else estimate_in_memory
-        assert figures == estimate(model, task, share=figures.share)
+        estimate = estimate_structure if found.share == 0 else estimate_in_memory
+        assert found == estimate(model, task, share=found.share)
 
 
 def test_a_trial_is_stopped_at_the_rung_where_it_is_weak(
@@ -168,7 +168,7 @@ def test_a_refused_trial_is_never_trained(task: EvaluatedTask, baseline: Baselin
     strict = screen(baseline, constraints=parse_constraints({"macs": "<=1"}))
     seen = screen_trial(staged(), task, prefixes, strict)
     assert "not macs<=1" in seen.stopped
-    assert [figures.share for figures in seen.rungs] == [0.0]
+    assert [estimate.share for estimate in seen.rungs] == [0.0]
     assert prefixes.longest(staged().steps)[0] == 2  # to where its training would begin
 
 
@@ -177,7 +177,7 @@ def test_a_recipe_without_training_has_all_of_it_at_once(
 ) -> None:
     recipe = replace(chain(), steps=(chain().steps[1], chain().steps[3]))
     seen = screen_trial(recipe, task, PrefixCache(cache=None, context=""), screen(baseline))
-    assert [figures.share for figures in seen.rungs] == [1.0]
+    assert [estimate.share for estimate in seen.rungs] == [1.0]
 
 
 def test_a_trial_whose_training_is_known_is_measured_at_once(
@@ -241,8 +241,8 @@ def test_a_compressor_takes_one_file_and_one_yaml(
     node = OmegaConf.to_container(OmegaConf.create(YAML))
     space = parse_space({"round": node}, {})
     check_space(space)
-    opening = [trial for trial in initial_trials(space) if trial.origin == "opening:round"]
-    recipe = space.recipe(opening[0].params, seed=0)
+    initial = [trial for trial in initial_trials(space) if trial.origin == "opening:round"]
+    recipe = space.recipe(initial[0].params, seed=0)
     assert recipe.steps[0].values == {"decimals": 1}
     found = evaluator(task, baseline)(recipe, tmp_path / "trial")
     assert found.verdict.startswith("size gain")

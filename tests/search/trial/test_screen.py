@@ -1,4 +1,4 @@
-"""Why a trial is refused before it is trained, on figures made up for each reason."""
+"""Why a trial is refused before it is trained, on estimates made up for each reason."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ BASELINE = {"score": 0.9, "nll": 0.3, "size_bytes": 1000.0, "run_bytes": 4000.0}
 OBJECTIVES = {"score": "maximize", "size_bytes": "minimize"}
 
 
-def figures(**changes: float) -> ModelEstimate:
+def estimate(**changes: float) -> ModelEstimate:
     """Return the estimate of a model in memory, with a score."""
     made = ModelEstimate(
         share=0.0,
@@ -57,12 +57,12 @@ def refusal(of: Screen, given: ModelEstimate, *, trained: bool = True) -> str:
 
 
 def test_what_may_pay_is_not_refused() -> None:
-    assert refusal(screen(), figures()) == ""
-    assert refusal(screen(front=[member(size_bytes=800.0)], seen={"that": 3}), figures()) == ""
+    assert refusal(screen(), estimate()) == ""
+    assert refusal(screen(front=[member(size_bytes=800.0)], seen={"that": 3}), estimate()) == ""
 
 
 def test_the_same_model_is_not_tried_again() -> None:
-    assert refusal(screen(seen={"this": 3}), figures()) == "the same model as trial 3"
+    assert refusal(screen(seen={"this": 3}), estimate()) == "the same model as trial 3"
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_same_model_is_not_tried_again() -> None:
 def test_a_bound_that_cannot_be_met_is_a_reason(
     constraint: dict[str, str], trained: bool, refused: bool
 ) -> None:
-    reason = refusal(screen(constraints=parse_constraints(constraint)), figures(), trained=trained)
+    reason = refusal(screen(constraints=parse_constraints(constraint)), estimate(), trained=trained)
     [metric] = constraint
     assert bool(reason) is refused
     assert not refused or f"not {metric}{constraint[metric]}" in reason
@@ -92,9 +92,9 @@ def test_a_bound_that_cannot_be_met_is_a_reason(
 
 def test_a_score_above_the_baseline_s_is_not_hoped_away() -> None:
     bound = parse_constraints({"score": ">=0.95"})
-    assert screen(constraints=bound).futility(figures(score=0.96)) == ""
+    assert screen(constraints=bound).futility(estimate(score=0.96)) == ""
     assert (
-        screen(constraints=bound).futility(figures(score=0.93))
+        screen(constraints=bound).futility(estimate(score=0.93))
         == "score 0.94 at best, not score>=0.95"
     )
 
@@ -111,18 +111,18 @@ def test_a_score_above_the_baseline_s_is_not_hoped_away() -> None:
 def test_a_trial_that_is_better_in_everything_is_a_reason(
     of_the_front: dict[str, float], futile: bool
 ) -> None:
-    reason = screen(front=[member(**of_the_front)]).futility(figures())
+    reason = screen(front=[member(**of_the_front)]).futility(estimate())
     assert bool(reason) is futile
     assert not futile or reason.startswith("trial 7 is better")
 
 
 def test_what_shall_be_trained_may_become_better_than_anything() -> None:
-    assert refusal(screen(front=[member(score=1.0)]), figures()) == ""
+    assert refusal(screen(front=[member(score=1.0)]), estimate()) == ""
 
 
 def test_every_member_of_the_front_is_looked_at() -> None:
     front = [member(size_bytes=900.0, trial=5), member(score=0.5, trial=6), member()]
-    assert screen(front=front).futility(figures()).startswith("trial 7 is better")
+    assert screen(front=front).futility(estimate()).startswith("trial 7 is better")
 
 
 def test_a_lower_score_can_be_the_better() -> None:
@@ -131,20 +131,20 @@ def test_a_lower_score_can_be_the_better() -> None:
         maximize=False,
         baseline=BASELINE | {"score": 0.2},
     )
-    assert replace(lower, front=[member(score=0.19)]).futility(figures(score=0.21))
-    assert replace(lower, front=[member(score=0.21)]).futility(figures(score=0.21)) == ""
+    assert replace(lower, front=[member(score=0.19)]).futility(estimate(score=0.21))
+    assert replace(lower, front=[member(score=0.21)]).futility(estimate(score=0.21)) == ""
 
 
 def test_operations_stand_for_latency() -> None:
     objectives = {"score": "maximize", "latency_ratio": "minimize"}
     latent = screen(objectives=objectives)
-    assert replace(latent, front=[member(macs=50.0)]).futility(figures())
-    assert replace(latent, front=[member(macs=99.0)]).futility(figures()) == ""
+    assert replace(latent, front=[member(macs=50.0)]).futility(estimate())
+    assert replace(latent, front=[member(macs=99.0)]).futility(estimate()) == ""
 
 
 def test_an_objective_that_nobody_knows_yet_spares_the_trial() -> None:
     unknown = screen(objectives={"score": "maximize", "run_bytes": "minimize"}, front=[member()])
-    assert unknown.futility(figures()) == ""
+    assert unknown.futility(estimate()) == ""
 
 
 def test_nothing_is_refused_if_the_user_says_so() -> None:
@@ -153,19 +153,22 @@ def test_nothing_is_refused_if_the_user_says_so() -> None:
         constraints=parse_constraints({"macs": "<=1"}),
         front=[member()],
     )
-    assert refusal(reasons, figures()) == "the same model as trial 3"
-    assert "macs" in refusal(replace(reasons, seen={}), figures())
-    assert refusal(replace(reasons, seen={}, refuse_early=False), figures()) == ""
+    assert refusal(reasons, estimate()) == "the same model as trial 3"
+    assert "macs" in refusal(replace(reasons, seen={}), estimate())
+    assert refusal(replace(reasons, seen={}, refuse_early=False), estimate()) == ""
 
 
 def test_what_is_measured_whatever_it_is_worth_is_not_measured_twice() -> None:
     always = screen(seen={"this": 3}, refuse_early=False)
-    assert refusal(always, figures()) == "the same model as trial 3"
+    assert refusal(always, estimate()) == "the same model as trial 3"
 
 
 def test_a_rung_compares_with_those_that_were_there() -> None:
-    weak, strong = figures(nll=9.0, estimated_bytes=5000.0), figures(nll=0.1, estimated_bytes=10.0)
-    peers = [rung_costs(figures(nll=1 + n / 10), list(OBJECTIVES)) for n in range(5)]
+    weak, strong = (
+        estimate(nll=9.0, estimated_bytes=5000.0),
+        estimate(nll=0.1, estimated_bytes=10.0),
+    )
+    peers = [rung_costs(estimate(nll=1 + n / 10), list(OBJECTIVES)) for n in range(5)]
     at_the_second = screen(peers=[[], peers])
     assert at_the_second.stop(weak, 1) == "not in the best 1/3 of 6 at 11% of its training"
     assert at_the_second.stop(strong, 1) == ""
