@@ -17,6 +17,7 @@ PACKAGES = ("paredown", "search", "compressors")
 ORDER = (
     ("paredown",),
     ("search.cli",),
+    ("search.command_line",),
     ("search.commands",),
     ("search.deploy",),
     ("search.study",),
@@ -47,6 +48,7 @@ METHODS_ORDER = (
 """The rooms of the compressors; `compressors` stands for the methods at its root."""
 LIGHT = (
     "search.cli",
+    "search.command_line",
     "search.config",
     "search.recipe",
     "search.executors",

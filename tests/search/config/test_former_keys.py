@@ -154,7 +154,7 @@ def test_the_command_line_has_precedence_over_the_former_key_of_an_experiment(
         seen.append(config.cache_prefixes)
         raise ConfigError("seen")
 
-    monkeypatch.setattr("search.cli.build_executor", composed)
+    monkeypatch.setattr("search.command_line.build_executor", composed)
     folder = experiment(tmp_path, "reuse: false")
     options = ["--config-dir", str(folder), "experiment=old"]
     for override in ([], ["cache_prefixes=true"], ["reuse=true"]):

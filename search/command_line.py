@@ -1,0 +1,160 @@
+"""Each command behind `paredown`: Hydra composes its configuration, and every error is one line."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from search.config.existing import existing_study
+from search.config.overrides import check_additions, flags_first, name_file, rewrite
+from search.config.paths import conf_folder
+from search.config.schema import unknown_key
+from search.config.study_config import study_config
+from search.errors import ConfigError, StudyError
+from search.study.builders import build_executor
+
+
+def run_command(command: str, arguments: list[str]) -> list[str]:
+    """Run a command; return what was refused, a line for each job of a sweep that was.
+
+    Args:
+        command: A key of `COMMANDS`.
+        arguments: What follows it on the command line.
+    """
+    arranged = flags_first(arguments)
+    if command == "unpack":
+        arranged = name_file(arranged)
+    try:
+        refused = _run(command, [rewrite(argument, command) for argument in arranged])
+    except (HydraException, OmegaConfBaseException) as error:
+        refused = [error]
+    return [explain(error) for error in refused]
+
+
+def _run(command: str, arguments: list[str]) -> list[Exception]:
+    """Have Hydra compose and run a command, once for each job of a sweep; return what it refused.
+
+    Errors that the user can mend are caught inside the job, since Hydra prints what leaves it.
+    """
+    refused: list[Exception] = []
+
+    def job(config: DictConfig) -> None:
+        try:
+            runtime = HydraConfig.get()
+            added = list(runtime.overrides.task)
+            check_additions(added, runtime.runtime.choices, [str(key) for key in config])
+            COMMANDS[command](config)
+        except (ConfigError, StudyError, OmegaConfBaseException, PermissionError) as error:
+            refused.append(error)
+
+    # Hydra then raises its errors instead of printing them over many lines and exiting.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    # A user's own modules lie where the command is run or beside the user's configurations.
+    sys.path += [str(Path.cwd()), *_config_folders(arguments)]
+    sys.argv = [f"paredown {command}", *arguments]
+    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)(job)()
+    return refused
+
+
+def _config_folders(arguments: list[str]) -> list[str]:
+    found = []
+    for flag, following in pairwise([*arguments, ""]):
+        name, separator, value = flag.partition("=")
+        if name in ("--config-dir", "-cd"):
+            found.append(str(Path(value if separator else following).resolve()))
+    return found
+
+
+def explain(error: Exception) -> str:
+    """Return in one line what is wrong, and after a typo the nearest name that is known."""
+    cause = error.__cause__
+    if isinstance(cause, OmegaConfBaseException):
+        error = cause
+    if isinstance(error, OmegaConfBaseException):
+        return unknown_key(error)
+    advice = ("See https", "Config search path", "provider=")
+    lines = [line.strip() for line in str(error).splitlines()]
+    return " ".join(line for line in lines if line and not line.startswith(advice))
+
+
+def _composed(config: DictConfig) -> dict[str, Any]:
+    plain = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _search(config: DictConfig) -> None:
+    runtime = HydraConfig.get()
+    overrides = list(runtime.overrides.task)
+    checked = study_config(_composed(config), runtime.runtime.choices["task"], overrides)
+    executor = build_executor(checked)
+    executor.prepare()
+    # Only now, since these import torch, and then everything else.
+    from search.recipe.validation import check_space
+
+    check_space(checked.space)
+    from search import commands
+
+    commands.search(checked, executor)
+
+
+def _front(config: DictConfig) -> None:
+    arguments = _composed(config)
+    from search import commands
+
+    commands.front(existing_study(arguments))
+
+
+def _export(config: DictConfig) -> None:
+    arguments = _composed(config)
+    folder = existing_study(arguments)
+    from search import commands
+
+    commands.export(folder, arguments["select"], arguments["output"])
+
+
+def _apply(config: DictConfig) -> None:
+    arguments = _composed(config) | {"task_name": HydraConfig.get().runtime.choices["task"]}
+    from search.deploy.apply import apply
+
+    apply(arguments)
+
+
+def _unpack(config: DictConfig) -> None:
+    arguments = _composed(config)
+    if arguments["file"] is None:
+        raise ConfigError("unpack needs a file: paredown unpack model.packed")
+    source = Path(arguments["file"])
+    target = Path(arguments["out"] or source.with_suffix(".onnx"))
+    from search.artefact.packed_form.unpack import CorruptFileError, unpack_file
+
+    try:
+        unpack_file(source, target, arguments["limit_bytes"])
+    except (OSError, CorruptFileError) as error:
+        raise ConfigError(f"cannot unpack {source}: {error}") from error
+    print(f"{source.stat().st_size} bytes unpacked to {target.stat().st_size}: {target}")
+
+
+def _ui(config: DictConfig) -> None:
+    arguments = _composed(config)
+    from search.tracking.ui import serve
+
+    serve(Path(arguments["runs_dir"]), arguments["host"], arguments["port"])
+
+
+COMMANDS: Mapping[str, Callable[[DictConfig], None]] = {
+    "search": _search,
+    "front": _front,
+    "export": _export,
+    "unpack": _unpack,
+    "apply": _apply,
+    "ui": _ui,
+}
