@@ -12,6 +12,7 @@ from compressors.models.calibration import batch_size, device_of, to_device
 from search.errors import ConfigError
 from search.tasks.batches import as_inputs
 from search.tasks.task import EvaluatedTask
+from search.tasks.training_batches import TrainingBatches
 from search.utils.array_cache import ArrayCache
 from search.utils.files import cache_folder
 from search.utils.instantiate import builder
@@ -60,10 +61,10 @@ def training_task(built: Any, model: nn.Module, cache: Path | None = None) -> Ev
 
 
 def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
-    train = parts["train"]
+    train = TrainingBatches(parts["train"])
     example = parts.get("example")
     if example is None:
-        example = next(iter(train(0) if callable(train) else train))[0]
+        example = train.first()[0]
     task = EvaluatedTask(
         baseline=parts["model"].eval().requires_grad_(False),
         example=to_device(as_inputs(example), torch.device("cpu")),
