@@ -1,6 +1,6 @@
 """The training data of a task, whose first batches are read once and kept."""
 
-from collections.abc import Iterator, Mapping, MutableMapping, Sized
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sized
 from copy import copy
 from itertools import islice
 from typing import Any
@@ -26,9 +26,19 @@ class TrainingBatches:
     stays open for the next reader who wants more.
     """
 
-    def __init__(self, data: TrainingData) -> None:
-        """Read nothing yet."""
+    def __init__(
+        self,
+        data: TrainingData,
+        read: Callable[[TrainingData, int], Iterator[Batch]] = batches_of_epoch,
+    ) -> None:
+        """Read nothing yet.
+
+        Args:
+            data: The user's training data.
+            read: Opens a pass over the data of an epoch.
+        """
         self._data = data
+        self._read = read
         self._kept: list[Batch] = []
         self._bytes = self._samples = 0
         self._ended = False
@@ -53,11 +63,11 @@ class TrainingBatches:
 
     def of_epoch(self, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch; the same epoch yields the same batches in order."""
-        return self._first_epoch() if epoch == 0 else batches_of_epoch(self._data, epoch)
+        return self._first_epoch() if epoch == 0 else self._read(self._data, epoch)
 
     def unkept(self) -> Iterator[Batch]:
         """Yield the batches of epoch 0 from a new pass, whatever is kept."""
-        return batches_of_epoch(self._data, 0)
+        return self._read(self._data, 0)
 
     def _first_epoch(self) -> Iterator[Batch]:
         position = 0
@@ -86,7 +96,7 @@ class TrainingBatches:
     def _behind_kept(self) -> Iterator[Batch]:
         """Return the pass that stands behind what is kept, which then belongs to the caller."""
         batches, self._open = self._open, None
-        return batches or islice(batches_of_epoch(self._data, 0), len(self._kept), None)
+        return batches or islice(self._read(self._data, 0), len(self._kept), None)
 
 
 def _copied(value: Any) -> Any:
