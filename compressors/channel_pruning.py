@@ -25,11 +25,8 @@ from compressors.channels.verification import sound_cuts
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
 from compressors.models.batch_norm import renew_batch_norm
-from compressors.models.calibration import device_of, first_samples, to_device
+from compressors.models.calibration import device_of, few, to_device
 from compressors.models.copying import copy_model
-
-TRACED_SAMPLES = 2
-"""Samples of the task's example that suffice to follow channels through a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +142,7 @@ def _with_replaced_attention(model: nn.Module, task: Task) -> tuple[nn.Module, I
                 f"channel pruning: {name or 'the model'} has a weight under a parametrisation "
                 f"(a mask or a code), whose channels cannot be cut; prune channels before"
             )
-    example = first_samples(to_device(task.example, device_of(model)), TRACED_SAMPLES)
+    example = to_device(few(task.example), device_of(model))
     copy = copy_model(model)
     replace_attention(copy, example)
     return copy, example

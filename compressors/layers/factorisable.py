@@ -7,6 +7,7 @@ from torch import nn
 
 from compressors.base import Inputs
 from compressors.layers.factors import FactorisableLayer
+from compressors.models.calibration import few
 from compressors.models.fused_attention import run_unfused
 from compressors.models.hooks import forward_hooks
 from compressors.models.replacing import places_of
@@ -22,8 +23,9 @@ def factorisable_layers(model: nn.Module, example: Inputs) -> dict[str, Factoris
 
     Args:
         model: The model, unchanged afterwards.
-        example: One batch of inputs `[B, ...]`, on the model's device.
+        example: One batch of inputs `[B, ...]`, on the model's device; few samples are run.
     """
+    example = few(example)
     uses: dict[int, int] = {}
     for module in model.modules():
         for parameter in module.parameters(recurse=False):

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from compressors.base import Inputs, run
+from compressors.models.calibration import few
 from compressors.models.fused_attention import plain_attention, run_unfused
 from compressors.models.hooks import forward_hooks, forward_pre_hooks
 
@@ -23,8 +24,9 @@ def removable_blocks(model: nn.Module, example: Inputs) -> list[nn.Module]:
 
     Args:
         model: A frozen model, unchanged afterwards.
-        example: One batch of inputs `[B, ...]`, on the model's device.
+        example: One batch of inputs `[B, ...]`, on the model's device; few samples are run.
     """
+    example = few(example)
     preserving = _shape_preserving_modules(model, example)
     composite = [block for block in preserving if any(True for _ in block.children())]
     chosen: list[nn.Module] = []

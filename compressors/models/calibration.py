@@ -10,6 +10,9 @@ from compressors.base import Inputs, Task
 
 T = TypeVar("T")
 
+FEW_SAMPLES = 2
+"""Samples that suffice wherever only the structure of a model is looked at."""
+
 
 def device_of(model: nn.Module) -> torch.device:
     """Return the device of a model's first parameter or buffer, the CPU if it has none."""
@@ -45,6 +48,14 @@ def first_samples(inputs: Inputs, count: int) -> Inputs:
     if isinstance(inputs, Mapping):
         return {name: tensor[:count] for name, tensor in inputs.items()}
     return tuple(tensor[:count] for tensor in inputs)
+
+
+def few(inputs: Inputs) -> Inputs:
+    """Return the first samples `[2, ...]` of a batch `[B, ...]`, enough to find structure.
+
+    A batch may hold hundreds of large images, and structure is looked at again and again.
+    """
+    return first_samples(inputs, FEW_SAMPLES)
 
 
 def calibration_batches(task: Task, device: torch.device, samples: int = 256) -> Iterator[Inputs]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors.base import Inputs, output_tensors, run
+from compressors.models.calibration import few
 from compressors.weights.masks import Schedule
 
 PLAIN_TYPES = (bool, int, float, str, tuple, NoneType, Schedule)
@@ -49,7 +50,7 @@ def output_digest(model: nn.Module, inputs: Inputs) -> str:
     """
     digest = sha256(f"{fingerprint(model)} {model!r}".encode())
     with torch.no_grad():
-        for output in output_tensors(run(model, inputs)):
+        for output in output_tensors(run(model, few(inputs))):
             values = output.flatten()[:MAX_OUTPUT_VALUES].tolist()
             digest.update(" ".join(f"{value:.2e}" for value in values).encode())
     return digest.hexdigest()

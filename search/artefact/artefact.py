@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from compressors.base import Inputs, Task
-from compressors.models.calibration import first_samples
+from compressors.models.calibration import few, first_samples
 from compressors.weights.encoded import CodedWeight
 from search.artefact.baking import bake
 from search.artefact.fidelity import expected_outputs, file_fidelity_db, verify_float_file
@@ -61,7 +61,7 @@ def write_artefact(model: nn.Module, task: Task, folder: Path) -> Artefact:
     folder.mkdir(parents=True, exist_ok=True)
     run_path, ship_path = folder / RUN_FORM, folder / SHIP_FORM
     expected = expected_outputs(model, (task.example, first_samples(task.example, 1)))
-    graph, codes = _float_graph(model, task.example)
+    graph, codes = _float_graph(model, few(task.example))
     _write(graph, run_path)
     fidelity = verify_float_file(run_path, expected)
     graph, notes = quantise_onnx(graph, codes.values(), _calibration(task))

@@ -1,5 +1,6 @@
 """Starting child processes that import their own job and nothing of the caller's script."""
 
+import multiprocessing
 import os
 import sys
 import threading
@@ -41,3 +42,14 @@ def restore_environment() -> None:
     """Take back, in a child, what `own_imports_only` set: the job may start Python too."""
     if os.environ.get(SAFE_PATH) == _OURS:
         del os.environ[SAFE_PATH]
+
+
+def use_own_start_method() -> None:
+    """Have a child on Linux fork the processes that its job starts, such as a data loader's.
+
+    It would take over from `multiprocessing` the method that it was started with: each process of
+    a loader would then come from a server of its own and import torch again, which takes seconds
+    in every pass over the data. Elsewhere a fork is not safe, and the method stays.
+    """
+    if sys.platform == "linux":
+        multiprocessing.set_start_method("fork", force=True)

@@ -16,6 +16,12 @@ from search.errors import ConfigError
 from search.executors.base import Job
 from search.executors.child_imports import own_imports_only
 from search.executors.outcome import OUTCOME, Outcome, has_outcome, read_outcome
+from search.executors.process_tree import (
+    kill_tree,
+    pause_tree,
+    resume_tree,
+    tree_memory_mb,
+)
 from search.executors.worker import LOG, main
 
 _MEMORY_PER_WORKER = 2 * 2**30
@@ -35,35 +41,27 @@ class _Running:
     wants_machine: bool = False
     paused_at: float | None = None
 
+    @property
+    def pid(self) -> int:
+        """Process id of the worker, the root of its tree of processes."""
+        return cast(int, self.process.pid)
+
     def pause(self) -> None:
-        """Suspend the process, unless it has ended."""
-        try:
-            psutil.Process(self.process.pid).suspend()
-        except psutil.NoSuchProcess:
-            return
+        """Suspend the process and its children."""
+        pause_tree(self.pid)
         self.paused_at = time.time()
 
     def resume(self) -> None:
-        """Resume the process; the pause does not count against its time limit."""
+        """Resume the process and its children; the pause does not count against the time limit."""
         if self.paused_at is None:
             return
         self.deadline += time.time() - self.paused_at
         self.paused_at = None
-        try:
-            psutil.Process(self.process.pid).resume()
-        except psutil.NoSuchProcess:
-            return
-
-    def resident_mb(self) -> float:
-        """Return the resident memory of the process in 2**20 bytes."""
-        try:
-            return float(psutil.Process(self.process.pid).memory_info().rss) / 2**20
-        except psutil.NoSuchProcess:
-            return 0.0
+        resume_tree(self.pid)
 
     def stop(self, status: str, reason: str) -> Outcome:
-        """Kill the process and return the outcome of a broken limit."""
-        self.process.kill()
+        """Kill the process and its children; return the outcome of a broken limit."""
+        kill_tree(self.pid)
         return self.outcome(status, reason)
 
     def outcome(self, status: str, error: str) -> Outcome:
@@ -80,7 +78,7 @@ class LocalExecutor:
     trial_timeout: float | None = None
     """Time limit of one job in seconds without pauses; None for no limit."""
     memory_mb: float | None = None
-    """Resident memory of one job in 2**20 bytes; None for no limit."""
+    """Memory of one job and its child processes in 2**20 bytes; None for no limit."""
     ordered: bool = False
     threads: int = 1
     """Torch threads of one job; the rounding of a trial depends on them."""
@@ -165,7 +163,7 @@ class LocalExecutor:
         """End all running jobs."""
         self._waiting.clear()
         for running in list(self._running):
-            running.process.kill()
+            kill_tree(running.pid)
             self._remove(running)
 
     def _poll(self, running: _Running) -> Outcome | None:
@@ -175,7 +173,7 @@ class LocalExecutor:
             return _finished(running)
         if running.paused_at is None and time.time() > running.deadline:
             return running.stop("timeout", f"took longer than {self.trial_timeout:g} s")
-        if self.memory_mb is not None and running.resident_mb() > self.memory_mb:
+        if self.memory_mb is not None and tree_memory_mb(running.pid) > self.memory_mb:
             return running.stop("oom", f"used more than {self.memory_mb:g} MB of memory")
         return None
 
@@ -205,7 +203,7 @@ class LocalExecutor:
         for running in others:
             running.pause()
         try:
-            self._holder.pipe.send([running.process.pid for running in others])
+            self._holder.pipe.send([running.pid for running in others])
         except (BrokenPipeError, ConnectionResetError):
             self._release_machine()
 
@@ -216,9 +214,9 @@ class LocalExecutor:
 
     def _remove(self, running: _Running) -> None:
         running.process.join(_EXIT_SECONDS)
-        if running.process.is_alive():
-            running.process.kill()
-            running.process.join()
+        # Also of a worker that has ended: its children may run on.
+        kill_tree(running.pid)
+        running.process.join()
         self._running.remove(running)
         running.pipe.close()
         running.process.close()

@@ -10,15 +10,16 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from compressors.errors import InfeasibleError
 from search.errors import ConfigError
-from search.executors.child_imports import restore_environment
+from search.executors.child_imports import restore_environment, use_own_start_method
 from search.executors.outcome import Outcome, write_outcome
+from search.executors.process_tree import kill_tree, lead_tree, resume_tree
 
 LOG = "log.txt"
 
@@ -39,8 +40,8 @@ class Lifeline:
             except (EOFError, OSError):
                 # The driver is gone. Jobs that it paused for this worker must notice that too.
                 for pid in self._paused:
-                    with suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGCONT)
+                    resume_tree(pid)
+                kill_tree(os.getpid())
                 os._exit(1)
             self._granted.set()
 
@@ -63,7 +64,9 @@ class Lifeline:
 def main(pipe: Connection, function: str, payload: Mapping[str, Any], folder: str) -> None:
     """Run a job, as the target of a fresh process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    lead_tree()
     restore_environment()
+    use_own_start_method()
     where = Path(folder)
     _write_output_to(where / LOG)
     lifeline = Lifeline(pipe)

@@ -77,7 +77,9 @@ def _reply(outcome: Outcome, setting: JobSetting) -> PrepareReply:
 
 
 def _show(display: Display, reply: PrepareReply, infeasible: Mapping[str, str]) -> None:
-    """Say which steps and layers are left out, and why."""
+    """Say what is to be known of the task, and which steps and layers are left out, and why."""
+    for note in reply.notes:
+        display.say(note)
     for name, reason in infeasible.items():
         display.say(f"step '{name}' is left out: {reason}")
     for name, reason in reply.failing.items():

@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, cast
 
-import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from compressors.base import Inputs
 from compressors.models.fingerprint import content
+from search.tasks.random_state import EpochRandomness, generators_of
 
 Batch = tuple[Inputs, Any]
 """Inputs and targets."""
@@ -20,21 +21,35 @@ TrainingData = Callable[[int], Iterable[Batch]] | Iterable[Batch]
 def batches_of_epoch(data: TrainingData, epoch: int) -> Iterator[Batch]:
     """Yield the batches of an epoch; the same epoch yields the same batches in the same order.
 
-    A data loader that shuffles or augments draws from torch's global generator. While it is read,
-    that generator has a state of its own, which depends on the epoch alone.
+    While the data are read, all random numbers come from a sequence that depends on the epoch
+    alone. Passes may overlap: each has its own sequence and its own processes of a data loader.
     """
-    state = torch.Generator().manual_seed(epoch).get_state()
-    batches: Iterator[Batch] | None = None
+    randomness = EpochRandomness(epoch)
+    with randomness.drawing():
+        source = data(epoch) if callable(data) else data
+    randomness.include(generators_of(source))
+    with randomness.drawing():
+        batches = _fresh_iterator(source)
     while True:
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(state)
-            if batches is None:
-                batches = iter(data(epoch) if callable(data) else data)
+        with randomness.drawing():
             batch = next(batches, None)
-            state = torch.get_rng_state()
         if batch is None:
             return
         yield as_inputs(batch[0]), batch[1]
+
+
+def _fresh_iterator(data: Iterable[Batch]) -> Iterator[Batch]:
+    """Return an iterator of its own over the data.
+
+    Persistent processes of a torch data loader keep their random state from one pass to the next
+    and serve one pass at a time. They are started anew here, which seeds them.
+    """
+    if not (isinstance(data, DataLoader) and data.persistent_workers):
+        return iter(data)
+    data._iterator = None
+    batches = iter(data)
+    data._iterator = None
+    return batches
 
 
 def as_inputs(inputs: Any) -> Inputs:

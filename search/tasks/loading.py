@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from compressors.base import run
-from compressors.models.calibration import batch_size, device_of, to_device
+from compressors.models.calibration import batch_size, device_of, few, to_device
 from search.errors import ConfigError
 from search.tasks.batches import as_inputs
 from search.tasks.task import EvaluatedTask
+from search.tasks.training_batches import TrainingBatches
 from search.utils.array_cache import ArrayCache
 from search.utils.files import cache_folder
 from search.utils.instantiate import builder
@@ -60,10 +61,10 @@ def training_task(built: Any, model: nn.Module, cache: Path | None = None) -> Ev
 
 
 def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
-    train = parts["train"]
+    train = TrainingBatches(parts["train"])
     example = parts.get("example")
     if example is None:
-        example = next(iter(train(0) if callable(train) else train))[0]
+        example = train.first()[0]
     task = EvaluatedTask(
         baseline=parts["model"].eval().requires_grad_(False),
         example=to_device(as_inputs(example), torch.device("cpu")),
@@ -109,13 +110,14 @@ def _parts(built: Any, target: str) -> dict[str, Any]:
 
 
 def _check(task: EvaluatedTask) -> None:
-    """Run the baseline on the example once, before anything expensive."""
+    """Run the baseline on few samples once, before anything expensive."""
     size = batch_size(task.example)
     if size < 2:
         raise ConfigError(f"the task's example must hold at least 2 inputs, got {size}")
     with torch.no_grad():
-        outputs = run(task.baseline, to_device(task.example, device_of(task.baseline)))
-    if not isinstance(outputs, Tensor) or outputs.shape[:1] != (size,):
+        example = few(task.example)
+        outputs = run(task.baseline, to_device(example, device_of(task.baseline)))
+    if not isinstance(outputs, Tensor) or outputs.shape[:1] != (batch_size(example),):
         raise ConfigError(
             f"the model must return one tensor [B, ...] for B inputs, got {type(outputs).__name__}"
         )

@@ -1,6 +1,6 @@
 """What the user owns: a trained model, data, a loss and a score, as the search sees them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from compressors.base import Inputs
 from compressors.models.calibration import calibration_batches, device_of, to_device
 from compressors.models.fingerprint import output_digest
-from search.tasks.batches import Batch, TrainingData, batch_checksum, batches_of_epoch
+from search.tasks.batches import Batch, batch_checksum
 from search.tasks.teacher_outputs import TeacherOutputs
+from search.tasks.training_batches import TrainingBatches
 from search.utils.array_cache import ArrayCache, Arrays
 from search.utils.provenance import methods_digest
 
@@ -30,7 +31,7 @@ class EvaluatedTask:
     """The trained model, in eval mode and frozen."""
     example: Inputs
     """One batch of inputs, on the CPU whatever the device of the model."""
-    train: TrainingData
+    train: TrainingBatches
     validation: Iterable[Batch]
     """The data that the search scores models on."""
     test: Iterable[Batch]
@@ -46,7 +47,7 @@ class EvaluatedTask:
 
     def train_batches(self, epoch: int) -> Iterator[Batch]:
         """Yield `(inputs, targets)`; the same epoch yields the same batches in the same order."""
-        return batches_of_epoch(self.train, epoch)
+        return self.train.of_epoch(epoch)
 
     def teacher_batches(self, epoch: int) -> Iterator[tuple[Inputs, Any, Tensor]]:
         """Yield `(inputs, targets, outputs of the baseline)`, computed once and kept on disk.
@@ -60,7 +61,7 @@ class EvaluatedTask:
             teacher=self.baseline,
             batches=self.train_batches,
             cache=self.cache,
-            identity=lambda: f"{self._length} {self._baseline_digest}",
+            identity=lambda: f"{self.train.length} {self._baseline_digest}",
         ).of_epoch(epoch)
 
     def measured(self, key: str, measure: Callable[[], Mapping[str, NDArray[Any]]]) -> Arrays:
@@ -79,17 +80,13 @@ class EvaluatedTask:
     @cached_property
     def data_digest(self) -> str:
         """A digest of the first training batches and, where it is known, of their number."""
-        digest = sha256(self._length.encode())
+        digest = sha256(self.train.length.encode())
         for inputs in calibration_batches(self, torch.device("cpu")):
             digest.update(str(batch_checksum(inputs)).encode())
         return digest.hexdigest()
 
     @cached_property
     def _baseline_digest(self) -> str:
-        inputs, _ = next(self.train_batches(0))
+        inputs, _ = self.train.first()
         there = to_device(inputs, device_of(self.baseline))
         return f"{torch.__version__} {output_digest(self.baseline, there)}"
-
-    @property
-    def _length(self) -> str:
-        return str(len(self.train)) if isinstance(self.train, Sized) else ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from compressors.base import Selective
+from compressors.base import Selective, Task
 from compressors.errors import InfeasibleError
 from search.artefact.onnx_form.runtime import predictor
 from search.recipe.recipe import Recipe
@@ -14,6 +14,7 @@ from search.recipe.rungs import training_hash
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
 from search.trial.baseline import check_baseline, measure_baseline, read_baseline
+from search.trial.brief_task import BriefTask
 from search.trial.compress import compress
 from search.trial.evaluate import Evaluator, HoldMachine
 from search.trial.messages import (
@@ -26,6 +27,7 @@ from search.trial.messages import (
     TrialRequest,
 )
 from search.trial.prefix_cache import open_prefix_cache
+from search.trial.repeatability import repeatability_notes
 from search.trial.scoring import evaluate
 from search.trial.screening import Screened, screen_trial
 
@@ -50,15 +52,19 @@ def prepare(request: PrepareRequest) -> PrepareReply:
 
     A study that was begun keeps its baseline, which is only checked.
     """
+    print("preparation: the task", flush=True)
     task = _task(request.setting)
+    print("preparation: the baseline", flush=True)
     look_at = check_baseline if request.begun else measure_baseline
     baseline = look_at(task, request.setting.baseline)
+    brief = BriefTask(task=task)
     infeasible, failing = {}, {}
     skipped: dict[str, dict[str, str]] = {}
     for name, recipe in request.anchors.items():
+        print(f"preparation: step '{name}'", flush=True)
         try:
-            compress(recipe, task)
-            skipped[name] = _skipped_layers(recipe, task)
+            compress(recipe, brief)
+            skipped[name] = _skipped_layers(recipe, brief)
         except InfeasibleError as reason:
             infeasible[name] = str(reason)
         except Exception as error:  # noqa: BLE001 - its own trials will fail, one by one
@@ -70,6 +76,7 @@ def prepare(request: PrepareRequest) -> PrepareReply:
         infeasible=infeasible,
         failing=failing,
         skipped_layers=skipped,
+        notes=repeatability_notes(task),
     )
 
 
@@ -110,7 +117,7 @@ def _reply(screened: Screened, **measured: Any) -> TrialReply:
     return TrialReply(digest=screened.digest, rungs=screened.rungs, **measured)
 
 
-def _skipped_layers(recipe: Recipe, task: EvaluatedTask) -> dict[str, str]:
+def _skipped_layers(recipe: Recipe, task: Task) -> dict[str, str]:
     """Return by layer of the baseline why the steps of a recipe leave it."""
     skipped: dict[str, str] = {}
     for step in recipe.steps:

@@ -10,10 +10,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from compressors.base import Inputs, run
+from compressors.models.calibration import batch_size, few
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import plain_attention
 from compressors.weights.in_use import parameters_in_use
-from search.artefact.onnx_form.export import feeds
 from search.errors import MeasurementError
 
 
@@ -68,11 +68,12 @@ def count_macs(model: nn.Module, example: Inputs) -> int:
 
     Args:
         model: A model in eval mode; zeros of its weights count too.
-        example: A batch of inputs `[B, ...]`; the count is that of the batch, divided by B.
+        example: A batch of inputs `[B, ...]`; the first samples are counted, divided by their number.
 
     Raises:
         MeasurementError: No operation was counted.
     """
+    example = few(example)
     # Torch counts no operations in fused kernels.
     counted = copy_model(model).cpu().requires_grad_(True)
     counter = FlopCounterMode(display=False)
@@ -81,8 +82,7 @@ def count_macs(model: nn.Module, example: Inputs) -> int:
         for context in (*countable, _without_onednn(), counter):
             stack.enter_context(context)
         run(counted, example)
-    batch = len(next(iter(feeds(example).values())))
-    macs = counter.get_total_flops() // (2 * batch)
+    macs = counter.get_total_flops() // (2 * batch_size(example))
     if macs == 0:
         raise MeasurementError("macs is 0: torch counts none of the model's operations")
     return int(macs)

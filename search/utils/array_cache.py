@@ -60,10 +60,16 @@ class ArrayCache:
             if known is not None:
                 return known
             arrays = {name: np.asarray(array) for name, array in compute().items()}
-            if sum(array.nbytes for array in arrays.values()) <= self.limit_bytes // 2:
-                _write(path, arrays)
+            self._keep(path, arrays)
         self._evict(path)
         return arrays
+
+    def keep(self, key: str, arrays: Arrays) -> None:
+        """Keep the arrays of a key in place of those before, unless they take half the limit."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self._path(key)
+        self._keep(path, arrays)
+        self._evict(path)
 
     def find(self, key: str) -> Arrays | None:
         """Return the arrays of a key, None if there is no entry."""
@@ -72,6 +78,10 @@ class ArrayCache:
     def forget(self, key: str) -> None:
         """Delete the entry of a key, if there is one."""
         self._path(key).unlink(missing_ok=True)
+
+    def _keep(self, path: Path, arrays: Arrays) -> None:
+        if sum(array.nbytes for array in arrays.values()) <= self.limit_bytes // 2:
+            _write(path, arrays)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{sha256(key.encode()).hexdigest()}.npz"
