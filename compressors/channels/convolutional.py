@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from compressors.base import Inputs, run
+from compressors.base import Inputs, output_tensors, run
 from compressors.channels.dependency_graph import RecurrentWidths, opaque_recurrent
 from compressors.channels.group import ChannelGroup, Slice, UntraceableError
 from compressors.channels.layer_axes import RECURRENT, channel_axes
 from compressors.channels.output_layers import output_layers
+from compressors.channels.training_branches import all_branches
 from compressors.models.fused_attention import plain_attention
 
 
@@ -28,7 +29,12 @@ def coupled_channels(
         model: A model whose parameters require a gradient, unchanged afterwards.
         example: One batch of inputs `[B, ...]`, on the model's device.
     """
-    with plain_attention(), opaque_recurrent(model), torch.enable_grad():
+    with (
+        plain_attention(),
+        opaque_recurrent(model),
+        all_branches(model, example),
+        torch.enable_grad(),
+    ):
         graph = _dependency_graph(model, example)
         last = output_layers(model, example)
     names = {module: name for name, module in model.named_modules()}
@@ -52,6 +58,11 @@ def coupled_channels(
     return groups, skipped
 
 
+def _traceable_outputs(model: nn.Module, example: Inputs) -> list[Tensor]:
+    """Return the tensors in the outputs, of any structure, that autograd can follow back."""
+    return [t for t in output_tensors(run(model, example)) if t.grad_fn is not None]
+
+
 def _dependency_graph(model: nn.Module, example: Inputs) -> Any:
     from torch_pruning import DependencyGraph  # costs a second to import
 
@@ -60,7 +71,7 @@ def _dependency_graph(model: nn.Module, example: Inputs) -> Any:
     graph.build_dependency(
         model,
         example,
-        forward_fn=run,
+        forward_fn=_traceable_outputs,
         customized_pruners={kind: RecurrentWidths() for kind in types},
         verbose=False,
     )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs, run
 from compressors.models.calibration import batch_size
+from compressors.outputs.spec import OutputSpec
 from compressors.testing.data import take
 
 BATCH = 64
@@ -31,6 +32,7 @@ class ToyTask:
         self.inputs = inputs
         self.targets = targets
         self.example = take(inputs, slice(4))
+        self.outputs = OutputSpec(kind="classes", axis=1)
         with torch.no_grad():
             self.logits: Tensor = run(baseline, inputs)
             """Outputs of the baseline `[B, C]`."""

@@ -41,9 +41,9 @@ class LastFeatures:
 
 
 def feature_batches(task: Task, epoch: int) -> Iterator[tuple[Inputs, Any, Any, Tensor]]:
-    """Yield `(inputs, targets, outputs, last features)` of the baseline for an epoch.
+    """Yield `(inputs, targets, distilled output, last features)` of the baseline for an epoch.
 
-    The features are `[B, ...]`.
+    Inputs and features are `[B, ...]`.
 
     Raises:
         InfeasibleError: the baseline has no linear or convolution layer.
@@ -56,7 +56,7 @@ def feature_batches(task: Task, epoch: int) -> Iterator[tuple[Inputs, Any, Any, 
             raise InfeasibleError(
                 "distillation: features need a linear or convolution layer in the baseline"
             )
-        yield inputs, targets, outputs, features.value
+        yield inputs, targets, task.outputs.select(outputs), features.value
 
 
 def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:

@@ -77,7 +77,8 @@ def _reply(outcome: Outcome, setting: JobSetting) -> PrepareReply:
 
 
 def _show(display: Display, reply: PrepareReply, infeasible: Mapping[str, str]) -> None:
-    """Say which steps and layers are left out, and why."""
+    """Say what the outputs are taken for, and which steps and layers are left out and why."""
+    display.say(f"outputs: {reply.outputs}")
     for name, reason in infeasible.items():
         display.say(f"step '{name}' is left out: {reason}")
     for name, reason in reply.failing.items():

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs, run
 from compressors.models.calibration import device_of, to_device
+from compressors.outputs.spec import OutputSpec
 from search.tasks.batches import Batch, batch_checksum, sample_digests
 from search.utils.array_cache import ArrayCache, Arrays
 
@@ -21,9 +22,11 @@ MAX_EPOCH_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherOutputs:
-    """The outputs of a task's baseline on each batch of an epoch."""
+    """The distilled output of a task's baseline on each batch of an epoch."""
 
     teacher: nn.Module
+    spec: OutputSpec
+    """Which of the outputs is kept."""
     batches: Callable[[int], Iterator[Batch]]
     """The batches of an epoch, always the same for the same epoch."""
     cache: ArrayCache
@@ -31,7 +34,7 @@ class TeacherOutputs:
     """Names the teacher and the length of the data; called only when there is a first batch."""
 
     def of_epoch(self, epoch: int) -> Iterator[tuple[Inputs, Any, Tensor]]:
-        """Yield `(inputs, targets, outputs)` with inputs `[B, ...]` and outputs `[B, ...]`.
+        """Yield `(inputs, targets, outputs)` with inputs `[B, ...]` and outputs of any shape.
 
         The outputs of an epoch are found by the teacher's identity and the epoch's first batch.
         Where they take more than `MAX_EPOCH_BYTES`, they are computed batch by batch.
@@ -62,7 +65,7 @@ class TeacherOutputs:
 
     def _kept(self, epoch: int, first: Inputs) -> tuple[str, Arrays]:
         """Return the key and the outputs of an epoch that begins with these inputs."""
-        key = f"teacher {epoch} {batch_checksum(first)} {self.identity()}"
+        key = f"teacher {epoch} {self.spec.name} {batch_checksum(first)} {self.identity()}"
         return key, self.cache.get(key, lambda: self._compute(epoch))
 
     def _compute(self, epoch: int) -> Arrays:
@@ -76,7 +79,7 @@ class TeacherOutputs:
         prints: list[int] = []
         samples: list[int] = []
         size = 0
-        known = self._by_sample() if epoch else {}
+        known = self._by_sample() if epoch and self.spec.by_sample else {}
         for inputs, _ in self.batches(epoch):
             own = sample_digests(inputs) if known or not epoch else []
             known = known if own and known.keys() >= set(own) else {}
@@ -110,4 +113,4 @@ class TeacherOutputs:
     def _outputs(self, inputs: Inputs) -> Tensor:
         with torch.no_grad():
             outputs = run(self.teacher, to_device(inputs, device_of(self.teacher)))
-        return cast(Tensor, outputs.cpu())
+        return self.spec.select(outputs).cpu()

@@ -70,6 +70,7 @@ def prepare(request: PrepareRequest) -> PrepareReply:
         infeasible=infeasible,
         failing=failing,
         skipped_layers=skipped,
+        outputs=task.outputs.describe(task.outputs.select(task.outputs_like)),
     )
 
 
@@ -103,7 +104,9 @@ def score(request: ScoreRequest) -> ScoreReply:
     """Score an artefact on one split of the task's data."""
     task = _task(request.setting)
     batches = task.test if request.split == "test" else task.validation
-    return ScoreReply(**evaluate(predictor(request.artefact), batches, task).metrics())
+    return ScoreReply(
+        **evaluate(predictor(request.artefact, task.outputs_like), batches, task).metrics()
+    )
 
 
 def _reply(screened: Screened, **measured: Any) -> TrialReply:
