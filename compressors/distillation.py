@@ -18,7 +18,12 @@ from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import device_of, to_device
 from compressors.models.copying import copy_model
 from compressors.outputs.divergence import divergence
-from compressors.training.feature_matching import LastFeatures, feature_batches, similarity_loss
+from compressors.training.feature_matching import (
+    LastFeatures,
+    feature_batches,
+    last_layer,
+    similarity_loss,
+)
 from compressors.training.loop import TrainingSettings, train
 from compressors.training.precision import fastest_precision
 from compressors.weights.masks import close_masks
@@ -102,7 +107,8 @@ class Distillation:
     def _train(self, student: nn.Module, task: Task) -> None:
         batches = feature_batches if self.feature_weight else _teacher_batches
         settings = self._settings(student, task)
-        with LastFeatures(student) as features:
+        layer = last_layer(student, task.example) if self.feature_weight else None
+        with LastFeatures(student, layer) as features:
             train(
                 student,
                 lambda epoch: batches(task, self.first_epoch + epoch),

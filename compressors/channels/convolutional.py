@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from compressors.base import Inputs, output_tensors, run
+from compressors.base import Inputs, output_tensors
 from compressors.channels.dependency_graph import RecurrentWidths, opaque_recurrent
 from compressors.channels.group import ChannelGroup, Slice, UntraceableError
 from compressors.channels.layer_axes import RECURRENT, channel_axes
 from compressors.channels.output_layers import output_layers
-from compressors.channels.training_branches import all_branches
+from compressors.channels.training_branches import run_all_branches
 from compressors.models.fused_attention import plain_attention
 
 
@@ -29,14 +29,9 @@ def coupled_channels(
         model: A model whose parameters require a gradient, unchanged afterwards.
         example: One batch of inputs `[B, ...]`, on the model's device.
     """
-    with (
-        plain_attention(),
-        opaque_recurrent(model),
-        all_branches(model, example),
-        torch.enable_grad(),
-    ):
+    with plain_attention(), opaque_recurrent(model), torch.enable_grad():
         graph = _dependency_graph(model, example)
-        last = output_layers(model, example)
+        last = output_layers(model, example, run_all_branches)
     names = {module: name for name, module in model.named_modules()}
     skipped = {names[layer]: "its channels are those of the model's outputs" for layer in last}
     traced = _TracedModel(
@@ -60,7 +55,7 @@ def coupled_channels(
 
 def _traceable_outputs(model: nn.Module, example: Inputs) -> list[Tensor]:
     """Return the tensors in the outputs, of any structure, that autograd can follow back."""
-    return [t for t in output_tensors(run(model, example)) if t.grad_fn is not None]
+    return [t for t in output_tensors(run_all_branches(model, example)) if t.grad_fn is not None]
 
 
 def _dependency_graph(model: nn.Module, example: Inputs) -> Any:

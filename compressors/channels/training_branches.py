@@ -1,14 +1,15 @@
 """Branches of a model that only training takes, such as auxiliary heads."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
-from compressors.base import Inputs
+from compressors.base import Inputs, run
 from compressors.models.fused_attention import run_unfused
 from compressors.models.hooks import forward_pre_hooks
 
@@ -42,9 +43,15 @@ def training_branches(model: nn.Module) -> Iterator[None]:
                 module.training = mode
 
 
-@contextmanager
-def all_branches(model: nn.Module, example: Inputs) -> Iterator[None]:
-    """Enter `training_branches` if more layers run in them and none fewer.
+def run_all_branches(model: nn.Module, inputs: Inputs) -> Any:
+    """Return a model's outputs on one batch `[B, ...]`, as in training if more layers run then."""
+    more = runs_more_in_training(model, inputs)
+    with training_branches(model) if more else nullcontext():
+        return run(model, inputs)
+
+
+def runs_more_in_training(model: nn.Module, example: Inputs) -> bool:
+    """Tell whether layers run in `training_branches` that do not run else, and none fewer.
 
     Args:
         model: A model in eval mode.
@@ -52,12 +59,7 @@ def all_branches(model: nn.Module, example: Inputs) -> Iterator[None]:
     """
     with called_layers(model) as called:
         run_unfused(model, example)
-    more = called_only_in_training(model, example, called)
-    if more is None or not more:
-        yield
-    else:
-        with training_branches(model):
-            yield
+    return bool(called_only_in_training(model, example, called))
 
 
 def called_only_in_training(

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs, run
 from compressors.models.calibration import batch_size, first_samples
-from compressors.outputs.structure import named_tensors
+from compressors.outputs.structure import LONE, named_tensors
 
 Axes = Mapping[str, Mapping[int, str]]
 """By output, the names of its free axes."""
@@ -45,7 +45,7 @@ def flat_outputs(model: nn.Module) -> Iterator[None]:
 def output_axes(model: nn.Module, example: Inputs, taken: Collection[str]) -> Axes:
     """Return the outputs of a graph by name, in order, each with its axis of samples.
 
-    An output with the name of an input gets another name.
+    An output with the name of an input or of a number gets another name.
 
     Args:
         model: The model, in eval mode.
@@ -67,6 +67,8 @@ def output_axes(model: nn.Module, example: Inputs, taken: Collection[str]) -> Ax
 
 
 def _free_name(name: str, taken: Collection[str]) -> str:
+    if name[:1].isdigit():
+        return _free_name(f"{LONE}_{name}", taken)
     return _free_name(f"{name}_out", taken) if name in taken else name
 
 
