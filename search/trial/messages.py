@@ -81,7 +81,7 @@ class PrepareReply:
     """By step, the error that it ends with on this model."""
     skipped_layers: Mapping[str, Mapping[str, str]]
     """By step and layer, why the step leaves the layer as it is."""
-    outputs: str = ""
+    outputs: str
     """What the distilled output is, in words."""
 
     def to_data(self) -> dict[str, Any]:
