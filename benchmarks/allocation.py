@@ -23,7 +23,7 @@ from torch import Tensor
 
 from benchmarks.recipes import step
 from compressors.base import run
-from compressors.budget.sensitivity import divergence
+from compressors.outputs.divergence import divergence
 from search.artefact.onnx_form.runtime import predictor
 from search.config.compose import compose_search
 from search.config.latency_settings import LatencySettings
@@ -73,7 +73,7 @@ def measure(recipe: Recipe, task: EvaluatedTask, folder: Path) -> Measurement:
     moved: list[Tensor] = []
     with torch.no_grad():
         for inputs, _ in task.validation:
-            moved.append(divergence([run(task.baseline, inputs)], [predict(inputs)]))
+            moved.append(divergence(task.outputs, predict(inputs), run(task.baseline, inputs)))
     return Measurement(
         size_bytes=found["size_bytes"],
         score=found["score"],

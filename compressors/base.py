@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compressors.kinds import CompressorKind
+from compressors.outputs.spec import OutputSpec
+from compressors.outputs.structure import named_tensors
 
 Inputs = Tensor | tuple[Tensor, ...] | Mapping[str, Tensor]
 """One batch of model inputs: one tensor `[B, ...]`, positional tensors, or named tensors."""
@@ -25,12 +27,17 @@ class Task(Protocol):
         """One batch of inputs `[B, ...]`, B at least 2."""
         ...
 
+    @property
+    def outputs(self) -> OutputSpec:
+        """What the model's outputs are, and which of them is distilled."""
+        ...
+
     def train_batches(self, epoch: int) -> Iterable[tuple[Inputs, Any]]:
         """Yield inputs `[B, ...]` and targets; an epoch always has the same batches in order."""
         ...
 
     def teacher_batches(self, epoch: int) -> Iterable[tuple[Inputs, Any, Tensor]]:
-        """Yield the batches of an epoch with the baseline's outputs, `[B, ...]`, as third item."""
+        """Yield the batches of an epoch with the baseline's distilled output as third item."""
         ...
 
     def loss(self, outputs: Any, targets: Any) -> Tensor:
@@ -88,18 +95,8 @@ def run(model: nn.Module, inputs: Inputs) -> Any:
 
 
 def output_tensors(outputs: object) -> list[Tensor]:
-    """Return the tensors `[B, ...]` in a model's outputs of any structure, in order.
-
-    Args:
-        outputs: A tensor, or tuples, lists and dicts of outputs; anything else counts as empty.
-    """
-    if isinstance(outputs, Tensor):
-        return [outputs]
-    if isinstance(outputs, dict):
-        outputs = tuple(outputs.values())
-    if isinstance(outputs, tuple | list):
-        return [tensor for item in outputs for tensor in output_tensors(item)]
-    return []
+    """Return the tensors, of any shape, in a model's outputs of any structure, in order."""
+    return list(named_tensors(outputs).values())
 
 
 def check_range(name: str, value: float, low: float, high: float, *, closed: bool = True) -> None:

@@ -17,10 +17,15 @@ from compressors.kinds import CompressorKind
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import device_of, to_device
 from compressors.models.copying import copy_model
-from compressors.training.feature_matching import LastFeatures, feature_batches, similarity_loss
+from compressors.outputs.divergence import divergence
+from compressors.training.feature_matching import (
+    LastFeatures,
+    feature_batches,
+    last_layer,
+    similarity_loss,
+)
 from compressors.training.loop import TrainingSettings, train
 from compressors.training.precision import fastest_precision
-from compressors.training.soft_targets import soft_loss
 from compressors.weights.masks import close_masks
 
 PRECISIONS = ("float32", "bfloat16", "fastest")
@@ -32,11 +37,12 @@ MIN_MASK_UPDATES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Distillation:
-    """Train the whole model on the task's loss and on the baseline's soft outputs.
+    """Train the whole model on the task's loss and on the baseline's outputs.
 
-    The method is that of Hinton et al. (2015, arXiv:1503.02531). Masks with a schedule close in
-    this training, and masked weights stay zero. Shared weights stay shared, with trained centroids;
-    quantised weights stay on their grid, with trained scales.
+    The method is that of Hinton et al. (2015, arXiv:1503.02531) for classes; values and embeddings
+    are compared by their squared error and their angle (`task.outputs`). Masks with a schedule
+    close in this training, and masked weights stay zero. Shared weights stay shared, with trained
+    centroids; quantised weights stay on their grid, with trained scales.
     """
 
     kind: ClassVar[CompressorKind] = CompressorKind.RECOVERS
@@ -46,9 +52,10 @@ class Distillation:
     first_epoch: int = 0
     """Number of the first pass; training that continues another sees other batches."""
     temperature: float = 1.0
-    """Divisor of the logits of teacher and student, in [0.001, 100]."""
+    """Divisor of the logits of teacher and student, in [0.001, 100]; not of values."""
     soft_weight: float = 0.5
-    """Share of the soft loss, in [0, 1]; the task's own loss has the rest."""
+    """Share of the distance from the baseline's outputs, in [0, 1]; the task's own loss has the
+    rest."""
     feature_weight: float = 0.0
     """Weight of the similarity loss between the last features of teacher and student, at least 0.
     Any but 0 needs a forward pass of the teacher in every step."""
@@ -81,8 +88,9 @@ class Distillation:
         """Return a trained copy, in eval mode and frozen.
 
         Raises:
-            InfeasibleError: the model has no parameters; or `soft_weight` is not 0 and the outputs
-                are not one tensor; or `feature_weight` is not 0 and no layer gives features.
+            InfeasibleError: the model has no parameters; or `soft_weight` is not 0 and the model
+                lacks the distilled output; or `feature_weight` is not 0 and no layer gives
+                features.
             FloatingPointError: the loss is not finite.
         """
         student = copy_model(model)
@@ -99,7 +107,8 @@ class Distillation:
     def _train(self, student: nn.Module, task: Task) -> None:
         batches = feature_batches if self.feature_weight else _teacher_batches
         settings = self._settings(student, task)
-        with LastFeatures(student) as features:
+        layer = last_layer(student, task.example) if self.feature_weight else None
+        with LastFeatures(student, layer) as features:
             train(
                 student,
                 lambda epoch: batches(task, self.first_epoch + epoch),
@@ -148,12 +157,8 @@ class Distillation:
     def _output_loss(self, task: Task, outputs: Any, targets: Any, teacher: Tensor) -> Tensor:
         if self.soft_weight == 0:
             return task.loss(outputs, targets)
-        if not isinstance(outputs, Tensor):
-            raise InfeasibleError(
-                f"distillation: soft_weight {self.soft_weight:g} needs logits in one tensor, "
-                f"the model returns {type(outputs).__name__}; set soft_weight to 0"
-            )
-        soft = soft_loss(outputs, teacher, self.temperature)
+        student = task.outputs.select(outputs, training=True)
+        soft = divergence(task.outputs, student, teacher, self.temperature)
         if self.soft_weight == 1:
             return soft
         return (1 - self.soft_weight) * task.loss(outputs, targets) + self.soft_weight * soft

@@ -42,6 +42,7 @@ METHODS_ORDER = (
     ("compressors.models",),
     ("compressors.weights",),
     ("compressors.base",),
+    ("compressors.outputs",),
     ("compressors.kinds",),
     ("compressors.errors",),
 )

@@ -1,17 +1,18 @@
-"""Sensitivity: how far a change of some weights moves the outputs of a model."""
+"""Sensitivity: how far a change of some weights moves the distilled output of a model."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressors.base import Inputs, Task, output_tensors, run
+from compressors.base import Inputs, Task, run
 from compressors.models.calibration import calibration_batches, device_of
 from compressors.models.copying import copy_model, restorer
 from compressors.models.fingerprint import output_digest
+from compressors.outputs.divergence import divergence
+from compressors.outputs.spec import OutputSpec
 
 Change = Callable[[nn.Module], None]
 """Changes a model in place."""
@@ -50,49 +51,29 @@ def sensitivity(
     if name is None:
         return list(measure()["divergence"])
     inputs = next(calibration_batches(task, device_of(model), samples))
-    key = f"sensitivity {name} {samples} {output_digest(model, inputs)}"
+    key = f"sensitivity {name} {samples} {task.outputs} {output_digest(model, inputs)}"
     return [float(value) for value in task.measured(key, measure)["divergence"]]
 
 
 def _probe(model: nn.Module, task: Task, changes: Sequence[Change], samples: int) -> list[float]:
     batches = list(calibration_batches(task, device_of(model), samples))
-    before = [_outputs(model, inputs) for inputs in batches]
+    spec = task.outputs
+    before = [_output(model, inputs, spec) for inputs in batches]
     changed = copy_model(model)
     restore = restorer(changed, model)
     found = []
     for change in changes:
         restore()
         change(changed)
-        after = [_outputs(changed, inputs) for inputs in batches]
-        value = float(
-            torch.stack([divergence(*pair) for pair in zip(before, after, strict=True)]).mean()
-        )
+        after = [_output(changed, inputs, spec) for inputs in batches]
+        pairs = zip(after, before, strict=True)
+        value = float(torch.stack([divergence(spec, *pair) for pair in pairs]).mean())
         if not torch.isfinite(torch.tensor(value)):
             raise FloatingPointError("a probe of the sensitivity gives outputs that are not finite")
         found.append(value)
     return found
 
 
-def divergence(before: list[Tensor], after: list[Tensor]) -> Tensor:
-    """Return how far outputs have moved, a scalar that is 0 for equal outputs.
-
-    For one tensor of logits `[B, ..., C]` with C > 1 it is KL(before || after) of their softmax in
-    nats, averaged over all axes but the last. For all other outputs it is the squared distance
-    divided by the squared norm of `before`.
-
-    Args:
-        before: Output tensors `[B, ...]`.
-        after: Output tensors of the same shapes.
-    """
-    if len(before) == 1 and before[0].dim() > 1 and before[0].shape[-1] > 1:
-        old = F.log_softmax(before[0].float(), dim=-1).flatten(0, -2)
-        new = F.log_softmax(after[0].float(), dim=-1).flatten(0, -2)
-        return F.kl_div(new, old, reduction="batchmean", log_target=True)
-    moved = torch.stack([(a - b).square().sum() for a, b in zip(after, before, strict=True)]).sum()
-    size = torch.stack([b.square().sum() for b in before]).sum()
-    return moved / size.clamp(min=torch.finfo(size.dtype).tiny)
-
-
-def _outputs(model: nn.Module, inputs: Inputs) -> list[Tensor]:
+def _output(model: nn.Module, inputs: Inputs, spec: OutputSpec) -> Tensor:
     with torch.no_grad():
-        return [t for t in output_tensors(run(model, inputs)) if t.is_floating_point()]
+        return spec.select(run(model, inputs)).float()

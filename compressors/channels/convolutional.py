@@ -9,11 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from compressors.base import Inputs, run
+from compressors.base import Inputs, output_tensors
 from compressors.channels.dependency_graph import RecurrentWidths, opaque_recurrent
 from compressors.channels.group import ChannelGroup, Slice, UntraceableError
 from compressors.channels.layer_axes import RECURRENT, channel_axes
 from compressors.channels.output_layers import output_layers
+from compressors.channels.training_branches import run_all_branches
 from compressors.models.fused_attention import plain_attention
 
 
@@ -30,7 +31,7 @@ def coupled_channels(
     """
     with plain_attention(), opaque_recurrent(model), torch.enable_grad():
         graph = _dependency_graph(model, example)
-        last = output_layers(model, example)
+        last = output_layers(model, example, run_all_branches)
     names = {module: name for name, module in model.named_modules()}
     skipped = {names[layer]: "its channels are those of the model's outputs" for layer in last}
     traced = _TracedModel(
@@ -52,6 +53,11 @@ def coupled_channels(
     return groups, skipped
 
 
+def _traceable_outputs(model: nn.Module, example: Inputs) -> list[Tensor]:
+    """Return the tensors in the outputs, of any structure, that autograd can follow back."""
+    return [t for t in output_tensors(run_all_branches(model, example)) if t.grad_fn is not None]
+
+
 def _dependency_graph(model: nn.Module, example: Inputs) -> Any:
     from torch_pruning import DependencyGraph  # costs a second to import
 
@@ -60,7 +66,7 @@ def _dependency_graph(model: nn.Module, example: Inputs) -> Any:
     graph.build_dependency(
         model,
         example,
-        forward_fn=run,
+        forward_fn=_traceable_outputs,
         customized_pruners={kind: RecurrentWidths() for kind in types},
         verbose=False,
     )

@@ -14,6 +14,7 @@ from compressors.channels.headed_attention import HeadedAttention
 from compressors.channels.layer_axes import output_axis
 from compressors.channels.recurrent import recurrent_units
 from compressors.channels.split_attention import may_be_split_attention, split_attention_heads
+from compressors.channels.training_branches import runs_more_in_training
 from compressors.channels.verification import is_sound
 from compressors.models.copying import copy_model
 
@@ -133,7 +134,9 @@ def _rejection(model: nn.Module, example: Inputs, group: ChannelGroup) -> str | 
         return f"its weight is shared with {shared}, where other channels would go"
     half = torch.arange(group.size // 2).expand(group.parts, -1)
     if not is_sound(model, example, [(group, half)]):
-        return "its width is written into the model's code"
+        needed = runs_more_in_training(model, example)
+        where = "needed by a layer that runs only in training, or " if needed else ""
+        return f"its width is {where}written into the model's code"
     return None
 
 

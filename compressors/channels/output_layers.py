@@ -1,5 +1,6 @@
 """The layers that make a model's outputs."""
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import nn
@@ -10,7 +11,9 @@ from compressors.channels.layer_axes import RECURRENT
 from compressors.models.hooks import forward_hooks
 
 
-def output_layers(model: nn.Module, example: Inputs) -> list[nn.Module]:
+def output_layers(
+    model: nn.Module, example: Inputs, forward: Callable[[nn.Module, Inputs], Any] = run
+) -> list[nn.Module]:
     """Return the layers whose channels are the channels of the model's outputs.
 
     These are the convolution, linear and recurrent layers that are met first on the way back from
@@ -19,6 +22,7 @@ def output_layers(model: nn.Module, example: Inputs) -> list[nn.Module]:
     Args:
         model: A model whose parameters require a gradient.
         example: One batch of inputs `[B, ...]`, on the model's device.
+        forward: Returns the outputs of the model for the inputs.
     """
     made_by: dict[Any, nn.Module] = {}
 
@@ -28,7 +32,7 @@ def output_layers(model: nn.Module, example: Inputs) -> list[nn.Module]:
 
     layers = [m for m in model.modules() if isinstance(m, (_ConvNd, nn.Linear, *RECURRENT))]
     with forward_hooks(layers, record):
-        outputs = run(model, example)
+        outputs = forward(model, example)
     found: list[nn.Module] = []
     waiting = [tensor.grad_fn for tensor in output_tensors(outputs)]
     seen: set[Any] = set()

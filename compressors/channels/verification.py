@@ -9,6 +9,11 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs, output_tensors
 from compressors.channels.cutting import Cut, cut_channels, zero_channels
+from compressors.channels.training_branches import (
+    called_layers,
+    called_only_in_training,
+    training_runs,
+)
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import run_unfused
 
@@ -21,8 +26,8 @@ def is_sound(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> bool:
     """Tell whether a model without some channels computes what it does with them at zero.
 
     It does not where a width is written into its code, as in a reshape, or where the channels are
-    used in a way that was not seen. Normalisation over the channels, which has to change, is
-    replaced for this by a function of each value alone.
+    used in a way that was not seen, also by a layer that runs only in training. Normalisation over
+    the channels, which has to change, is replaced for this by a function of each value alone.
 
     Args:
         model: The model, unchanged afterwards.
@@ -32,15 +37,23 @@ def is_sound(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> bool:
     zeroed, smaller = copy_model(model), copy_model(model)
     zero_channels(zeroed, cuts)
     cut_channels(smaller, cuts)
-    expected = _outputs(zeroed, example)
+    with called_layers(zeroed) as called:
+        expected = _outputs(zeroed, example)
     try:
         actual = _outputs(smaller, example)
     except (RuntimeError, ValueError, IndexError, AssertionError):
         return False  # whatever the user's code raises on a width it does not expect
-    return len(expected) == len(actual) and all(
+    same = len(expected) == len(actual) and all(
         one.shape == other.shape and _close(one, other)
         for one, other in zip(expected, actual, strict=True)
     )
+    trained = called_only_in_training(zeroed, example, called)
+    return same and (trained == set() or _trains_if(zeroed, smaller, example))
+
+
+def _trains_if(model: nn.Module, smaller: nn.Module, example: Inputs) -> bool:
+    """Tell whether the smaller model runs as in training, if the other one does."""
+    return training_runs(smaller, example) or not training_runs(model, example)
 
 
 def sound_cuts(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> list[Cut]:

@@ -51,10 +51,9 @@ class Case:
         return self.compressor(task.baseline, task)
 
     def outputs(self, model: nn.Module) -> Tensor:
-        """Return what a model gives for all samples of the task, `[B, C]` if it keeps the shape."""
+        """Return a model's logits for all samples of the task, `[B, C]` if it keeps the shape."""
         with torch.no_grad():
-            outputs: Tensor = run(model, self.task.inputs)
-        return outputs
+            return self.task.outputs.select(run(model, self.task.inputs))
 
 
 def state_of(model: nn.Module) -> dict[str, Tensor]:

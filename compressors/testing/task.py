@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs, run
 from compressors.models.calibration import batch_size
+from compressors.outputs.spec import OutputSpec
 from compressors.testing.data import take
 
 BATCH = 64
@@ -19,21 +20,29 @@ BATCH = 64
 class ToyTask:
     """A classification task on samples held in memory."""
 
-    def __init__(self, baseline: nn.Module, inputs: Inputs, targets: Tensor) -> None:
+    def __init__(
+        self,
+        baseline: nn.Module,
+        inputs: Inputs,
+        targets: Tensor,
+        outputs: OutputSpec = OutputSpec(kind="classes", axis=1),  # noqa: B008 - it is frozen
+    ) -> None:
         """Keep the parts and compute the outputs of the baseline.
 
         Args:
-            baseline: The model, in eval mode and frozen; its outputs are logits `[B, C]`.
+            baseline: The model, in eval mode and frozen; its outputs hold logits `[B, C]`.
             inputs: All training samples `[B, ...]`.
             targets: Their classes `[B]`.
+            outputs: Which tensor of the outputs the logits are.
         """
         self.baseline = baseline
         self.inputs = inputs
         self.targets = targets
         self.example = take(inputs, slice(4))
+        self.outputs = outputs
         with torch.no_grad():
-            self.logits: Tensor = run(baseline, inputs)
-            """Outputs of the baseline `[B, C]`."""
+            self.logits: Tensor = outputs.select(run(baseline, inputs))
+            """Logits of the baseline `[B, C]`."""
 
     def train_batches(self, epoch: int) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield inputs `[b, ...]` and targets `[b]`, in an order that the epoch determines."""
@@ -45,9 +54,9 @@ class ToyTask:
         for chosen in self._order(epoch):
             yield take(self.inputs, chosen), self.targets[chosen], self.logits[chosen]
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the cross-entropy of logits `[b, C]` against classes `[b]`, a scalar."""
-        return F.cross_entropy(outputs, targets)
+    def loss(self, outputs: Any, targets: Tensor) -> Tensor:
+        """Return the cross-entropy of the outputs' logits against classes `[b]`, a scalar."""
+        return F.cross_entropy(self.outputs.select(outputs), targets)
 
     def measured(
         self, key: str, measure: Callable[[], Mapping[str, NDArray[Any]]]

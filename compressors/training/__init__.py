@@ -1,6 +1,6 @@
-"""Training of a model: the loop, its precision and memory layout, and the losses of distillation.
+"""Training of a model: the loop, its precision and memory layout, and the matching of features.
 
 A model and its batches come in; the model is trained in place and ends in eval mode.
 """
 
-__all__ = ["feature_matching", "loop", "precision", "soft_targets"]
+__all__ = ["feature_matching", "loop", "precision"]

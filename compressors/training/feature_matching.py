@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd
 
 from compressors.base import Inputs, Task, run
 from compressors.errors import InfeasibleError
-from compressors.models.calibration import device_of, to_device
+from compressors.models.calibration import device_of, first_samples, to_device
 from compressors.models.fused_attention import plain_attention
 from compressors.models.hooks import forward_pre_hooks
 
@@ -22,11 +22,20 @@ class LastFeatures:
     The last layer is the one that is called last in a forward pass.
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self._layers = [m for m in model.modules() if isinstance(m, nn.Linear | _ConvNd)]
+    def __init__(self, model: nn.Module, layer: nn.Module | None = None) -> None:
+        """Keep the layers.
+
+        Args:
+            model: The model.
+            layer: The only layer to record, None for the last.
+        """
+        layers = [m for m in model.modules() if isinstance(m, nn.Linear | _ConvNd)]
+        self._layers = layers if layer is None else [layer]
         self._hooks = ExitStack()
         self.value: Tensor | None = None
         """`[B, ...]` of the latest forward pass; None before one, or without such a layer."""
+        self.layer: nn.Module | None = None
+        """The layer that was given the value."""
 
     def __enter__(self) -> Self:
         self._hooks = forward_pre_hooks(self._layers, self._record)
@@ -35,15 +44,30 @@ class LastFeatures:
     def __exit__(self, *_error: object) -> None:
         self._hooks.close()
 
-    def _record(self, _layer: nn.Module, args: tuple[Any, ...]) -> None:
+    def _record(self, layer: nn.Module, args: tuple[Any, ...]) -> None:
         if args and isinstance(args[0], Tensor):
-            self.value = args[0]
+            self.value, self.layer = args[0], layer
+
+
+def last_layer(model: nn.Module, example: Inputs) -> nn.Module | None:
+    """Return the linear or convolution layer that is called last in eval mode, None without one.
+
+    In training an auxiliary head may be called after it.
+
+    Args:
+        model: A model in eval mode.
+        example: One batch of inputs `[B, ...]` on any device.
+    """
+    few = to_device(first_samples(example, 2), device_of(model))
+    with torch.no_grad(), plain_attention(), LastFeatures(model) as features:
+        run(model, few)
+    return features.layer
 
 
 def feature_batches(task: Task, epoch: int) -> Iterator[tuple[Inputs, Any, Any, Tensor]]:
-    """Yield `(inputs, targets, outputs, last features)` of the baseline for an epoch.
+    """Yield `(inputs, targets, distilled output, last features)` of the baseline for an epoch.
 
-    The features are `[B, ...]`.
+    Inputs and features are `[B, ...]`.
 
     Raises:
         InfeasibleError: the baseline has no linear or convolution layer.
@@ -56,7 +80,7 @@ def feature_batches(task: Task, epoch: int) -> Iterator[tuple[Inputs, Any, Any, 
             raise InfeasibleError(
                 "distillation: features need a linear or convolution layer in the baseline"
             )
-        yield inputs, targets, outputs, features.value
+        yield inputs, targets, task.outputs.select(outputs), features.value
 
 
 def similarity_loss(student: Tensor, teacher: Tensor) -> Tensor:

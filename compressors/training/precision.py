@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from compressors.base import Inputs, run
 from compressors.models.calibration import device_of, to_device
 from compressors.models.copying import copy_model
+from compressors.outputs.structure import mapped
 from compressors.training.memory_layout import fastest_layout
 
 REPEATS = 3
@@ -22,14 +23,8 @@ def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
 
 
 def in_float32(outputs: Any) -> Any:
-    """Return outputs, one tensor `[B, ...]` or a nesting of tensors, with all floats as float32."""
-    if isinstance(outputs, Tensor):
-        return outputs.float() if outputs.is_floating_point() else outputs
-    if isinstance(outputs, dict):
-        return {name: in_float32(item) for name, item in outputs.items()}
-    if isinstance(outputs, tuple | list):
-        return type(outputs)(in_float32(item) for item in outputs)
-    return outputs
+    """Return outputs of any structure with all floating-point tensors, `[B, ...]`, as float32."""
+    return mapped(outputs, lambda tensor: tensor.float() if tensor.is_floating_point() else tensor)
 
 
 def fastest_precision(

@@ -2,19 +2,21 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from compressors.base import Inputs, run
 from compressors.models.copying import copy_model
+from compressors.outputs.structure import floating_tensors, named_tensors
 from search.artefact.onnx_form.runtime import predictor
 from search.errors import ArtefactError
 
-Expected = tuple[Inputs, NDArray[np.float64]]
-"""A batch of inputs and the outputs `[B, ...]` of the model in memory."""
+Expected = tuple[Inputs, Any]
+"""A batch of inputs and the outputs of the model in memory, of any structure."""
 
 MIN_FIDELITY_DB = 40.0
 """Least signal-to-noise ratio of a file in floats; a file below it does not hold the model."""
@@ -26,11 +28,11 @@ def expected_outputs(model: nn.Module, batches: Iterable[Inputs]) -> list[Expect
     """Return each batch of inputs `[B, ...]` with the outputs of the model on the CPU."""
     copy = copy_model(model).cpu()
     with torch.no_grad():
-        return [(inputs, run(copy, inputs).cpu().double().numpy()) for inputs in batches]
+        return [(inputs, run(copy, inputs)) for inputs in batches]
 
 
 def file_fidelity_db(path: Path, expected: Iterable[Expected]) -> float:
-    """Return the fidelity of an ONNX file, reloaded: the least over some batches.
+    """Return the fidelity of an ONNX file, reloaded: the least over batches and output tensors.
 
     Args:
         path: The ONNX file.
@@ -39,9 +41,13 @@ def file_fidelity_db(path: Path, expected: Iterable[Expected]) -> float:
     Raises:
         ArtefactError: The shapes of the outputs differ, or a value is not finite.
     """
-    predict = predictor(path)
+    expected = list(expected)
+    predict = predictor(path, like=expected[0][1])
     return min(
-        fidelity_db(outputs, predict(inputs).double().numpy()) for inputs, outputs in expected
+        fidelity_db(_array(tensor), _array(actual[name]))
+        for inputs, outputs in expected
+        for actual in [named_tensors(predict(inputs))]
+        for name, tensor in floating_tensors(outputs).items()
     )
 
 
@@ -78,3 +84,8 @@ def fidelity_db(signal: NDArray[np.float64], approximation: NDArray[np.float64])
     tiny = np.finfo(np.float64).tiny
     ratio = 10 * (np.log10(power + tiny) - np.log10(noise + tiny))
     return float(np.clip(ratio, -MAX_FIDELITY_DB, MAX_FIDELITY_DB))
+
+
+def _array(tensor: Tensor) -> NDArray[np.float64]:
+    array: NDArray[np.float64] = tensor.cpu().double().numpy()
+    return array

@@ -80,7 +80,10 @@ def _place_artefact(selected: SelectedTrial, evaluator: Evaluator, target: Path)
 def _test_metrics(record: TrialRecord, task: EvaluatedTask, target: Path) -> dict[str, float]:
     """Return the study's metrics on the test set, which members of its front have, or new ones."""
     known = metrics_on_test(record)
-    return known or evaluate(predictor(target / "model.onnx"), task.test, task).metrics()
+    return (
+        known
+        or evaluate(predictor(target / "model.onnx", task.outputs_like), task.test, task).metrics()
+    )
 
 
 def _write_documents(evidence: Evidence, target: Path) -> None:

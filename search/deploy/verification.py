@@ -22,7 +22,7 @@ def verify(folder: Path, record: TrialRecord, task: EvaluatedTask) -> None:
         StudyError: a metric differs, or the packed file does not unpack to the ONNX file.
     """
     run, packed = folder / "model.onnx", folder / "model.packed"
-    score = evaluate(predictor(run), task.validation, task)
+    score = evaluate(predictor(run, task.outputs_like), task.validation, task)
     found = {
         "score": score.value,
         "nll": score.nll,

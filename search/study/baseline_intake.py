@@ -77,7 +77,8 @@ def _reply(outcome: Outcome, setting: JobSetting) -> PrepareReply:
 
 
 def _show(display: Display, reply: PrepareReply, infeasible: Mapping[str, str]) -> None:
-    """Say what is to be known of the task, and which steps and layers are left out, and why."""
+    """Say what the outputs are taken for, what else is known, and which steps are left out."""
+    display.say(f"outputs: {reply.outputs}")
     for note in reply.notes:
         display.say(note)
     for name, reason in infeasible.items():

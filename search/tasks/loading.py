@@ -5,20 +5,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from compressors.base import run
-from compressors.models.calibration import batch_size, device_of, few, to_device
+from compressors.base import Inputs
+from compressors.models.calibration import batch_size, few, to_device
+from compressors.outputs.spec import StatedOutputs, stated_outputs
+from compressors.outputs.structure import floating_tensors, named_tensors
 from search.errors import ConfigError
 from search.tasks.batches import as_inputs
+from search.tasks.output_intake import outputs_on_cpu
 from search.tasks.task import EvaluatedTask
 from search.tasks.training_batches import TrainingBatches
+from search.tasks.training_loss import TrainingLoss
 from search.utils.array_cache import ArrayCache
 from search.utils.files import cache_folder
 from search.utils.instantiate import builder
 
 PARTS = ("model", "train", "validation", "test", "loss", "score")
-OPTIONAL_PARTS = ("maximize", "example")
+OPTIONAL_PARTS = ("maximize", "example", "outputs")
 BUDGETS = ("recovery_epochs", "tuning_epochs")
 """Values of a task node that are for the search's ranges, not for the function that builds it."""
 
@@ -65,19 +69,29 @@ def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
     example = parts.get("example")
     if example is None:
         example = train.first()[0]
-    task = EvaluatedTask(
-        baseline=parts["model"].eval().requires_grad_(False),
-        example=to_device(as_inputs(example), torch.device("cpu")),
+    example = to_device(as_inputs(example), torch.device("cpu"))
+    model = parts["model"].eval().requires_grad_(False)
+    outputs = _checked_outputs(model, example)
+    return EvaluatedTask(
+        baseline=model,
+        example=example,
         train=train,
         validation=parts["validation"],
         test=parts["test"],
-        loss=parts["loss"],
+        loss=TrainingLoss(parts["loss"], model, example, outputs),
         score=parts["score"],
         maximize=bool(parts.get("maximize", True)),
+        stated=_stated(parts.get("outputs")),
+        outputs_like=outputs,
         cache=ArrayCache(folder=cache or cache_folder() / "measured"),
     )
-    _check(task)
-    return task
+
+
+def _stated(said: object) -> StatedOutputs:
+    try:
+        return stated_outputs(said)
+    except ValueError as error:
+        raise ConfigError(f"the task's {error}") from error
 
 
 def task_builder(config: Mapping[str, Any]) -> Callable[[], Any]:
@@ -109,17 +123,26 @@ def _parts(built: Any, target: str) -> dict[str, Any]:
     return {name: value for name, value in parts.items() if value is not None}
 
 
-def _check(task: EvaluatedTask) -> None:
-    """Run the baseline on few samples once, before anything expensive."""
-    size = batch_size(task.example)
-    if size < 2:
+def _checked_outputs(model: nn.Module, example: Inputs) -> Any:
+    """Run the baseline on few samples once, before anything expensive; return its outputs."""
+    if batch_size(example) < 2:
+        size = batch_size(example)
         raise ConfigError(f"the task's example must hold at least 2 inputs, got {size}")
-    with torch.no_grad():
-        example = few(task.example)
-        outputs = run(task.baseline, to_device(example, device_of(task.baseline)))
-    if not isinstance(outputs, Tensor) or outputs.shape[:1] != (batch_size(example),):
+    example = few(example)
+    size = batch_size(example)
+    outputs = outputs_on_cpu(model, example)
+    tensors = floating_tensors(outputs)
+    if not any(size in tensor.shape for tensor in tensors.values()):
         raise ConfigError(
-            f"the model must return one tensor [B, ...] for B inputs, got {type(outputs).__name__}"
+            f"the model must return a floating-point tensor with an axis of B for B inputs, alone "
+            f"or in tuples, lists, mappings or dataclasses; for {size} inputs it returns "
+            f"{type(outputs).__name__} with {_shapes(outputs) or 'no tensor'}"
         )
-    if not bool(torch.isfinite(outputs).all()):
-        raise ConfigError("the model's outputs on the task's example are not finite")
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ConfigError(f"the model's {name} on the task's example is not finite")
+    return outputs
+
+
+def _shapes(outputs: Any) -> str:
+    return ", ".join(f"{name} {list(t.shape)}" for name, t in named_tensors(outputs).items())

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from compressors.base import Inputs
 from compressors.models.calibration import calibration_batches, device_of, to_device
 from compressors.models.fingerprint import output_digest
+from compressors.outputs.spec import OutputSpec, StatedOutputs
 from search.tasks.batches import Batch, batch_checksum
+from search.tasks.output_intake import output_spec
 from search.tasks.teacher_outputs import TeacherOutputs
 from search.tasks.training_batches import TrainingBatches
 from search.utils.array_cache import ArrayCache, Arrays
@@ -42,23 +44,37 @@ class EvaluatedTask:
     """From outputs and targets to a value per example `[N]`, or one value for all of them."""
     maximize: bool
     """Whether a higher score is better."""
+    stated: StatedOutputs
+    """What the user says about the outputs."""
+    outputs_like: Any
+    """Outputs of the baseline in eval mode, for their structure."""
     cache: ArrayCache
     """The teacher's outputs and measurements, shared by all studies of this machine."""
+
+    @cached_property
+    def outputs(self) -> OutputSpec:
+        """What the outputs are: as the user says, the rest from the first training batch.
+
+        Raises:
+            ConfigError: there is no batch, or the loss or what the user says does not fit.
+        """
+        return output_spec(self.baseline, self.train.first(), self.loss, self.stated)
 
     def train_batches(self, epoch: int) -> Iterator[Batch]:
         """Yield `(inputs, targets)`; the same epoch yields the same batches in the same order."""
         return self.train.of_epoch(epoch)
 
     def teacher_batches(self, epoch: int) -> Iterator[tuple[Inputs, Any, Tensor]]:
-        """Yield `(inputs, targets, outputs of the baseline)`, computed once and kept on disk.
+        """Yield `(inputs, targets, distilled output)`, computed once and kept on disk.
 
-        Inputs and outputs are `[B, ...]`.
+        Inputs are `[B, ...]`, the baseline's distilled output is of any shape.
 
         Raises:
             RuntimeError: The epoch's batches differ from those that the outputs belong to.
         """
         return TeacherOutputs(
             teacher=self.baseline,
+            spec=self.outputs,
             batches=self.train_batches,
             cache=self.cache,
             identity=lambda: f"{self.train.length} {self._baseline_digest}",

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs, run
 from compressors.models.calibration import device_of, to_device
+from compressors.outputs.spec import OutputSpec
 from search.tasks.batches import Batch, batch_checksum, sample_digests
 from search.tasks.epoch_outputs import EpochOutputs
 from search.utils.array_cache import ArrayCache
@@ -19,9 +20,11 @@ from search.utils.array_cache import ArrayCache
 
 @dataclass(frozen=True, kw_only=True)
 class TeacherOutputs:
-    """The outputs of a task's baseline on each batch of an epoch."""
+    """The distilled output of a task's baseline on each batch of an epoch."""
 
     teacher: nn.Module
+    spec: OutputSpec
+    """Which of the outputs is kept."""
     batches: Callable[[int], Iterator[Batch]]
     """The batches of an epoch, always the same for the same epoch."""
     cache: ArrayCache
@@ -29,7 +32,7 @@ class TeacherOutputs:
     """Names the teacher and the length of the data; called only when there is a first batch."""
 
     def of_epoch(self, epoch: int) -> Iterator[tuple[Inputs, Any, Tensor]]:
-        """Yield `(inputs, targets, outputs)` with inputs `[B, ...]` and outputs `[B, ...]`.
+        """Yield `(inputs, targets, outputs)` with inputs `[B, ...]` and outputs of any shape.
 
         The outputs of an epoch are found by the teacher's identity and the epoch's first batch.
         What is not known yet is computed as the batches go by, and kept afterwards. Where the
@@ -40,7 +43,8 @@ class TeacherOutputs:
         if first is None:
             return
         key, kept = self._kept(epoch, first[0])
-        known = self._by_sample() if epoch and kept.by_sample and not kept.complete else {}
+        reuse = epoch and self.spec.by_sample and kept.by_sample and not kept.complete
+        known = self._by_sample() if reuse else {}
         try:
             for index, (inputs, targets) in enumerate(chain([first], batches)):
                 checksum = batch_checksum(inputs)
@@ -59,7 +63,7 @@ class TeacherOutputs:
 
     def _kept(self, epoch: int, first: Inputs) -> tuple[str, EpochOutputs]:
         """Return the key and the outputs of an epoch that begins with these inputs."""
-        key = f"outputs {epoch} {batch_checksum(first)} {self.identity()}"
+        key = f"outputs {epoch} {self.spec.name} {batch_checksum(first)} {self.identity()}"
         return key, EpochOutputs(self.cache.find(key))
 
     def _keep(self, key: str, outputs: EpochOutputs) -> None:
@@ -83,4 +87,4 @@ class TeacherOutputs:
     def _outputs(self, inputs: Inputs) -> Tensor:
         with torch.no_grad():
             outputs = run(self.teacher, to_device(inputs, device_of(self.teacher)))
-        return cast(Tensor, outputs.cpu())
+        return self.spec.select(outputs).cpu()

@@ -45,7 +45,7 @@ class Baseline:
 def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
     """Write the uncompressed model as an artefact, measure it and keep the metrics."""
     artefact = write_artefact(task.baseline, task, folder)
-    score = evaluate(predictor(artefact.run_path), task.validation, task)
+    score = evaluate(predictor(artefact.run_path, task.outputs_like), task.validation, task)
     metrics = artefact_metrics(task.baseline, task.example, artefact, score)
     check_finite(metrics)
     baseline = Baseline(
@@ -91,7 +91,7 @@ def check_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
         ConfigError: the model, the data, the loss or the score has changed since.
     """
     kept = read_baseline(task, folder)
-    score = evaluate(predictor(kept.run_path), task.validation, task)
+    score = evaluate(predictor(kept.run_path, task.outputs_like), task.validation, task)
     same = all(np.isclose(value, kept.metrics[n]) for n, value in score.metrics().items())
     if not same or task.maximize != kept.maximize:
         raise ConfigError(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs
 from compressors.models.calibration import batch_size
+from compressors.outputs.spec import OutputSpec
 from search.tasks.batches import Batch
 from search.tasks.task import EvaluatedTask
 from search.utils.array_cache import Arrays
@@ -37,6 +38,11 @@ class BriefTask:
     def example(self) -> Inputs:
         """The task's batch of inputs `[B, ...]`."""
         return self.task.example
+
+    @property
+    def outputs(self) -> OutputSpec:
+        """What the baseline's outputs are."""
+        return self.task.outputs
 
     def train_batches(self, epoch: int) -> Iterator[Batch]:
         """Yield the first batches of an epoch, inputs `[B, ...]` and targets."""

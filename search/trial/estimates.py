@@ -1,6 +1,7 @@
 """Metrics of a model before it is written: its score in memory and an estimate of its size."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch.nn.utils.parametrize import cached
 from compressors.base import Inputs, run
 from compressors.models.calibration import device_of, to_device
 from compressors.models.fingerprint import structure_digest
+from compressors.outputs.structure import mapped
 from compressors.weights.encoded import CodedWeight, coded_weights
 from search.tasks.task import EvaluatedTask
 from search.trial.model_counts import count_macs, count_model, used_weights
@@ -31,9 +33,8 @@ def estimate_in_memory(model: nn.Module, task: EvaluatedTask, *, share: float) -
     """
     device = device_of(model)
 
-    def predict(inputs: Inputs) -> Tensor:
-        outputs: Tensor = run(model, to_device(inputs, device))
-        return outputs.cpu()
+    def predict(inputs: Inputs) -> Any:
+        return mapped(run(model, to_device(inputs, device)), lambda tensor: tensor.cpu())
 
     with cached():
         score = evaluate(predict, task.validation, task)

@@ -58,7 +58,8 @@ class Evaluator:
         """
         model, achievements = compress(recipe, self.task, self.prefixes)
         artefact = write_artefact(model, self.task, folder)
-        score = evaluate(predictor(artefact.run_path), self.task.validation, self.task)
+        predict = predictor(artefact.run_path, self.task.outputs_like)
+        score = evaluate(predict, self.task.validation, self.task)
         latency = self._latency(artefact.run_path)
         metrics = {
             **artefact_metrics(model, self.task.example, artefact, score),

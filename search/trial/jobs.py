@@ -77,6 +77,7 @@ def prepare(request: PrepareRequest) -> PrepareReply:
         failing=failing,
         skipped_layers=skipped,
         notes=repeatability_notes(task),
+        outputs=task.outputs.describe(task.outputs.select(task.outputs_like)),
     )
 
 
@@ -110,7 +111,9 @@ def score(request: ScoreRequest) -> ScoreReply:
     """Score an artefact on one split of the task's data."""
     task = _task(request.setting)
     batches = task.test if request.split == "test" else task.validation
-    return ScoreReply(**evaluate(predictor(request.artefact), batches, task).metrics())
+    return ScoreReply(
+        **evaluate(predictor(request.artefact, task.outputs_like), batches, task).metrics()
+    )
 
 
 def _reply(screened: Screened, **measured: Any) -> TrialReply:

@@ -81,6 +81,8 @@ class PrepareReply:
     """By step, the error that it ends with on this model."""
     skipped_layers: Mapping[str, Mapping[str, str]]
     """By step and layer, why the step leaves the layer as it is."""
+    outputs: str
+    """What the distilled output is, in words."""
     notes: Sequence[str] = ()
     """What else the user should know of the task, one sentence each."""
 

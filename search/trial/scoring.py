@@ -5,11 +5,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from compressors.base import Inputs
+from compressors.models.calibration import batch_size
 from search.errors import MeasurementError
+from search.trial.joined_outputs import JoinedOutputs
 
 RESAMPLES = 200
 """Bootstrap resamples for the standard error of a score that is one number for all examples."""
@@ -66,23 +69,28 @@ def evaluate(
     else that of a bootstrap over examples (Efron, 1979) with a fixed seed.
 
     Args:
-        predict: From inputs `[B, ...]` to outputs `[B, ...]`, tensors or arrays.
+        predict: From inputs `[B, ...]` to outputs of any structure, or one array.
         batches: Batches of inputs and targets.
         task: Gives the score, the loss and the direction.
 
     Raises:
         MeasurementError: There are fewer than two examples, or a value is not finite.
     """
-    outputs, targets = [], []
+    outputs, targets, sizes = [], [], []
     with torch.no_grad():
         for inputs, target in batches:
-            outputs.append(torch.as_tensor(predict(inputs)))
+            predicted = predict(inputs)
+            array = isinstance(predicted, np.ndarray)
+            outputs.append(torch.from_numpy(predicted) if array else predicted)
             targets.append(target)
-        count = sum(map(len, outputs))
+            sizes.append(batch_size(inputs))
+        count = sum(sizes)
         if count < 2:
             raise MeasurementError(f"a score needs at least 2 examples, got {count}")
-        losses = [float(task.loss(o, t)) * len(o) for o, t in zip(outputs, targets, strict=True)]
-        value, error = _value_and_error(torch.cat(outputs), _joined(targets), task)
+        parts = zip(outputs, targets, sizes, strict=True)
+        losses = [float(task.loss(o, t)) * size for o, t, size in parts]
+        joined = JoinedOutputs(outputs, sizes)
+        value, error = _value_and_error(joined, _joined(targets), count, task)
     nll = sum(losses) / count
     score = Score(value=value, standard_error=error, nll=nll, maximize=task.maximize)
     for name, metric in score.metrics().items():
@@ -91,19 +99,21 @@ def evaluate(
     return score
 
 
-def _value_and_error(outputs: Tensor, targets: Any, task: ScoredTask) -> tuple[float, float]:
-    scored = task.score(outputs, targets)
+def _value_and_error(
+    outputs: JoinedOutputs, targets: Any, count: int, task: ScoredTask
+) -> tuple[float, float]:
+    scored = task.score(outputs.all(), targets)
     if isinstance(scored, Tensor) and scored.ndim > 0:
-        if scored.shape != (len(outputs),):
+        if scored.shape != (count,):
             shape = tuple(scored.shape)
-            raise MeasurementError(f"score gives {shape} for {len(outputs)} examples")
+            raise MeasurementError(f"score gives {shape} for {count} examples")
         values = scored.double()
         return float(values.mean()), float(values.std() / math.sqrt(len(values)))
     generator = torch.Generator().manual_seed(0)
     resampled = []
     for _ in range(RESAMPLES):
-        drawn = torch.randint(len(outputs), (len(outputs),), generator=generator)
-        resampled.append(float(task.score(outputs[drawn], _picked(targets, drawn))))
+        drawn = torch.randint(count, (count,), generator=generator)
+        resampled.append(float(task.score(outputs.take(drawn), _picked(targets, drawn))))
     return float(scored), float(torch.tensor(resampled, dtype=torch.float64).std())
 
 

@@ -9,11 +9,14 @@ from compressors.base import Inputs
 from compressors.channel_pruning import ChannelPruning
 from compressors.distillation import Distillation
 from compressors.errors import InfeasibleError
+from compressors.outputs.divergence import divergence
+from compressors.outputs.spec import OutputSpec
 from compressors.training.feature_matching import LastFeatures, similarity_loss
-from compressors.training.soft_targets import soft_loss
 from compressors.weight_pruning import WeightPruning
 from compressors.weights.compressible import compressible_weights
 from tests.zoo import NETS, toy_task
+
+CLASSES = OutputSpec(kind="classes", axis=1)
 
 
 def test_the_student_comes_back_to_the_teacher() -> None:
@@ -22,8 +25,8 @@ def test_the_student_comes_back_to_the_teacher() -> None:
     torch.manual_seed(0)
     step = Distillation(epochs=20, soft_weight=1.0, temperature=2.0, learning_rate=0.01)
     student = step(pruned, task)
-    far = float(soft_loss(pruned(task.inputs), task.logits, 1.0))
-    near = float(soft_loss(student(task.inputs), task.logits, 1.0))
+    far = float(divergence(CLASSES, pruned(task.inputs), task.logits))
+    near = float(divergence(CLASSES, student(task.inputs), task.logits))
     assert near < 0.1 * far
 
 
@@ -33,6 +36,7 @@ class Counting:
     def __init__(self) -> None:
         self.task = toy_task("mlp")
         self.baseline, self.loss = self.task.baseline, self.task.loss
+        self.outputs = self.task.outputs
         self.train_batches, self.measured = self.task.train_batches, self.task.measured
         self.taken: dict[int, int] = {}
 
@@ -100,10 +104,21 @@ class TwoHeads(nn.Module):
         return self.net(x), x
 
 
-def test_outputs_without_logits_are_infeasible_for_the_soft_loss() -> None:
+def test_a_model_without_the_distilled_output_is_infeasible_for_the_soft_loss() -> None:
     task = toy_task("mlp")
-    with pytest.raises(InfeasibleError, match="needs logits in one tensor"):
+    with pytest.raises(InfeasibleError, match=r"no tensor 'output'.*it returns 0, 1"):
         Distillation(epochs=1)(TwoHeads(), task)
+
+
+def test_the_named_one_of_several_outputs_is_distilled() -> None:
+    task = toy_task("mlp")
+    task.outputs = OutputSpec(kind="classes", axis=1, name="0", training_name="0")
+    pruned = TwoHeads()
+    pruned.net = WeightPruning(ratio=0.5)(task.baseline, task)
+    step = Distillation(epochs=20, soft_weight=1.0, temperature=2.0, learning_rate=0.01)
+    student = step(pruned, task)
+    far = float(divergence(CLASSES, pruned(task.inputs)[0], task.logits))
+    assert float(divergence(CLASSES, student(task.inputs)[0], task.logits)) < 0.1 * far
 
 
 @pytest.mark.parametrize(
@@ -149,6 +164,6 @@ def test_training_in_bfloat16_is_close_to_float32_and_keeps_float32_weights() ->
     coarse = Distillation(epochs=2, learning_rate=5e-3, precision="bfloat16")(task.baseline, task)
     assert {p.dtype for p in coarse.parameters()} == {torch.float32}
     assert not torch.equal(coarse(task.inputs), exact(task.inputs))
-    near = float(soft_loss(coarse(task.inputs), exact(task.inputs), 1.0))
-    far = float(soft_loss(task.logits, exact(task.inputs), 1.0))
+    near = float(divergence(CLASSES, coarse(task.inputs), exact(task.inputs)))
+    far = float(divergence(CLASSES, task.logits, exact(task.inputs)))
     assert near < 0.05 * far

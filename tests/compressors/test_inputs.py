@@ -28,7 +28,7 @@ class TwoInputsTask:
         self.named = named
         self.baseline = TwoInputs().eval().requires_grad_(False)
         self.example = self.inputs(self.toy.example)
-        self.loss = self.toy.loss
+        self.loss, self.outputs = self.toy.loss, self.toy.outputs
 
     def inputs(self, x: Tensor) -> Inputs:
         return {"second": x / 2, "first": x} if self.named else (x, x / 2)

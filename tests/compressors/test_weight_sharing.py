@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from compressors.budget.sensitivity import divergence
 from compressors.distillation import Distillation
 from compressors.errors import InfeasibleError
 from compressors.models.copying import copy_model
+from compressors.outputs.divergence import divergence
 from compressors.testing.networks import NETWORKS
 from compressors.training.loop import TrainingSettings, train
 from compressors.weight_pruning import WeightPruning
@@ -68,7 +68,7 @@ def test_allocation_by_sensitivity_keeps_the_mean_and_lowers_the_divergence() ->
         )
 
     def moved(model: nn.Module) -> float:
-        return float(divergence([task.logits], [model(task.inputs)]))
+        return float(divergence(task.outputs, model(task.inputs), task.logits))
 
     assert bits(allocated) <= bits(uniform) * (1 + 1e-9)
     assert moved(allocated) < moved(uniform)

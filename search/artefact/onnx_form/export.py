@@ -17,12 +17,12 @@ from torch.jit._trace import TracerWarning
 
 from compressors.base import Inputs
 from compressors.models.fused_attention import plain_attention
+from search.artefact.onnx_form.named_outputs import flat_outputs, output_axes
 
 Feeds = Mapping[str, NDArray[np.generic]]
 """One batch by the names of the graph's inputs, each `[B, ...]`."""
 
 OPSET = 17
-OUTPUT = "output"
 WEIGHT_CHANGING = ["ConvBNFusion", "ConvMulFusion", "MatMulBNFusion"]
 """Optimisations that only the loading of the file does: changed weights have no codes any more."""
 
@@ -53,8 +53,9 @@ def _values(inputs: Mapping[str, Tensor] | tuple[Tensor, ...]) -> Iterator[Tenso
 def export_onnx(model: nn.Module, example: Inputs) -> onnx.ModelProto:
     """Return the ONNX graph of a model in eval mode, its weights under their own names.
 
-    The first axis of every input and of the output is free. Branches of the model on its data are
-    fixed to those that the example takes.
+    The first axis of every input and the samples' axis of every output are free. Every tensor of
+    the outputs is an output of the graph. Branches of the model on its data are fixed to those that
+    the example takes.
 
     Args:
         model: A model with plain weights, in eval mode.
@@ -65,7 +66,8 @@ def export_onnx(model: nn.Module, example: Inputs) -> onnx.ModelProto:
     """
     names = _in_order_of_call(model, example)
     arguments = (dict(example),) if isinstance(example, Mapping) else example
-    with _quiet(), plain_attention(), TemporaryDirectory() as folder:
+    outputs = output_axes(model, example, names)
+    with _quiet(), plain_attention(), flat_outputs(model), TemporaryDirectory() as folder:
         path = Path(folder) / "exported.onnx"
         torch.onnx.export(
             model,
@@ -74,8 +76,8 @@ def export_onnx(model: nn.Module, example: Inputs) -> onnx.ModelProto:
             dynamo=False,
             opset_version=OPSET,
             input_names=names,
-            output_names=[OUTPUT],
-            dynamic_axes={name: {0: "batch"} for name in [*names, OUTPUT]},
+            output_names=list(outputs),
+            dynamic_axes={**{name: {0: "batch"} for name in names}, **outputs},
             training=torch.onnx.TrainingMode.PRESERVE,
         )
         proto = onnx.load(path)

@@ -2,13 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnxruntime
 import torch
-from torch import Tensor
 
 from compressors.base import Inputs
-from search.artefact.onnx_form.export import OUTPUT, feeds
+from compressors.outputs.structure import LONE, named_tensors, rebuild
+from search.artefact.onnx_form.export import feeds
 
 
 def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -28,16 +30,23 @@ def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def predictor(path: Path, threads: int = 1) -> Callable[[Inputs], Tensor]:
-    """Return a function from a batch of inputs `[B, ...]` to the outputs `[B, ...]` of a file.
+def predictor(path: Path, like: Any = None, threads: int = 1) -> Callable[[Inputs], Any]:
+    """Return a function from a batch of inputs `[B, ...]` to the outputs of a file.
 
     Args:
         path: The run form, model.onnx.
+        like: Outputs of the structure that is returned; without it a lone output is a tensor, and
+            several are a mapping by name.
         threads: Threads within an operator.
     """
     session = open_session(path, threads)
+    files = [output.name for output in session.get_outputs()]
+    names = files if like is None else list(named_tensors(like))
+    structure = dict.fromkeys(files, torch.empty(0)) if like is None else like
 
-    def predict(inputs: Inputs) -> Tensor:
-        return torch.from_numpy(session.run([OUTPUT], feeds(inputs))[0])
+    def predict(inputs: Inputs) -> Any:
+        tensors = map(torch.from_numpy, map(np.asarray, session.run(files, feeds(inputs))))
+        found = dict(zip(names, tensors, strict=True))
+        return found[LONE] if names == [LONE] else rebuild(structure, found)
 
     return predict

@@ -11,12 +11,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from search.artefact.onnx_form.export import OPSET, OUTPUT
+from search.artefact.onnx_form.export import OPSET
 from search.artefact.onnx_form.runtime import open_session
 
 Array = NDArray[Any]
 Run = Callable[[], Array]
 Types = Literal["U8S8", "U8U8", "S8S8"]
+OUTPUT = "output"
 TYPES: tuple[Types, ...] = ("U8S8", "U8U8", "S8S8")
 """Types of activations, then of weights."""
 CHANNELS, PIXELS, ROUNDS = 64, 28, 15

@@ -48,7 +48,12 @@ class MadeUp:
         self.statuses: dict[int, str] = {}
         self.stopped: dict[int, str] = {}
         self.prepared = PrepareReply(
-            metrics=BASE, maximize=True, infeasible={}, failing={}, skipped_layers={}
+            metrics=BASE,
+            maximize=True,
+            infeasible={},
+            failing={},
+            skipped_layers={},
+            outputs="logits [B, 10], classes on axis 1",
         )
         self.threads = 1
         self.interrupt_at = -1
@@ -281,6 +286,12 @@ def test_layers_that_a_step_leaves_are_reported_once_by_reason(tmp_path: Path) -
     said = console.file.getvalue()
     assert said.count("step 'prune' leaves a, b: it is last") == 1
     assert said.count("layer6, layer7 and 3 more: they are shared") == 1
+
+
+def test_what_the_outputs_are_taken_for_is_said(tmp_path: Path) -> None:
+    console = Console(file=StringIO(), width=300)
+    run_study(config(tmp_path), MadeUp(), Display(console=console))
+    assert console.file.getvalue().count("outputs: logits [B, 10], classes on axis 1") == 1
 
 
 def test_a_failed_baseline_ends_the_study_at_once(tmp_path: Path) -> None:

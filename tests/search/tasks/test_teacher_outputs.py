@@ -18,7 +18,8 @@ def test_the_teachers_outputs_are_the_baselines_in_eval_mode(tmp_path: Path) -> 
 
 
 def counted(found: EvaluatedTask) -> list[int]:
-    """Return a list that grows by the size of each batch the baseline is run on."""
+    """Return a list that grows by the size of each batch the baseline is run on from now on."""
+    assert found.outputs.name == "output"  # what the outputs are is found before
     sizes: list[int] = []
     found.baseline.register_forward_hook(lambda _, args, __: sizes.append(len(args[0])))
     return sizes
@@ -51,7 +52,7 @@ def test_samples_of_later_epochs_have_the_outputs_of_the_first(
         for start in range(0, 40, 7):
             inputs = rows[order[start : start + 7]]
             changed = augmented == "always" or (augmented == "later" and epoch and start == 14)
-            yield inputs + epoch + 1 if changed else inputs, torch.zeros(len(inputs))
+            yield inputs + epoch + 1 if changed else inputs, torch.zeros(len(inputs)).long()
 
     found = task(tmp_path, train=train)
     for epoch in (0, 2, 1):
@@ -173,6 +174,6 @@ def test_outputs_too_large_to_keep_are_computed_batch_by_batch(
 
 def test_outputs_of_several_lengths_are_kept(tmp_path: Path) -> None:
     rows = [(torch.randn(2, length, 6), torch.zeros(2).long()) for length in (3, 5, 1)]
-    found = task(tmp_path, train=rows)
+    found = task(tmp_path, train=rows, loss=lambda outputs, targets: outputs.square().mean())
     for inputs, _, teacher in found.teacher_batches(0):
         assert torch.equal(found.baseline(inputs), teacher)

@@ -294,6 +294,6 @@ def test_a_model_without_a_finite_output_is_refused_at_once(tmp_path: Path) -> N
         "loss": nn.functional.cross_entropy,
         "score": lambda outputs, targets: outputs[:, 0],
     }
-    with pytest.raises(ConfigError, match="outputs on the task's example are not finite"):
+    with pytest.raises(ConfigError, match="output on the task's example is not finite"):
         load_task({"_target_": "broken.make"}, tmp_path)
     del sys.modules["broken"]
