@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs
 from compressors.models.calibration import batch_size
-from search.tasks.batches import Batch
 from search.tasks.task import EvaluatedTask
 from search.utils.array_cache import Arrays
 
@@ -38,7 +37,7 @@ class BriefTask:
         """The task's batch of inputs `[B, ...]`."""
         return self.task.example
 
-    def train_batches(self, epoch: int) -> Iterator[Batch]:
+    def train_batches(self, epoch: int) -> Iterator[tuple[Inputs, Any]]:
         """Yield the first batches of an epoch, inputs `[B, ...]` and targets."""
         return self._brief(self.task.train_batches(epoch))
 
