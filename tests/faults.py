@@ -1,10 +1,14 @@
 """Jobs that end in every way a job can end; run by the executors' tests in worker processes."""
 
 import ctypes
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compressors.errors import InfeasibleError
@@ -85,3 +89,63 @@ def holds(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, 
         time.sleep(payload["seconds"])
         ended = time.time()
     return {"began": began, "ended": ended}
+
+
+class _Slow:
+    """Samples that never end; each process that reads some notes its process id in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.started = False
+
+    def __len__(self) -> int:
+        return 10**9
+
+    def __getitem__(self, index: int) -> int:
+        if not self.started:
+            self.started = True
+            (self.folder / f"{os.getpid()}.pid").touch()
+            child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+            (self.folder / f"{child.pid}.pid").touch()
+        time.sleep(0.05)
+        return index
+
+
+def reads_for_ever(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    """Read through two processes of a data loader, each with a child of its own."""
+    for _ in _reading(Path(payload["folder"])):
+        pass
+    return {}
+
+
+def dies_while_reading(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    """Be killed, as for want of memory, while processes of a data loader run."""
+    for batch in _reading(Path(payload["folder"])):
+        if int(batch[0]) > 20:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def _reading(folder: Path) -> Any:
+    import torch
+
+    (folder / f"{os.getpid()}.pid").touch()
+    return torch.utils.data.DataLoader(_Slow(folder), num_workers=2, persistent_workers=True)
+
+
+def leaves_a_child(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    """Start a process and end without waiting for it."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    return {"child": child.pid}
+
+
+def child_eats_memory(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    """Wait for a child that takes ever more memory."""
+    eat = "import time\nkept = []\nwhile True: kept.append(b'x' * 2**26); time.sleep(0.05)"
+    subprocess.run([sys.executable, "-c", eat], check=False)
+    return {}
+
+
+def start_method(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    """Return how processes of a data loader are started by default."""
+    return {"method": multiprocessing.get_start_method()}

@@ -17,7 +17,7 @@ _GROUPS = hasattr(os, "setpgid")
 
 
 def lead_tree() -> None:
-    """Make this process the root of a tree of its own; children started from now on belong to it."""
+    """Make this process the root of a tree; children started from now on belong to it."""
     if _GROUPS:
         os.setpgid(0, 0)
 

@@ -49,12 +49,14 @@ class EpochRandomness:
 
     def _current(self) -> _State:
         own = [generator.get_state() for generator in self._own]
-        return random.getstate(), np.random.get_state(), [torch.get_rng_state(), *own]
+        # The legacy generator is the one that a user's augmentation draws from.
+        numpy_state = np.random.get_state()  # noqa: NPY002
+        return random.getstate(), numpy_state, [torch.get_rng_state(), *own]
 
 
 def _restore(state: _State, generators: list[torch.Generator]) -> None:
     random.setstate(state[0])
-    np.random.set_state(state[1])
+    np.random.set_state(state[1])  # noqa: NPY002
     torch.set_rng_state(state[2][0])
     for generator, own in zip(generators, state[2][1:], strict=True):
         generator.set_state(own)

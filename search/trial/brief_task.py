@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from compressors.base import Inputs
 from compressors.models.calibration import batch_size
 from compressors.outputs.spec import OutputSpec
-from search.tasks.batches import Batch
 from search.tasks.task import EvaluatedTask
 from search.utils.array_cache import Arrays
 
@@ -44,7 +43,7 @@ class BriefTask:
         """What the baseline's outputs are."""
         return self.task.outputs
 
-    def train_batches(self, epoch: int) -> Iterator[Batch]:
+    def train_batches(self, epoch: int) -> Iterator[tuple[Inputs, Any]]:
         """Yield the first batches of an epoch, inputs `[B, ...]` and targets."""
         return self._brief(self.task.train_batches(epoch))
 

@@ -12,6 +12,7 @@ from search.artefact.onnx_form.runtime import predictor
 from search.recipe.recipe import Recipe
 from search.recipe.rungs import training_hash
 from search.tasks.loading import load_task
+from search.tasks.repeatability import repeatability_notes
 from search.tasks.task import EvaluatedTask
 from search.trial.baseline import check_baseline, measure_baseline, read_baseline
 from search.trial.brief_task import BriefTask
@@ -27,7 +28,6 @@ from search.trial.messages import (
     TrialRequest,
 )
 from search.trial.prefix_cache import open_prefix_cache
-from search.trial.repeatability import repeatability_notes
 from search.trial.scoring import evaluate
 from search.trial.screening import Screened, screen_trial
 

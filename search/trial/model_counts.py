@@ -68,7 +68,7 @@ def count_macs(model: nn.Module, example: Inputs) -> int:
 
     Args:
         model: A model in eval mode; zeros of its weights count too.
-        example: A batch of inputs `[B, ...]`; the first samples are counted, divided by their number.
+        example: A batch of inputs `[B, ...]`; the first samples count, divided by their number.
 
     Raises:
         MeasurementError: No operation was counted.
