@@ -17,6 +17,7 @@ from compressors.kinds import CompressorKind
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import device_of, to_device
 from compressors.models.copying import copy_model
+from compressors.models.trainable import require_training_gradients
 from compressors.training.feature_matching import LastFeatures, feature_batches, similarity_loss
 from compressors.training.loop import TrainingSettings, train
 from compressors.training.precision import fastest_precision
@@ -87,9 +88,9 @@ class Distillation:
         """
         student = copy_model(model)
         if self.epochs > 0:
-            if not any(True for _ in student.parameters()):
+            require_training_gradients(student)
+            if not any(parameter.requires_grad for parameter in student.parameters()):
                 raise InfeasibleError("distillation: the model has no parameters to train")
-            student.requires_grad_(True)
             self._train(student, task)
             student.requires_grad_(False)
         if self.reestimate_batch_norm:

@@ -11,5 +11,8 @@ __all__ = [
     "fingerprint",
     "fused_attention",
     "hooks",
+    "plain",
     "replacing",
+    "small_batches",
+    "trainable",
 ]
