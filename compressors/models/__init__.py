@@ -12,7 +12,9 @@ __all__ = [
     "fused_attention",
     "hooks",
     "plain",
+    "plain_layers",
     "replacing",
     "small_batches",
     "trainable",
+    "unwrapping",
 ]

@@ -49,7 +49,7 @@ def plain_model(model: nn.Module, example: Inputs) -> PlainModel:
         copy = detached_copy(model).eval()
         expected = output_tensors(run(copy, example))
         check_repeatable(copy, example, expected)
-        notes = [f"{what} is taken off" for what in wrappers(model)]
+        notes = [f"the wrapper {what} is taken off the model" for what in wrappers(model)]
         notes += [*bake_hooks(copy), *bake_parametrisations(copy)]
         notes += [*ordinary_batch_norm(copy, example), *dense_gradients(copy)]
         error = tolerance([*copy.parameters(), *expected])

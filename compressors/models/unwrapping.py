@@ -45,6 +45,13 @@ def detached_copy(model: nn.Module) -> nn.Module:
         ) from error
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model inside all wrappers around it."""
+    while (inner := _wrapped(model)) is not None:
+        model = inner
+    return model
+
+
 def wrappers(model: nn.Module) -> Iterator[str]:
     """Yield the name of each wrapper of a model or of its parts, with its place."""
     for path, module in model.named_modules():

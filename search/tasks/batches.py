@@ -3,43 +3,46 @@
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from compressors.base import Inputs
 from compressors.models.fingerprint import content
+from search.tasks.batch_form import PAIRS, BatchForm
 
 Batch = tuple[Inputs, Any]
 """Inputs and targets."""
-TrainingData = Callable[[int], Iterable[Batch]] | Iterable[Batch]
-"""Batches, or a function from an epoch to its batches."""
+TrainingData = Callable[[int], Iterable[Any]] | Iterable[Any]
+"""Batches in any form that `BatchForm` reads, or a function from an epoch to its batches."""
+_END = object()
 
 
-def batches_of_epoch(data: TrainingData, epoch: int) -> Iterator[Batch]:
-    """Yield the batches of an epoch; the same epoch yields the same batches in the same order.
+def batches_of_epoch(data: TrainingData, epoch: int, form: BatchForm = PAIRS) -> Iterator[Batch]:
+    """Yield inputs and targets of an epoch; the same epoch yields the same batches in order."""
+    return map(form.read, raw_batches(data, epoch))
+
+
+def raw_batches(data: TrainingData, epoch: int) -> Iterator[Any]:
+    """Yield the batches of an epoch as the user's data give them, without those that are None.
 
     A data loader that shuffles or augments draws from torch's global generator. While it is read,
     that generator has a state of its own, which depends on the epoch alone.
     """
     state = torch.Generator().manual_seed(epoch).get_state()
-    batches: Iterator[Batch] | None = None
+    batches: Iterator[Any] | None = None
     while True:
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(state)
             if batches is None:
                 batches = iter(data(epoch) if callable(data) else data)
-            batch = next(batches, None)
+            batch = next(batches, _END)
             state = torch.get_rng_state()
-        if batch is None:
+        if batch is _END:
             return
-        yield as_inputs(batch[0]), batch[1]
-
-
-def as_inputs(inputs: Any) -> Inputs:
-    """Return the inputs `[B, ...]` of a batch, with a list of tensors as a tuple."""
-    return tuple(inputs) if isinstance(inputs, list) else cast(Inputs, inputs)
+        if batch is not None:
+            yield batch
 
 
 def batch_checksum(inputs: Inputs) -> int:

@@ -7,17 +7,29 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressors.base import run
+from compressors.base import Inputs, output_tensors, run
+from compressors.errors import UnfitModelError
 from compressors.models.calibration import batch_size, device_of, to_device
+from compressors.models.plain import PlainModel, plain_model
+from compressors.models.plain_layers import in_float32
+from compressors.models.unwrapping import unwrapped
 from search.errors import ConfigError
-from search.tasks.batches import as_inputs
+from search.tasks.batch_form import (
+    BatchForm,
+    HeldOutBatches,
+    batch_form,
+    check_repeatable_data,
+    empty_data,
+    of_targets,
+)
+from search.tasks.batches import raw_batches
 from search.tasks.task import EvaluatedTask
 from search.utils.array_cache import ArrayCache
 from search.utils.files import cache_folder
 from search.utils.instantiate import builder
 
 PARTS = ("model", "train", "validation", "test", "loss", "score")
-OPTIONAL_PARTS = ("maximize", "example")
+OPTIONAL_PARTS = ("maximize", "example", "target_key", "train_step")
 BUDGETS = ("recovery_epochs", "tuning_epochs")
 """Values of a task node that are for the search's ranges, not for the function that builds it."""
 
@@ -44,7 +56,7 @@ def training_task(built: Any, model: nn.Module, cache: Path | None = None) -> Ev
     Args:
         built: What a task's function or class returns, or a mapping or object with the parts
             `train` (or `train_batches`) and `loss`. Held-out data and a score may be missing.
-        model: The baseline, put into eval mode and frozen; a model in `built` is not used.
+        model: The baseline; it is not changed, and a model in `built` is not used.
         cache: As for `load_task`.
 
     Raises:
@@ -60,23 +72,52 @@ def training_task(built: Any, model: nn.Module, cache: Path | None = None) -> Ev
 
 
 def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
-    train = parts["train"]
-    example = parts.get("example")
-    if example is None:
-        example = next(iter(train(0) if callable(train) else train))[0]
+    for name in ("train", "validation", "test"):
+        check_repeatable_data(name, parts[name])
+    own_step = parts.get("train_step")
+    model = unwrapped(parts["model"])
+    form = batch_form(model, parts.get("target_key", ""), whole=own_step is not None)
+    example = _example(parts, form)
+    plain = _plain(parts["model"], example)
     task = EvaluatedTask(
-        baseline=parts["model"].eval().requires_grad_(False),
-        example=to_device(as_inputs(example), torch.device("cpu")),
-        train=train,
-        validation=parts["validation"],
-        test=parts["test"],
-        loss=parts["loss"],
+        baseline=plain.model,
+        example=to_device(in_float32(example), torch.device("cpu")),
+        train=parts["train"],
+        validation=HeldOutBatches(name="validation", batches=parts["validation"], form=form),
+        test=HeldOutBatches(name="test", batches=parts["test"], form=form),
+        loss=of_targets(parts["loss"]) if own_step else parts["loss"],
         score=parts["score"],
         maximize=bool(parts.get("maximize", True)),
+        train_step=own_step,
+        form=form,
+        notes=(*plain.notes, *_cast_inputs(example)),
         cache=ArrayCache(folder=cache or cache_folder() / "measured"),
     )
     _check(task)
     return task
+
+
+def _example(parts: Mapping[str, Any], form: BatchForm) -> Inputs:
+    """Return the task's example `[B, ...]`, or its first training inputs, in their own types."""
+    if parts.get("example") is not None:
+        return form.example_as_given(parts["example"])
+    for batch in raw_batches(parts["train"], 0):
+        return form.inputs_as_given(batch)
+    raise empty_data("train")
+
+
+def _plain(model: nn.Module, example: Inputs) -> PlainModel:
+    try:
+        return plain_model(model, to_device(example, device_of(model)))
+    except UnfitModelError as error:
+        raise ConfigError(f"the task's model cannot be used: {error}") from error
+
+
+def _cast_inputs(example: Inputs) -> list[str]:
+    """Return a clause that names the types of inputs `[B, ...]` which are cast to float32."""
+    types = {str(t.dtype).removeprefix("torch.") for t in output_tensors(example)}
+    cast = sorted(types & {"float64", "float16", "bfloat16"})
+    return [f"inputs of type {' and '.join(cast)} are cast to float32"] if cast else []
 
 
 def task_builder(config: Mapping[str, Any]) -> Callable[[], Any]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from compressors.base import Inputs
 from compressors.models.calibration import calibration_batches, device_of, to_device
 from compressors.models.fingerprint import output_digest
+from search.tasks.batch_form import PAIRS, BatchForm, empty_data
 from search.tasks.batches import Batch, TrainingData, batch_checksum, batches_of_epoch
 from search.tasks.teacher_outputs import TeacherOutputs
 from search.utils.array_cache import ArrayCache, Arrays
@@ -41,12 +42,19 @@ class EvaluatedTask:
     """From outputs and targets to a value per example `[N]`, or one value for all of them."""
     maximize: bool
     """Whether a higher score is better."""
+    train_step: Callable[[nn.Module, Any], Any] | None = None
+    """From a model in training and a batch as the loader yields it to the loss, or to the loss and the
+    model's outputs; None for the loss of the outputs."""
+    form: BatchForm = PAIRS
+    """How the training batches are read."""
+    notes: tuple[str, ...] = ()
+    """What was changed in the user's model and inputs, one clause each."""
     cache: ArrayCache
     """The teacher's outputs and measurements, shared by all studies of this machine."""
 
     def train_batches(self, epoch: int) -> Iterator[Batch]:
         """Yield `(inputs, targets)`; the same epoch yields the same batches in the same order."""
-        return batches_of_epoch(self.train, epoch)
+        return batches_of_epoch(self.train, epoch, self.form)
 
     def teacher_batches(self, epoch: int) -> Iterator[tuple[Inputs, Any, Tensor]]:
         """Yield `(inputs, targets, outputs of the baseline)`, computed once and kept on disk.
@@ -86,9 +94,20 @@ class EvaluatedTask:
 
     @cached_property
     def _baseline_digest(self) -> str:
-        inputs, _ = next(self.train_batches(0))
+        inputs = self.first_inputs
         there = to_device(inputs, device_of(self.baseline))
         return f"{torch.__version__} {output_digest(self.baseline, there)}"
+
+    @cached_property
+    def first_inputs(self) -> Inputs:
+        """The first training inputs `[B, ...]`, as the model takes them.
+
+        Raises:
+            ConfigError: The training data yield no batch.
+        """
+        for inputs, _ in self.train_batches(0):
+            return inputs
+        raise empty_data("train")
 
     @property
     def _length(self) -> str:

@@ -70,6 +70,7 @@ def prepare(request: PrepareRequest) -> PrepareReply:
         infeasible=infeasible,
         failing=failing,
         skipped_layers=skipped,
+        notes=[*task.notes, *baseline.notes],
     )
 
 

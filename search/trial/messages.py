@@ -81,6 +81,8 @@ class PrepareReply:
     """By step, the error that it ends with on this model."""
     skipped_layers: Mapping[str, Mapping[str, str]]
     """By step and layer, why the step leaves the layer as it is."""
+    notes: Sequence[str] = ()
+    """What was changed in the user's model and data, and what is to be known of the score."""
 
     def to_data(self) -> dict[str, Any]:
         """Return the reply as plain data."""
