@@ -85,6 +85,16 @@ class Selective(Protocol):
         ...
 
 
+def own_step(task: Task) -> Callable[[nn.Module, Any], Any] | None:
+    """Return the task's own step of training, its `train_step`; None for a task without one.
+
+    The step takes a model in training mode and a batch as the loader yields it, which is the
+    `batch` of the task's targets. It returns the mean loss, a scalar, or that and the outputs.
+    """
+    step: Callable[[nn.Module, Any], Any] | None = getattr(task, "train_step", None)
+    return step
+
+
 def run(model: nn.Module, inputs: Inputs) -> Any:
     """Return a model's outputs on one batch of inputs `[B, ...]`, in any of the three forms."""
     if isinstance(inputs, Tensor):

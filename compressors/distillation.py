@@ -3,20 +3,21 @@
 import itertools
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressors.base import Inputs, Task, check_choice, check_range
+from compressors.base import Inputs, Task, check_choice, check_range, own_step
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import device_of, to_device
 from compressors.models.copying import copy_model
+from compressors.models.trainable import require_training_gradients
 from compressors.outputs.divergence import divergence
 from compressors.training.feature_matching import (
     LastFeatures,
@@ -25,7 +26,7 @@ from compressors.training.feature_matching import (
     similarity_loss,
 )
 from compressors.training.loop import TrainingSettings, train
-from compressors.training.precision import fastest_precision
+from compressors.training.precision import autocast, fastest_precision, in_float32
 from compressors.weights.masks import close_masks
 
 PRECISIONS = ("float32", "bfloat16", "fastest")
@@ -65,7 +66,7 @@ class Distillation:
     """Decoupled weight decay, in [0, 1]."""
     precision: Literal["float32", "bfloat16", "fastest"] = "float32"
     """Precision of the forward pass in training; `fastest` times a few steps of both, so that
-    results may differ between machines."""
+    results may differ between machines; it is float32 for a task with a `train_step`."""
     reestimate_batch_norm: bool = False
     """Whether batch-norm statistics are re-estimated at the end, also after 0 epochs."""
 
@@ -95,9 +96,9 @@ class Distillation:
         """
         student = copy_model(model)
         if self.epochs > 0:
-            if not any(True for _ in student.parameters()):
+            require_training_gradients(student)
+            if not any(parameter.requires_grad for parameter in student.parameters()):
                 raise InfeasibleError("distillation: the model has no parameters to train")
-            student.requires_grad_(True)
             self._train(student, task)
             student.requires_grad_(False)
         if self.reestimate_batch_norm:
@@ -114,6 +115,7 @@ class Distillation:
                 lambda epoch: batches(task, self.first_epoch + epoch),
                 lambda *known: self._loss(task, features, *known),
                 settings,
+                own_step=self._own_step(task, features, settings.precision),
                 before_step=_mask_closer(student, settings),
             )
         close_masks(student, 1.0)
@@ -130,9 +132,36 @@ class Distillation:
     def _precision(self, student: nn.Module, task: Task) -> torch.dtype:
         if self.precision != "fastest":
             return torch.bfloat16 if self.precision == "bfloat16" else torch.float32
+        if own_step(task) is not None:
+            return torch.float32
         inputs, targets = next(iter(task.train_batches(0)))
         there = to_device(targets, device_of(student))
         return fastest_precision(student, inputs, lambda outputs: task.loss(outputs, there))
+
+    def _own_step(
+        self, task: Task, features: LastFeatures, precision: torch.dtype
+    ) -> Callable[..., Tensor] | None:
+        """Return the loss of a batch by the task's own step of training; None without one.
+
+        The soft loss is added where the step returns outputs beside the loss.
+        """
+        step = own_step(task)
+        if step is None:
+            return None
+
+        def loss(
+            model: nn.Module, _: Inputs, targets: Any, teacher: Tensor, *more: Tensor
+        ) -> Tensor:
+            with autocast(device_of(model), precision):
+                found = step(model, targets.batch)
+            value, outputs = (found, None) if isinstance(found, Tensor) else found
+            if outputs is not None and self.soft_weight > 0:
+                whole = replace(self, soft_weight=1.0)
+                soft = whole._output_loss(task, in_float32(outputs), targets, teacher)
+                value = (1 - self.soft_weight) * value + self.soft_weight * soft
+            return cast(Tensor, value) + self._feature_loss(features, *more)
+
+        return loss
 
     def _loss(
         self,
@@ -145,14 +174,18 @@ class Distillation:
     ) -> Tensor:
         """Return the loss of a batch, with the term for features if the teacher's are given."""
         loss = self._output_loss(task, outputs, targets, teacher)
+        return loss + self._feature_loss(features, *teacher_features) if teacher_features else loss
+
+    def _feature_loss(self, features: LastFeatures, *teacher_features: Tensor) -> Tensor | float:
+        """Return the weighted term for features, 0 if the teacher's are not given."""
         if not teacher_features:
-            return loss
+            return 0.0
         if features.value is None:
             raise InfeasibleError(
                 f"distillation: feature_weight {self.feature_weight:g} needs a linear or "
                 f"convolution layer in the model"
             )
-        return loss + self.feature_weight * similarity_loss(features.value, *teacher_features)
+        return self.feature_weight * similarity_loss(features.value, *teacher_features)
 
     def _output_loss(self, task: Task, outputs: Any, targets: Any, teacher: Tensor) -> Tensor:
         if self.soft_weight == 0:

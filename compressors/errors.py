@@ -7,3 +7,7 @@ class ParedownError(Exception):
 
 class InfeasibleError(ParedownError, ValueError):
     """Raised by a compressor that is asked to act and finds nothing to act on."""
+
+
+class UnfitModelError(ParedownError, ValueError):
+    """A model that no study can be made of; the message names the cause and the remedy."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from compressors.models.copying import copy_model
+from compressors.models.calibration import device_of, to_device
+from compressors.models.plain import plain_model
 from paredown.torch_state import as_in_a_trial
 from search.recipe.recipe import Recipe, read_recipe, recipe_from_data
 from search.recipe.validation import check_order
@@ -45,7 +46,7 @@ def apply_recipe(
     wanted = _recipe(recipe)
     check_order({step.name: step.compressor() for step in wanted.steps})
     with as_in_a_trial(threads):
-        return compress(wanted, _task(copy_model(model), task))[0]
+        return compress(wanted, _task(model, task))[0]
 
 
 def _recipe(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
@@ -59,5 +60,6 @@ def _recipe(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
 def _task(model: nn.Module, task: Any) -> EvaluatedTask:
     """Return a task with another model as its baseline."""
     if isinstance(task, EvaluatedTask):
-        return replace(task, baseline=model)
+        there = to_device(task.example, device_of(model))
+        return replace(task, baseline=plain_model(model, there).model)
     return training_task(task, model)

@@ -13,6 +13,7 @@ from compressors.models.calibration import (
 )
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import plain_attention
+from compressors.models.trainable import require_gradients
 from compressors.weights.compressible import compressible_weights
 
 IMPORTANCES = ("magnitude", "taylor", "wanda")
@@ -47,7 +48,7 @@ def taylor(model: nn.Module, task: Task, samples: int = 256) -> dict[str, Tensor
         ValueError: the task has no training batches.
         FloatingPointError: a score is not finite.
     """
-    probe = copy_model(model).requires_grad_(True)
+    probe = require_gradients(copy_model(model))
     parameters = dict(probe.named_parameters())
     scores = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
     batches = 0

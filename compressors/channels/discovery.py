@@ -17,6 +17,7 @@ from compressors.channels.split_attention import may_be_split_attention, split_a
 from compressors.channels.training_branches import runs_more_in_training
 from compressors.channels.verification import is_sound
 from compressors.models.copying import copy_model
+from compressors.models.trainable import require_gradients
 
 LAYERS_WITH_CHANNELS = (
     _ConvNd,
@@ -70,7 +71,7 @@ def find_channel_groups(model: nn.Module, example: Inputs) -> DiscoveredGroups:
 
 def _candidates(model: nn.Module, example: Inputs) -> tuple[list[ChannelGroup], dict[str, str]]:
     """Return all traced groups, disjoint, and by layer why its channels could not be traced."""
-    traced = copy_model(model).requires_grad_(True)
+    traced = require_gradients(copy_model(model))
     special, skipped = _heads_and_units(traced, example)
     claimed = _positions(special)
     coupled, reasons = coupled_channels(traced, example)

@@ -6,6 +6,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from compressors.models.trainable import carry_frozen
+
 PRECISION = 1e-6
 """Relative rounding error of the squared singular values of float32 weights."""
 
@@ -88,6 +90,7 @@ def factorised(layer: FactorisableLayer, factors: Factors, rank: int) -> nn.Sequ
         second.weight.copy_(left.view(second.weight.shape))
         if layer.bias is not None and second.bias is not None:
             second.bias.copy_(layer.bias)
+    carry_frozen(layer, pair)
     return pair.requires_grad_(layer.weight.requires_grad).train(layer.training)
 
 

@@ -11,5 +11,10 @@ __all__ = [
     "fingerprint",
     "fused_attention",
     "hooks",
+    "plain",
+    "plain_layers",
     "replacing",
+    "small_batches",
+    "trainable",
+    "unwrapping",
 ]

@@ -29,7 +29,8 @@ def to_device(value: T, device: torch.device) -> T:
     elif isinstance(value, Mapping):
         moved = {name: to_device(item, device) for name, item in value.items()}
     elif isinstance(value, tuple | list):
-        moved = type(value)(to_device(item, device) for item in value)
+        items = [to_device(item, device) for item in value]
+        moved = type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return moved  # type: ignore[return-value]
 
 

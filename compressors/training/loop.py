@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressors.base import run
+from compressors.base import Inputs, run
 from compressors.models.calibration import device_of, to_device
 from compressors.models.copying import refresh_recurrent_weights
+from compressors.models.small_batches import SmallBatches
 from compressors.training.memory_layout import fastest_layout
 from compressors.training.precision import autocast, in_float32
 
@@ -41,19 +42,22 @@ def train(
     loss: Callable[..., Tensor],
     settings: TrainingSettings,
     *,
+    own_step: Callable[..., Tensor] | None = None,
     before_step: Callable[[float], None] | None = None,
     on_epoch: Callable[[int, float], None] | None = None,
 ) -> None:
     """Train a model in place with AdamW; it ends in eval mode.
 
     The learning rate rises over the first twentieth of the steps, then falls to zero along a
-    cosine. Weight decay acts only on parameters of two or more axes.
+    cosine. Weight decay acts only on parameters of two or more axes. Batches that batch-norm
+    refuses, with one value per channel, are left out.
 
     Args:
         model: Its parameters that require a gradient are trained, on the device they are on.
         batches: Returns the batches of an epoch.
         loss: Returns the mean loss of a batch from the outputs and the rest of the batch.
         settings: Length, learning rate and precision.
+        own_step: Returns the loss from the model and the batch, in place of `loss` of its outputs.
         before_step: Called before each step with the share of the training that is done.
         on_epoch: Called after each epoch with its number, from 0, and its mean loss.
 
@@ -64,6 +68,7 @@ def train(
     total = _total_steps(settings, batches)
     optimizer = _optimizer(model, settings)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_cosine(step, total))
+    loss_of, small = own_step or _step(loss, device, settings.precision), SmallBatches(model)
     with fastest_layout(model, _inputs(batches)):
         model.train()
         step = 0
@@ -72,22 +77,37 @@ def train(
             for batch in islice(batches(epoch), total - step):
                 if before_step is not None:
                     before_step(step / total)
+                step += 1
                 inputs, *known = (to_device(part, device) for part in batch)
-                with autocast(device, settings.precision):
-                    outputs = run(model, inputs)
-                value = loss(in_float32(outputs), *known)
+                if small.refused(inputs):
+                    continue
+                value = loss_of(model, inputs, *known)
                 _check_finite(value, f"epoch {epoch}, batch {len(losses)}", settings)
                 optimizer.zero_grad()
                 value.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 scheduler.step()
                 losses.append(value.detach())
-                step += 1
+            if not losses:
+                raise ValueError(f"epoch {epoch} has no batch to train on that batch-norm accepts")
             if on_epoch is not None:
                 on_epoch(epoch, float(torch.stack(losses).mean()))
         model.zero_grad()
     model.eval()
     refresh_recurrent_weights(model)
+
+
+def _step(
+    loss: Callable[..., Tensor], device: torch.device, precision: torch.dtype
+) -> Callable[..., Tensor]:
+    """Return the function from a model and a batch to the loss of its outputs."""
+
+    def loss_of_outputs(model: nn.Module, inputs: Inputs, *known: Any) -> Tensor:
+        with autocast(device, precision):
+            outputs = run(model, inputs)
+        return loss(in_float32(outputs), *known)
+
+    return loss_of_outputs
 
 
 def _total_steps(settings: TrainingSettings, batches: Batches) -> int:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from compressors.base import Inputs, run
 from compressors.models.calibration import device_of, to_device
 from compressors.models.copying import copy_model
+from compressors.models.trainable import require_training_gradients
 from compressors.outputs.structure import mapped
 from compressors.training.memory_layout import fastest_layout
 
@@ -43,7 +44,7 @@ def fastest_precision(
     devices = [device] if device.type == "cuda" else []
     # Dropout in the probe must not advance the generator that the training draws from.
     with torch.random.fork_rng(devices=devices), fastest_layout(probe, [there]):
-        probe.train().requires_grad_(True)
+        require_training_gradients(probe.train())
         seconds = {
             precision: _seconds_of_a_step(precision, probe, there, loss)
             for precision in (torch.float32, torch.bfloat16)

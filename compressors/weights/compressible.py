@@ -68,7 +68,7 @@ class Weight:
 
 
 def compressible_weights(model: nn.Module) -> list[Weight]:
-    """Return the weights of two or more axes outside normalisation layers, each once.
+    """Return the floating weights of two or more axes outside normalisation layers, each once.
 
     A weight is a parameter with "weight" in its name: in linear, convolution, embedding, attention
     and recurrent layers, and in modules of the user's own.
@@ -97,7 +97,12 @@ def _weight_attributes(module: nn.Module) -> list[str]:
         list(cast(nn.ModuleDict, module.parametrizations)) if is_parametrized(module) else []
     )
     with torch.no_grad():
-        return [n for n in own + parametrised if "weight" in n and getattr(module, n).dim() >= 2]
+        return [n for n in own + parametrised if "weight" in n and _is_matrix(getattr(module, n))]
+
+
+def _is_matrix(weight: Tensor) -> bool:
+    """Return whether a parameter `[R, ...]` has rows of floats; an index of integers has none."""
+    return weight.dim() >= 2 and weight.is_floating_point()
 
 
 def _identity(module: nn.Module, attribute: str) -> int:

@@ -12,6 +12,7 @@ from compressors.base import Inputs, Task
 from compressors.models.calibration import few, first_samples
 from compressors.weights.encoded import CodedWeight
 from search.artefact.baking import bake
+from search.artefact.code_arrival import check_codes_arrive
 from search.artefact.fidelity import expected_outputs, file_fidelity_db, verify_float_file
 from search.artefact.onnx_form.batch_norm_folding import fold_batch_norms
 from search.artefact.onnx_form.canonical import canonical
@@ -55,8 +56,9 @@ def write_artefact(model: nn.Module, task: Task, folder: Path) -> Artefact:
         folder: Created if it is missing; files of an earlier artefact are replaced.
 
     Raises:
-        ArtefactError: ONNX lacks an operation of the model, the outputs are not finite, or the
-            file in floats reaches less than 40 dB against the model.
+        ArtefactError: ONNX lacks an operation of the model, the code of a weight reaches no
+            initialiser, the outputs are not finite, or the file in floats reaches less than 40 dB
+            against the model.
     """
     folder.mkdir(parents=True, exist_ok=True)
     run_path, ship_path = folder / RUN_FORM, folder / SHIP_FORM
@@ -92,6 +94,7 @@ def _float_graph(
         graph = export_onnx(plain, example)
     except torch.onnx.OnnxExporterError as error:
         raise ArtefactError(f"the model has no ONNX form: {error}") from error
+    check_codes_arrive(graph, codes, plain, example)
     codes = fold_batch_norms(graph, codes)
     graph = simplify(graph)
     return graph, order_units(graph, codes)

@@ -9,7 +9,7 @@ METRICS = {
     "score": "the task's score on validation data, of the reloaded artefact",
     "score_standard_error": "standard error of the score",
     "score_drop": "how much worse the score is than the baseline's",
-    "relative_drop": "score_drop over the baseline's score, in absolute value",
+    "relative_drop": "score_drop over the absolute baseline score; score_drop where that is 0",
     "nll": "the task's loss on validation data; for cross-entropy the negative log-likelihood",
     "size_bytes": "bytes of the packed file",
     "size_ratio": "bytes of the packed file over bytes of the baseline's fp32 ONNX file",

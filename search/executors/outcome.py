@@ -22,6 +22,8 @@ class Outcome:
     """What the function returned, as plain data; None unless the status is ok."""
     error: str = ""
     """The traceback or the reason; empty when the status is ok."""
+    cause: str = ""
+    """For the status error: the error in one line, with the layer and the user's line of code."""
     started: float
     """Unix time in seconds."""
     finished: float

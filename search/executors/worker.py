@@ -20,6 +20,7 @@ from search.errors import ConfigError
 from search.executors.child_imports import restore_environment, use_own_start_method
 from search.executors.outcome import Outcome, write_outcome
 from search.executors.process_tree import kill_tree, lead_tree, resume_tree
+from search.utils.failure_cause import failure_cause
 
 LOG = "log.txt"
 
@@ -71,31 +72,28 @@ def main(pipe: Connection, function: str, payload: Mapping[str, Any], folder: st
     _write_output_to(where / LOG)
     lifeline = Lifeline(pipe)
     started = time.time()
-    status, result, error = _call(function, payload, lifeline)
-    print(error, file=sys.stderr, flush=True)
-    outcome = Outcome(
-        status=status, result=result, error=error, started=started, finished=time.time()
-    )
+    ended = _call(function, payload, lifeline)
+    outcome = Outcome(**ended, started=started, finished=time.time())
+    print(outcome.error, file=sys.stderr, flush=True)
     write_outcome(outcome, where)
     lifeline.done()
 
 
-def _call(
-    function: str, payload: Mapping[str, Any], lifeline: Lifeline
-) -> tuple[str, dict[str, Any] | None, str]:
-    """Run the function; return the status, the result as plain data, and the error."""
+def _call(function: str, payload: Mapping[str, Any], lifeline: Lifeline) -> dict[str, Any]:
+    """Run the function; return the fields of the outcome beside its times."""
     try:
         module, _, name = function.partition(":")
         result = getattr(importlib.import_module(module), name)(payload, lifeline.hold_machine)
-        return "ok", json.loads(json.dumps(result)), ""
+        return {"status": "ok", "result": json.loads(json.dumps(result))}
     except InfeasibleError as reason:
-        return "infeasible", None, str(reason)
+        return {"status": "infeasible", "error": str(reason)}
     except ConfigError as reason:
-        return "config_error", None, str(reason)
+        return {"status": "config_error", "error": str(reason)}
     except MemoryError:
-        return "oom", None, traceback.format_exc()
-    except Exception:  # noqa: BLE001 - any failure of a trial is its outcome, kept with its traceback
-        return "error", None, traceback.format_exc()
+        return {"status": "oom", "error": traceback.format_exc()}
+    except Exception as error:  # noqa: BLE001 - any failure of a trial is its outcome, kept with its traceback
+        cause = failure_cause(error)
+        return {"status": "error", "error": traceback.format_exc(), "cause": cause}
 
 
 def _write_output_to(path: Path) -> None:

@@ -31,7 +31,8 @@ def hypervolume(
         baseline_metrics: The metrics of the uncompressed model.
         reference: By objective, the value from which a gain counts. Without an entry it lies 10 %
             of the absolute baseline score below the baseline for `score`, `score_drop` and
-            `relative_drop`, and at the baseline's value for any other metric.
+            `relative_drop` (0.1 below a baseline that scores 0), and at the baseline's value for
+            any other metric.
 
     Raises:
         ValueError: An objective cannot be normalised.
@@ -66,7 +67,7 @@ def reference_and_unit(
             f"objective {name} cannot be compared with the baseline, whose {source} is {value}: "
             "choose another objective"
         )
-    tolerance = SCORE_TOLERANCE * (1.0 if name == "relative_drop" else abs(value))
+    tolerance = SCORE_TOLERANCE * (1.0 if name == "relative_drop" else abs(value) or 1.0)
     ideal = value if name == "score" else 0.0
     default = ideal + direction_sign(name, way) * tolerance if drops or name == "score" else value
     worthless = reference.get(name, default)

@@ -56,8 +56,6 @@ def take_in_baseline(
         [(_, outcome)] = dispatcher.wait()
     reply = _reply(outcome, setting)
     check_direction(config.objectives, maximize=reply.maximize)
-    if reply.metrics["score"] == 0:
-        raise ConfigError("the baseline scores 0, so that no drop from it can be judged")
     infeasible = dict(reply.infeasible) if known is None else known
     _show(dispatcher.display, reply, infeasible)
     space = config.space.without(infeasible)
@@ -71,13 +69,16 @@ def _reply(outcome: Outcome, setting: JobSetting) -> PrepareReply:
     if outcome.status == "config_error":
         raise ConfigError(outcome.error)
     if outcome.result is None:
-        reason = f"{outcome.status}: {last_line(outcome.error)}"
-        raise StudyError(f"the task cannot be built; {reason}; see {setting.baseline / LOG}")
+        reason = outcome.cause or f"{outcome.status}: {last_line(outcome.error)}"
+        raise StudyError(
+            f"the task cannot be built or measured: {reason}; mend it there, then start the study "
+            f"again (everything that was printed: {setting.baseline / LOG})"
+        )
     return PrepareReply.from_data(outcome.result)
 
 
 def _show(display: Display, reply: PrepareReply, infeasible: Mapping[str, str]) -> None:
-    """Say what the outputs are taken for, what else is known, and which steps are left out."""
+    """Say what was changed, what the outputs are taken for, and which steps and layers are left."""
     display.say(f"outputs: {reply.outputs}")
     for note in reply.notes:
         display.say(note)

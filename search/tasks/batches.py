@@ -3,23 +3,30 @@
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any
 
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from compressors.base import Inputs
 from compressors.models.fingerprint import content
+from search.tasks.batch_form import PAIRS, BatchForm
 from search.tasks.random_state import EpochRandomness, generators_of
 
 Batch = tuple[Inputs, Any]
 """Inputs and targets."""
-TrainingData = Callable[[int], Iterable[Batch]] | Iterable[Batch]
-"""Batches, or a function from an epoch to its batches."""
+TrainingData = Callable[[int], Iterable[Any]] | Iterable[Any]
+"""Batches in any form that `BatchForm` reads, or a function from an epoch to its batches."""
+_END = object()
 
 
-def batches_of_epoch(data: TrainingData, epoch: int) -> Iterator[Batch]:
-    """Yield the batches of an epoch; the same epoch yields the same batches in the same order.
+def batches_of_epoch(data: TrainingData, epoch: int, form: BatchForm = PAIRS) -> Iterator[Batch]:
+    """Yield inputs and targets of an epoch; the same epoch yields the same batches in order."""
+    return map(form.read, raw_batches(data, epoch))
+
+
+def raw_batches(data: TrainingData, epoch: int) -> Iterator[Any]:
+    """Yield the batches of an epoch as the user's data give them, without those that are None.
 
     While the data are read, all random numbers come from a sequence that depends on the epoch
     alone. Passes may overlap: each has its own sequence and its own processes of a data loader.
@@ -32,13 +39,14 @@ def batches_of_epoch(data: TrainingData, epoch: int) -> Iterator[Batch]:
         batches = _fresh_iterator(source)
     while True:
         with randomness.drawing():
-            batch = next(batches, None)
-        if batch is None:
+            batch = next(batches, _END)
+        if batch is _END:
             return
-        yield as_inputs(batch[0]), batch[1]
+        if batch is not None:
+            yield batch
 
 
-def _fresh_iterator(data: Iterable[Batch]) -> Iterator[Batch]:
+def _fresh_iterator(data: Iterable[Any]) -> Iterator[Any]:
     """Return an iterator of its own over the data.
 
     Persistent processes of a torch data loader keep their random state from one pass to the next
@@ -50,11 +58,6 @@ def _fresh_iterator(data: Iterable[Batch]) -> Iterator[Batch]:
     batches = iter(data)
     data._iterator = None
     return batches
-
-
-def as_inputs(inputs: Any) -> Inputs:
-    """Return the inputs `[B, ...]` of a batch, with a list of tensors as a tuple."""
-    return tuple(inputs) if isinstance(inputs, list) else cast(Inputs, inputs)
 
 
 def batch_checksum(inputs: Inputs) -> int:

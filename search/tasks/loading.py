@@ -1,18 +1,31 @@
 """Build a task from the parts that the user's function or class gives, and check them."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from compressors.base import Inputs
-from compressors.models.calibration import batch_size, few, to_device
+from compressors.base import Inputs, output_tensors
+from compressors.errors import UnfitModelError
+from compressors.models.calibration import batch_size, device_of, few, to_device
+from compressors.models.plain import PlainModel, plain_model
+from compressors.models.plain_layers import in_float32
+from compressors.models.unwrapping import unwrapped
 from compressors.outputs.spec import StatedOutputs, stated_outputs
 from compressors.outputs.structure import floating_tensors, named_tensors
 from search.errors import ConfigError
-from search.tasks.batches import as_inputs
+from search.tasks.batch_form import (
+    BatchForm,
+    HeldOutBatches,
+    batch_form,
+    check_repeatable_data,
+    empty_data,
+    of_targets,
+)
+from search.tasks.batches import batches_of_epoch, raw_batches
 from search.tasks.output_intake import outputs_on_cpu
 from search.tasks.task import EvaluatedTask
 from search.tasks.training_batches import TrainingBatches
@@ -22,7 +35,7 @@ from search.utils.files import cache_folder
 from search.utils.instantiate import builder
 
 PARTS = ("model", "train", "validation", "test", "loss", "score")
-OPTIONAL_PARTS = ("maximize", "example", "outputs")
+OPTIONAL_PARTS = ("maximize", "example", "outputs", "target_key", "train_step")
 BUDGETS = ("recovery_epochs", "tuning_epochs")
 """Values of a task node that are for the search's ranges, not for the function that builds it."""
 
@@ -49,7 +62,7 @@ def training_task(built: Any, model: nn.Module, cache: Path | None = None) -> Ev
     Args:
         built: What a task's function or class returns, or a mapping or object with the parts
             `train` (or `train_batches`) and `loss`. Held-out data and a score may be missing.
-        model: The baseline, put into eval mode and frozen; a model in `built` is not used.
+        model: The baseline; it is not changed, and a model in `built` is not used.
         cache: As for `load_task`.
 
     Raises:
@@ -65,24 +78,29 @@ def training_task(built: Any, model: nn.Module, cache: Path | None = None) -> Ev
 
 
 def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
-    train = TrainingBatches(parts["train"])
-    example = parts.get("example")
-    if example is None:
-        example = train.first()[0]
-    example = to_device(as_inputs(example), torch.device("cpu"))
-    model = parts["model"].eval().requires_grad_(False)
-    outputs = _checked_outputs(model, example)
+    for name in ("train", "validation", "test"):
+        check_repeatable_data(name, parts[name])
+    own_step = parts.get("train_step")
+    model = unwrapped(parts["model"])
+    form = batch_form(model, parts.get("target_key", ""), whole=own_step is not None)
+    example = _example(parts, form)
+    plain = _plain(parts["model"], example)
+    taken = to_device(in_float32(example), torch.device("cpu"))
+    outputs = _checked_outputs(plain.model, taken)
+    loss = of_targets(parts["loss"]) if own_step else parts["loss"]
     return EvaluatedTask(
-        baseline=model,
-        example=example,
-        train=train,
-        validation=parts["validation"],
-        test=parts["test"],
-        loss=TrainingLoss(parts["loss"], model, example, outputs),
+        baseline=plain.model,
+        example=taken,
+        train=TrainingBatches(parts["train"], partial(batches_of_epoch, form=form)),
+        validation=HeldOutBatches(name="validation", batches=parts["validation"], form=form),
+        test=HeldOutBatches(name="test", batches=parts["test"], form=form),
+        loss=TrainingLoss(loss, plain.model, taken, outputs),
         score=parts["score"],
         maximize=bool(parts.get("maximize", True)),
         stated=_stated(parts.get("outputs")),
         outputs_like=outputs,
+        train_step=own_step,
+        notes=(*plain.notes, *_cast_inputs(example)),
         cache=ArrayCache(folder=cache or cache_folder() / "measured"),
     )
 
@@ -92,6 +110,29 @@ def _stated(said: object) -> StatedOutputs:
         return stated_outputs(said)
     except ValueError as error:
         raise ConfigError(f"the task's {error}") from error
+
+
+def _example(parts: Mapping[str, Any], form: BatchForm) -> Inputs:
+    """Return the task's example `[B, ...]`, or its first training inputs, in their own types."""
+    if parts.get("example") is not None:
+        return form.example_as_given(parts["example"])
+    for batch in raw_batches(parts["train"], 0):
+        return form.inputs_as_given(batch)
+    raise empty_data("train")
+
+
+def _plain(model: nn.Module, example: Inputs) -> PlainModel:
+    try:
+        return plain_model(model, to_device(example, device_of(model)))
+    except UnfitModelError as error:
+        raise ConfigError(f"the task's model cannot be used: {error}") from error
+
+
+def _cast_inputs(example: Inputs) -> list[str]:
+    """Return a clause that names the types of inputs `[B, ...]` which are cast to float32."""
+    types = {str(t.dtype).removeprefix("torch.") for t in output_tensors(example)}
+    cast = sorted(types & {"float64", "float16", "bfloat16"})
+    return [f"inputs of type {' and '.join(cast)} are cast to float32"] if cast else []
 
 
 def task_builder(config: Mapping[str, Any]) -> Callable[[], Any]:

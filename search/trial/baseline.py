@@ -13,7 +13,7 @@ from search.artefact.onnx_form.runtime import predictor
 from search.errors import ConfigError
 from search.tasks.task import EvaluatedTask
 from search.trial.artefact_metrics import artefact_metrics, check_finite
-from search.trial.scoring import evaluate
+from search.trial.scoring import Score, evaluate
 from search.utils.files import write_atomically
 
 FIGURES = "figures.json"
@@ -30,6 +30,8 @@ class Baseline:
     """True if a higher score is better."""
     fingerprint: str
     """Digest of the model's weights and buffers."""
+    notes: tuple[str, ...] = ()
+    """What is to be known of the score, one clause each; empty for a baseline that was read."""
 
     @property
     def run_path(self) -> Path:
@@ -53,6 +55,7 @@ def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
         metrics=metrics,
         maximize=task.maximize,
         fingerprint=fingerprint(task.baseline),
+        notes=_notes(score),
     )
     kept = {
         "figures": metrics,
@@ -62,6 +65,11 @@ def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
     with write_atomically(folder / FIGURES) as file:
         file.write(json.dumps(kept).encode())
     return baseline
+
+
+def _notes(score: Score) -> tuple[str, ...]:
+    zero = "the baseline scores 0: relative_drop is the drop of the score itself"
+    return tuple(note for note in (score.note, "" if score.value else zero) if note)
 
 
 def read_baseline(task: EvaluatedTask, folder: Path) -> Baseline:

@@ -16,6 +16,7 @@ from search.trial.baseline import Baseline
 from search.trial.compress import compress
 from search.trial.latency import Latency, measure_latency, remembered_latency, verdict
 from search.trial.prefix_cache import PrefixCache
+from search.trial.relative_drop import relative_drop
 from search.trial.scoring import evaluate
 
 HoldMachine = Callable[[], AbstractContextManager[None]]
@@ -79,7 +80,7 @@ class Evaluator:
         drop = self.baseline.drop(score)
         return {
             "score_drop": drop,
-            "relative_drop": drop / abs(self.baseline.metrics["score"]),
+            "relative_drop": relative_drop(drop, self.baseline.metrics["score"]),
             "size_ratio": size_bytes / self.baseline.metrics["run_bytes"],
         }
 

@@ -76,7 +76,7 @@ def prepare(request: PrepareRequest) -> PrepareReply:
         infeasible=infeasible,
         failing=failing,
         skipped_layers=skipped,
-        notes=repeatability_notes(task),
+        notes=[*task.notes, *baseline.notes, *repeatability_notes(task)],
         outputs=task.outputs.describe(task.outputs.select(task.outputs_like)),
     )
 

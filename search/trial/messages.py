@@ -84,7 +84,7 @@ class PrepareReply:
     outputs: str
     """What the distilled output is, in words."""
     notes: Sequence[str] = ()
-    """What else the user should know of the task, one sentence each."""
+    """What was changed in the user's model and data, and what else is to be known of the task."""
 
     def to_data(self) -> dict[str, Any]:
         """Return the reply as plain data."""

@@ -13,6 +13,7 @@ from compressors.base import Inputs, run
 from compressors.models.calibration import batch_size, few
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import plain_attention
+from compressors.models.trainable import require_gradients
 from compressors.weights.in_use import parameters_in_use
 from search.errors import MeasurementError
 
@@ -75,7 +76,7 @@ def count_macs(model: nn.Module, example: Inputs) -> int:
     """
     example = few(example)
     # Torch counts no operations in fused kernels.
-    counted = copy_model(model).cpu().requires_grad_(True)
+    counted = require_gradients(copy_model(model).cpu())
     counter = FlopCounterMode(display=False)
     countable = (torch.enable_grad(), plain_attention(), sdpa_kernel(SDPBackend.MATH))
     with ExitStack() as stack:

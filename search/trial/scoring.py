@@ -13,9 +13,12 @@ from compressors.base import Inputs
 from compressors.models.calibration import batch_size
 from search.errors import MeasurementError
 from search.trial.joined_outputs import JoinedOutputs
-
-RESAMPLES = 200
-"""Bootstrap resamples for the standard error of a score that is one number for all examples."""
+from search.trial.whole_set import (
+    StandardError,
+    score_function,
+    score_name,
+    whole_standard_error,
+)
 
 
 class ScoredTask(Protocol):
@@ -33,7 +36,8 @@ class ScoredTask(Protocol):
 
     @property
     def score(self) -> Callable[[Any, Any], Tensor | float]:
-        """From outputs `[N, ...]` and targets to a value per example `[N]`, or one number."""
+        """From outputs `[N, ...]` and targets to values per example `[N, ...]`, or one number; or
+        an object with `update(outputs, targets)` and `compute()`."""
         ...
 
 
@@ -48,6 +52,8 @@ class Score:
     """The task's loss, averaged over examples; the negative log-likelihood for cross-entropy."""
     maximize: bool
     """Whether a higher value is better."""
+    note: str = ""
+    """How the standard error was found, where the score has no value on some resamples."""
 
     def metrics(self) -> dict[str, float]:
         """Return the values under their names among a trial's metrics."""
@@ -66,7 +72,7 @@ def evaluate(
     """Score the outputs for all batches together.
 
     The standard error is the sample deviation over `sqrt(N)` where the task scores each example,
-    else that of a bootstrap over examples (Efron, 1979) with a fixed seed.
+    else that of `whole_standard_error`. Several values for an example count as their mean.
 
     Args:
         predict: From inputs `[B, ...]` to outputs of any structure, or one array.
@@ -88,38 +94,74 @@ def evaluate(
         if count < 2:
             raise MeasurementError(f"a score needs at least 2 examples, got {count}")
         parts = zip(outputs, targets, sizes, strict=True)
-        losses = [float(task.loss(o, t)) * size for o, t, size in parts]
-        joined = JoinedOutputs(outputs, sizes)
-        value, error = _value_and_error(joined, _joined(targets), count, task)
-    nll = sum(losses) / count
-    score = Score(value=value, standard_error=error, nll=nll, maximize=task.maximize)
+        losses = [_mean_loss(task.loss(o, t)) * size for o, t, size in parts]
+        value, error = _judged(JoinedOutputs(outputs, sizes), _joined(targets), count, task)
+    score = Score(
+        value=value,
+        standard_error=error.value,
+        nll=sum(losses) / count,
+        maximize=task.maximize,
+        note=error.note,
+    )
     for name, metric in score.metrics().items():
         if not math.isfinite(metric):
             raise MeasurementError(f"{name} is {metric}, not a finite number")
     return score
 
 
-def _value_and_error(
+def _judged(
     outputs: JoinedOutputs, targets: Any, count: int, task: ScoredTask
-) -> tuple[float, float]:
-    scored = task.score(outputs.all(), targets)
-    if isinstance(scored, Tensor) and scored.ndim > 0:
-        if scored.shape != (count,):
-            shape = tuple(scored.shape)
-            raise MeasurementError(f"score gives {shape} for {count} examples")
-        values = scored.double()
-        return float(values.mean()), float(values.std() / math.sqrt(len(values)))
-    generator = torch.Generator().manual_seed(0)
-    resampled = []
-    for _ in range(RESAMPLES):
-        drawn = torch.randint(count, (count,), generator=generator)
-        resampled.append(float(task.score(outputs.take(drawn), _picked(targets, drawn))))
-    return float(scored), float(torch.tensor(resampled, dtype=torch.float64).std())
+) -> tuple[float, StandardError]:
+    """Return the score of all examples, and its standard error."""
+    score, name = score_function(task.score), score_name(task.score)
+    values = _numbers(score(outputs.all(), targets), name)
+    if values.numel() == 1 and (values.ndim == 0 or count != 1):
+        error = whole_standard_error(
+            score, lambda rows: (outputs.take(rows), _picked(targets, rows)), count, name
+        )
+        return float(values), error
+    if values.shape[:1] != (count,):
+        shape = tuple(values.shape)
+        raise MeasurementError(f"score gives {shape} for {count} examples")
+    values = values.reshape(count, -1).mean(1)
+    error = StandardError(value=float(values.std() / math.sqrt(len(values))), note="")
+    return float(values.mean()), error
+
+
+def _numbers(scored: Any, name: str) -> Tensor:
+    """Return what a score gives as a tensor of doubles, of any shape.
+
+    Raises:
+        MeasurementError: It is no number and no array of numbers.
+    """
+    try:
+        return torch.as_tensor(scored).double()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise MeasurementError(
+            f"score '{name}' gives a {type(scored).__name__}; it must be one number, or one for "
+            "each example"
+        ) from error
+
+
+def _mean_loss(loss: Any) -> float:
+    """Return the loss of a batch as a number.
+
+    Raises:
+        MeasurementError: It is not one number.
+    """
+    if isinstance(loss, Tensor) and loss.numel() != 1:
+        raise MeasurementError(
+            f"the loss gives {tuple(loss.shape)}; it must be one number, the mean over the batch: "
+            "call .mean() or set reduction='mean'"
+        )
+    return float(loss)
 
 
 def _joined(targets: list[Any]) -> Any:
     """Return the targets of all batches as one batch of the same structure."""
     first = targets[0]
+    if first is None:
+        return None
     if isinstance(first, Tensor):
         return torch.cat(targets)
     if isinstance(first, Mapping):
@@ -132,6 +174,8 @@ def _joined(targets: list[Any]) -> Any:
 
 
 def _picked(targets: Any, chosen: Tensor) -> Any:
+    if targets is None:
+        return None
     if isinstance(targets, Tensor):
         return targets[chosen]
     if isinstance(targets, Mapping):

@@ -7,6 +7,7 @@ from typing import Any, Self
 from search.config.constraints import Constraint
 from search.pareto.ranking import passes, rung_costs
 from search.recipe.rungs import Rungs
+from search.trial.relative_drop import relative_drop
 from search.trial_record import KNOWN_MODEL, ModelEstimate
 
 MAX_SIZE_ERROR = 1.15
@@ -114,7 +115,7 @@ class Screen:
         sign = 1 if self.maximize else -1
         score = estimate.score + sign * SCORE_ERRORS * estimate.score_standard_error
         drop = sign * (self.baseline["score"] - score)
-        relative = drop / abs(self.baseline["score"])
+        relative = relative_drop(drop, self.baseline["score"])
         return {**structure, "score": score, "score_drop": drop, "relative_drop": relative}
 
     def _beats(

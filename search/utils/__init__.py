@@ -6,6 +6,7 @@ Plain data, arrays and paths come in and go out; every room above may use every 
 __all__ = [
     "array_cache",
     "cpu",
+    "failure_cause",
     "files",
     "instantiate",
     "provenance",

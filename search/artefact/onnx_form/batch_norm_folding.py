@@ -87,9 +87,18 @@ class _Folding:
         return (weight * rows).astype(np.float32) + np.float32(0)
 
     def _array(self, name: str) -> NDArray[np.float32]:
-        tensor = next(tensor for tensor in self.graph.initializer if tensor.name == name)
-        array: NDArray[np.float32] = numpy_helper.to_array(tensor)
+        array: NDArray[np.float32] = numpy_helper.to_array(_constant(self.graph, name))
         return array
+
+
+def _constant(graph: onnx.GraphProto, name: str) -> onnx.TensorProto:
+    """Return an initialiser, or the value of a Constant node, as which affine-free norms come."""
+    for tensor in graph.initializer:
+        if tensor.name == name:
+            return tensor
+    [node] = [n for n in graph.node if n.op_type == "Constant" and n.output[0] == name]
+    found: onnx.TensorProto = attributes_of(node)["value"]
+    return found
 
 
 def _drop_unused(graph: onnx.GraphProto) -> None:
