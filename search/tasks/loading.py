@@ -1,7 +1,7 @@
 """Build a task from the parts that the user's function or class gives, and check them."""
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from search.tasks.batch_form import (
     empty_data,
     of_targets,
 )
-from search.tasks.batches import batches_of_epoch, raw_batches
+from search.tasks.batches import Batch, TrainingData, raw_batches
 from search.tasks.output_intake import outputs_on_cpu
 from search.tasks.task import EvaluatedTask
 from search.tasks.training_batches import TrainingBatches
@@ -83,15 +83,16 @@ def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
     own_step = parts.get("train_step")
     model = unwrapped(parts["model"])
     form = batch_form(model, parts.get("target_key", ""), whole=own_step is not None)
-    example = _example(parts, form)
-    plain = _plain(parts["model"], example)
+    train = _Reader(parts["train"], form)
+    example = _example(parts, train)
+    plain = _plain(parts["model"], few(example))
     taken = to_device(in_float32(example), torch.device("cpu"))
     outputs = _checked_outputs(plain.model, taken)
     loss = of_targets(parts["loss"]) if own_step else parts["loss"]
     return EvaluatedTask(
         baseline=plain.model,
         example=taken,
-        train=TrainingBatches(parts["train"], partial(batches_of_epoch, form=form)),
+        train=TrainingBatches(parts["train"], train.read),
         validation=HeldOutBatches(name="validation", batches=parts["validation"], form=form),
         test=HeldOutBatches(name="test", batches=parts["test"], form=form),
         loss=TrainingLoss(loss, plain.model, taken, outputs),
@@ -112,13 +113,37 @@ def _stated(said: object) -> StatedOutputs:
         raise ConfigError(f"the task's {error}") from error
 
 
-def _example(parts: Mapping[str, Any], form: BatchForm) -> Inputs:
+class _Reader:
+    """Reads training data; the pass that gives the example is the first one of epoch 0."""
+
+    def __init__(self, data: TrainingData, form: BatchForm) -> None:
+        self.form = form
+        self._data = data
+        self._opened: Iterator[Any] | None = None
+
+    def first(self) -> Any:
+        """Return the first batch of epoch 0 as the data give it.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        rest = raw_batches(self._data, 0)
+        for batch in rest:
+            self._opened = chain([batch], rest)
+            return batch
+        raise empty_data("train")
+
+    def read(self, data: TrainingData, epoch: int) -> Iterator[Batch]:
+        """Yield inputs and targets of an epoch."""
+        opened, self._opened = (self._opened, None) if epoch == 0 else (None, self._opened)
+        return map(self.form.read, opened or raw_batches(data, epoch))
+
+
+def _example(parts: Mapping[str, Any], train: _Reader) -> Inputs:
     """Return the task's example `[B, ...]`, or its first training inputs, in their own types."""
     if parts.get("example") is not None:
-        return form.example_as_given(parts["example"])
-    for batch in raw_batches(parts["train"], 0):
-        return form.inputs_as_given(batch)
-    raise empty_data("train")
+        return train.form.example_as_given(parts["example"])
+    return train.form.inputs_as_given(train.first())
 
 
 def _plain(model: nn.Module, example: Inputs) -> PlainModel:

@@ -116,6 +116,8 @@ def _judged(
     score, name = score_function(task.score), score_name(task.score)
     values = _numbers(score(outputs.all(), targets), name)
     if values.numel() == 1 and (values.ndim == 0 or count != 1):
+        if not math.isfinite(float(values)):
+            raise MeasurementError(f"score is {float(values)}, not a finite number")
         error = whole_standard_error(
             score, lambda rows: (outputs.take(rows), _picked(targets, rows)), count, name
         )

@@ -31,7 +31,7 @@ def test_a_plain_class_is_a_task(tmp_path: Path) -> None:
         ({"test": None, "score": None}, r"gives no test, score"),
         ({"model": "resnet"}, r"model must be a torch.nn.Module"),
         ({"example": torch.zeros(1, 6)}, r"must hold at least 2 inputs, got 1"),
-        ({"model": nn.Flatten(0)}, r"an axis of B for B inputs.* with output \[48\]"),
+        ({"model": nn.Flatten(0)}, r"an axis of B for B inputs.* with output \[12\]"),
         ({"outputs": "logits"}, r"the task's outputs must be one of classes, .*; got 'logits'"),
     ],
 )

@@ -95,5 +95,5 @@ def test_what_does_not_fit_the_outputs_is_refused(
 
 def test_data_without_a_batch_are_refused(tmp_path: Path) -> None:
     found = task(tmp_path, train=[], example=torch.zeros(4, 6))
-    with pytest.raises(ConfigError, match="hold no batch"):
+    with pytest.raises(ConfigError, match="yields no batch"):
         _ = found.outputs

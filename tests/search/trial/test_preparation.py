@@ -132,6 +132,6 @@ def test_preparation_costs_at_most_five_passes_over_the_calibration_data(
     reply = prepared(tmp_path)
     assert not reply.infeasible
     assert not reply.failing
-    assert reply.notes == ()
+    assert not reply.notes
     # A forward and a backward pass take three times as long as a forward pass; none is backward.
     assert sum(sizes) <= 3 * 5 * 256
