@@ -26,7 +26,8 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Inputs]) -> None:
     """Measure the running mean and variance of every batch-norm layer anew, in place.
 
     Each becomes the plain average of the means and variances of the batches, with the rest of the
-    model in eval mode. A batch with one value per channel has no variance and is left out. A model without such layers is left as it is.
+    model in eval mode. A batch with one value per channel has no variance and is left out. A model
+    without such layers is left as it is.
 
     Args:
         model: The model, in eval mode afterwards.

@@ -75,11 +75,11 @@ def relative_difference(one: Tensor, other: Tensor) -> float:
     return float(difference / size) if size else float(difference)
 
 
-class _RandomCalls(TorchDispatchMode):
+class _RandomCalls(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes, in this context, the lines of the user's code that draw from torch's generator."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.found: list[str] = []
 
     def __torch_dispatch__(

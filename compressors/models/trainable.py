@@ -67,7 +67,7 @@ def _frozen(model: nn.Module) -> Iterator[Tensor]:
     for module in model.modules():
         for name in getattr(module, FROZEN, ()):
             if is_parametrized(module, name):
-                yield from module.parametrizations[name].parameters()  # type: ignore[union-attr,index,operator]
+                yield from module.parametrizations[name].parameters()  # type: ignore[union-attr,index]
             elif isinstance(own := module._parameters.get(name), Tensor):
                 yield own
 

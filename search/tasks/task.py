@@ -43,8 +43,8 @@ class EvaluatedTask:
     maximize: bool
     """Whether a higher score is better."""
     train_step: Callable[[nn.Module, Any], Any] | None = None
-    """From a model in training and a batch as the loader yields it to the loss, or to the loss and the
-    model's outputs; None for the loss of the outputs."""
+    """From a model in training and a batch as the loader yields it to the loss, or to the loss and
+    the model's outputs; None for the loss of the outputs."""
     form: BatchForm = PAIRS
     """How the training batches are read."""
     notes: tuple[str, ...] = ()

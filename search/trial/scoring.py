@@ -108,6 +108,8 @@ def _judged(outputs: Tensor, targets: Any, task: ScoredTask) -> tuple[float, Sta
     score, name = score_function(task.score), score_name(task.score)
     values = _numbers(score(outputs, targets), name)
     if values.numel() == 1 and (values.ndim == 0 or len(outputs) != 1):
+        if not values.isfinite():
+            raise MeasurementError(f"score is {float(values)}, not a finite number")
         error = whole_standard_error(
             score, lambda rows: (outputs[rows], _picked(targets, rows)), len(outputs), name
         )
