@@ -183,6 +183,12 @@ class Locked(nn.Sequential):
         self.lock = threading.Lock()
 
 
+def scripted() -> nn.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.script(nn.Linear(6, 3))
+
+
 class Doubling(nn.Sequential):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x.double())
@@ -194,9 +200,9 @@ class Doubling(nn.Sequential):
         (AlwaysDropping(), r"differ between two calls .* in line \d+ of .*F.dropout\(x, 0.5\)"),
         (Locked(), r"cannot be copied: lock: .*; keep such objects outside"),
         (Doubling(nn.Linear(6, 3)).double(), r"fails .* in float32: .*; give a plain float32"),
-        (torch.jit.script(nn.Linear(6, 3)), r"the model is a torch.jit.ScriptModule"),
+        (scripted(), r"the model is a torch.jit.ScriptModule"),
         (
-            nn.Sequential(torch.jit.script(nn.Linear(6, 3))),
+            nn.Sequential(scripted()),
             r"layer '0' is a torch.jit.ScriptModule, .*; give the nn.Module",
         ),
     ],
