@@ -55,17 +55,15 @@ def bake_parametrisations(model: nn.Module) -> list[str]:
     baked: dict[str, list[str]] = {}
     for path, module in list(model.named_modules()):
         chains = dict(cast(nn.ModuleDict, module.parametrizations)) if _parametrised(module) else {}
-        for name, chain in chains.items():
-            if any(
-                type(part).__module__.startswith(f"{PACKAGE}.")
-                for part in cast(ParametrizationList, chain)
-            ):
+        for name, found in chains.items():
+            chain = cast(ParametrizationList, found)
+            if any(type(part).__module__.startswith(f"{PACKAGE}.") for part in chain):
                 continue
             trained = any(p.requires_grad for p in chain.parameters())
-            kind = type(cast(ParametrizationList, chain)[-1]).__name__.strip("_")
-            _own_original(model, cast(ParametrizationList, chain))
+            kind = type(chain[-1]).__name__.strip("_")
+            _own_original(model, chain)
             remove_parametrizations(module, name, leave_parametrized=True)
-            getattr(module, name).requires_grad_(trained)
+            _as_parameter(module, name, trained=trained)
             baked.setdefault(f"parametrisation {kind}", []).append(f"{path}.{name}".lstrip("."))
         _refresh(module)
     return list(_clauses(baked))
@@ -89,6 +87,13 @@ def _own_original(model: nn.Module, chain: ParametrizationList) -> None:
         places = [p for _, p in model.named_parameters(remove_duplicate=False) if p is original]
         if len(places) > 1:
             chain.original = nn.Parameter(original.detach().clone(), original.requires_grad)
+
+
+def _as_parameter(module: nn.Module, name: str, *, trained: bool) -> None:
+    """Register a baked weight as a parameter: torch makes one without a gradient a buffer."""
+    baked = getattr(module, name).detach()
+    module._buffers.pop(name, None)
+    module.register_parameter(name, nn.Parameter(baked, requires_grad=trained))
 
 
 def _refresh(module: nn.Module) -> None:

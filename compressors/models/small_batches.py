@@ -10,7 +10,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from compressors.base import Inputs, run
 from compressors.models.calibration import batch_size
-from compressors.models.copying import copy_model
 from compressors.models.hooks import forward_pre_hooks
 
 
@@ -28,7 +27,7 @@ class SmallBatches:
     def refused(self, inputs: Inputs) -> bool:
         """Return whether batch-norm would get one value per channel from a batch `[B, ...]`.
 
-        Only batches of one are tried, on a copy of the model, once for each shape.
+        Batches of one are tried on the model in its present mode, once for each shape.
         """
         if batch_size(inputs) != 1 or not _norms(self._model):
             return False
@@ -39,12 +38,16 @@ class SmallBatches:
 
 
 def _is_refused(model: nn.Module, inputs: Inputs) -> bool:
-    probe = copy_model(model).train()
-    with torch.random.fork_rng(devices=[]), torch.no_grad(), _watched(probe):
+    """Try a batch on the model itself, whose buffers are then as they were before."""
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    with torch.random.fork_rng(devices=[]), torch.no_grad(), _watched(model):
         try:
-            run(probe, inputs)
+            run(model, inputs)
         except _OneValueError:
             return True
+        finally:
+            for buffer, value in before:
+                buffer.copy_(value)
     return False
 
 
@@ -52,8 +55,8 @@ def _is_refused(model: nn.Module, inputs: Inputs) -> bool:
 def _watched(model: nn.Module) -> Iterator[None]:
     """Have batch-norm layers raise `_OneValueError` before torch raises its own error."""
 
-    def check(_layer: nn.Module, args: tuple[Any, ...]) -> None:
-        if args[0].numel() == args[0].shape[1]:
+    def check(layer: nn.Module, args: tuple[Any, ...]) -> None:
+        if layer.training and args[0].numel() == args[0].shape[1]:
             raise _OneValueError
 
     with forward_pre_hooks(_norms(model), check):

@@ -49,8 +49,8 @@ class EvaluatedTask:
     outputs_like: Any
     """Outputs of the baseline in eval mode, for their structure."""
     train_step: Callable[[nn.Module, Any], Any] | None = None
-    """From a model in training and a batch of the loader to the loss, or to the loss and the
-    model's outputs; None for the loss of the outputs."""
+    """From a model in training and a batch as the loader yields it to the loss, or to the loss and
+    the model's outputs; None for the loss of the outputs."""
     notes: tuple[str, ...] = ()
     """What was changed in the user's model and inputs, one clause each."""
     cache: ArrayCache

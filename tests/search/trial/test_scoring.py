@@ -85,3 +85,112 @@ def test_targets_may_be_structured(wrap, unwrap):
 def test_what_cannot_be_measured_is_an_error(score, predict, sizes, message):
     with pytest.raises(MeasurementError, match=message):
         evaluate(predict, batches(sizes), Scored(score))
+
+
+def one_hot_recall(outputs, targets):
+    """Recall of class 3: without a value where there is none of it."""
+    wanted = targets == 3
+    return float((outputs.argmax(1) == 3)[wanted].float().mean())
+
+
+def strict_recall(outputs, targets):
+    if not (targets == 3).any():
+        raise ValueError("only one class")
+    return one_hot_recall(outputs, targets)
+
+
+def rare(positives, count=60):
+    inputs = torch.randn(count, 4, generator=torch.Generator().manual_seed(0))
+    targets = torch.zeros(count).long()
+    targets[torch.arange(positives) * (count // positives)] = 3
+    inputs[targets == 3, 3] += 0.7
+    return [(inputs, targets)]
+
+
+@pytest.mark.parametrize("recall", [one_hot_recall, strict_recall])
+def test_resamples_without_a_value_are_left_out_and_counted(recall):
+    found = evaluate(lambda x: x, rare(3), Scored(recall))
+    assert 0 < found.standard_error < 0.5
+    assert found.note.startswith(f"score '{recall.__name__}' has no value on ")
+    assert "of 200 resamples" in found.note
+    assert evaluate(lambda x: x, rare(20), Scored(recall)).note == ""
+
+
+def test_a_score_without_enough_examples_is_refused_by_its_name():
+    def needs_all_positives(outputs, targets):
+        return strict_recall(outputs, targets) if (targets == 3).sum() == 2 else math.nan
+
+    with pytest.raises(MeasurementError, match=r"'needs_all_positives' has no value on \d+ of 200"):
+        evaluate(lambda x: x, rare(2), Scored(needs_all_positives))
+
+
+def test_a_jackknife_takes_over_where_most_resamples_have_no_value():
+    def distinct(outputs, targets):
+        value = float(outputs[:, 0].double().mean())
+        return value if len(outputs.unique(dim=0)) == len(outputs) else math.nan
+
+    found = evaluate(lambda x: x, batches(), Scored(distinct))
+    mean = Scored(lambda outputs, targets: outputs[:, 0])
+    assert found.standard_error == pytest.approx(
+        evaluate(lambda x: x, batches(), mean).standard_error
+    )
+    assert "jackknife over 113 blocks" in found.note
+
+
+class Counted:
+    """A metric that is fed and then asked, as those of torchmetrics."""
+
+    def __init__(self):
+        self.right = self.seen = 0
+
+    def reset(self):
+        self.__init__()
+
+    def update(self, outputs, targets):
+        self.right += int((outputs.argmax(1) == targets).sum())
+        self.seen += len(targets)
+
+    def compute(self):
+        return torch.tensor(self.right / self.seen)
+
+
+def test_a_metric_object_scores_as_its_function():
+    metric = Counted()
+    metric.update(torch.zeros(3, 2), torch.ones(3))  # what it saw before does not count
+    by_object = evaluate(lambda x: x, batches(), Scored(metric))
+    by_function = evaluate(lambda x: x, batches(), Scored(accuracy))
+    assert by_object.value == pytest.approx(by_function.value)
+    assert by_object.standard_error == pytest.approx(by_function.standard_error)
+    assert metric.seen == 3
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (3, 2)])
+def test_values_of_positions_count_as_their_mean_in_an_example(shape):
+    def error(outputs, targets):
+        return (outputs - targets).abs()
+
+    generator = torch.Generator().manual_seed(0)
+    pairs = [tuple(torch.randn(9, *shape, generator=generator) for _ in range(2)) for _ in "ab"]
+    task = Scored(error)
+    task.loss = F.mse_loss
+    outputs, targets = (torch.cat(part) for part in zip(*pairs, strict=True))
+    means = error(outputs, targets).reshape(18, -1).mean(1).double()
+    found = evaluate(lambda x: x, pairs, task)
+    assert found.value == pytest.approx(float(means.mean()))
+    assert found.standard_error == pytest.approx(float(means.std() / math.sqrt(18)))
+
+
+@pytest.mark.parametrize("given", [None, "good", {"map": 0.5}])
+def test_a_score_that_is_no_number_is_named(given):
+    def odd(outputs, targets):
+        return given
+
+    with pytest.raises(MeasurementError, match=r"score 'odd' gives a .*; it must be one number"):
+        evaluate(lambda x: x, batches(), Scored(odd))
+
+
+def test_a_loss_of_every_example_is_refused_with_the_remedy():
+    task = Scored(correct)
+    task.loss = lambda outputs, targets: F.cross_entropy(outputs, targets, reduction="none")
+    with pytest.raises(MeasurementError, match=r"loss gives \(50,\); .*reduction='mean'"):
+        evaluate(lambda x: x, batches(), task)
