@@ -11,6 +11,7 @@ from compressors.base import Inputs, output_tensors
 from compressors.channels.cutting import Cut, cut_channels, zero_channels
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import run_unfused
+from compressors.models.hooks import running_modules
 
 TOLERANCE = 1e-3
 """Difference between outputs that another order of summation explains, as a share of the greatest
@@ -20,6 +21,17 @@ absolute output."""
 def is_sound(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> bool:
     """Tell whether a model without some channels computes what it does with them at zero.
 
+    Args:
+        model: The model, unchanged afterwards.
+        example: One batch of inputs `[B, ...]`, on the model's device.
+        cuts: Groups with their chosen channels, `[parts, count]` each.
+    """
+    return unsoundness(model, example, cuts) is None
+
+
+def unsoundness(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> str | None:
+    """Return why a model without some channels does not compute what it does with them at zero.
+
     It does not where a width is written into its code, as in a reshape, or where the channels are
     used in a way that was not seen. Normalisation over the channels, which has to change, is
     replaced for this by a function of each value alone.
@@ -28,19 +40,37 @@ def is_sound(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> bool:
         model: The model, unchanged afterwards.
         example: One batch of inputs `[B, ...]`, on the model's device.
         cuts: Groups with their chosen channels, `[parts, count]` each.
+
+    Returns:
+        The reason, with the module that fails; None if the cuts are sound.
     """
     zeroed, smaller = copy_model(model), copy_model(model)
     zero_channels(zeroed, cuts)
     cut_channels(smaller, cuts)
     expected = _outputs(zeroed, example)
+    running: list[str] = []
     try:
-        actual = _outputs(smaller, example)
-    except (RuntimeError, ValueError, IndexError, AssertionError):
-        return False  # whatever the user's code raises on a width it does not expect
-    return len(expected) == len(actual) and all(
-        one.shape == other.shape and _close(one, other)
-        for one, other in zip(expected, actual, strict=True)
-    )
+        with running_modules(smaller, running):
+            actual = _outputs(smaller, example)
+    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+        # whatever the user's code raises on a width it does not expect
+        return _failure(error, running[-1] if running else "")
+    if [tensor.shape for tensor in expected] != [tensor.shape for tensor in actual]:
+        return "without some of its channels the model's outputs have another shape"
+    if not all(_close(one, other) for one, other in zip(expected, actual, strict=True)):
+        return (
+            "its channels are used together, as in a mean over channels or in an order of their "
+            "own: the model without some of them does not compute what it does with them at zero"
+        )
+    return None
+
+
+def _failure(error: Exception, module: str) -> str:
+    message = " ".join(str(error).split())
+    place = module or "the model"
+    if "shape '" in message or "split_with_sizes" in message or "must match" in message:
+        return f"its width is written into the model's code, in {place} ({message})"
+    return f"{place} fails without some of its channels ({type(error).__name__}: {message})"
 
 
 def sound_cuts(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> list[Cut]:
