@@ -53,7 +53,10 @@ def coupled_channels(
         graph=graph,
         modules=names,
         parameters={p: n for n, p in model.named_parameters()},
-        tensors={**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())},
+        tensors={
+            **dict(model.named_parameters(remove_duplicate=False)),
+            **dict(model.named_buffers()),
+        },
     )
     groups = []
     for items in _groups_of(graph):

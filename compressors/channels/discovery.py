@@ -97,7 +97,7 @@ class _Trial:
             taken = _positions([group])
             if taken & self.positions:
                 continue
-            layers = _producing_layers(self.model, group)
+            layers = _producing_layers(self.model, group) if group.size > 1 else [group.name]
             reason = _rejection(self.model, self.example, group)
             if reason is None:
                 self.groups.append(replace(group, name=layers[0]))

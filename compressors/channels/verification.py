@@ -70,7 +70,7 @@ def _failure(error: Exception, module: str) -> str:
     place = module or "the model"
     if "shape '" in message or "split_with_sizes" in message or "must match" in message:
         return f"its width is written into the model's code, in {place} ({message})"
-    return f"{place} fails without some of its channels ({type(error).__name__}: {message})"
+    return f"without some of its channels {place} fails ({type(error).__name__}: {message})"
 
 
 def sound_cuts(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> list[Cut]:

@@ -34,5 +34,7 @@ def parameters_in_use(model: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor
 
 def has_mask_or_code(module: nn.Module) -> bool:
     """Tell whether a weight of a module itself is masked, shared or quantised."""
-    chains = cast(nn.ModuleDict, module.parametrizations).values() if is_parametrized(module) else ()
+    chains = (
+        cast(nn.ModuleDict, module.parametrizations).values() if is_parametrized(module) else ()
+    )
     return any(isinstance(part, Mask | Coded) for chain in chains for part in chain.children())

@@ -14,7 +14,7 @@ SAME = ("clone", "contiguous", "detach", "alias", "to_copy", "lift_fresh", "deta
 MOVES = (
     *("permute", "transpose", "t", "expand", "unsqueeze", "squeeze", "select", "numpy_T", "flip"),
     *("roll", "repeat", "index_select", "index", "pixel_shuffle", "pixel_unshuffle"),
-    *("channel_shuffle", "native_channel_shuffle", "unfold", "diagonal", "tile", "as_strided"),
+    *("unfold", "diagonal", "tile", "as_strided"),
     *("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"),
     *("reflection_pad1d", "reflection_pad2d", "reflection_pad3d"),
     *("replication_pad1d", "replication_pad2d", "replication_pad3d"),
@@ -43,6 +43,16 @@ def viewed(trace: Trace, _func: Any, args: Any, _kwargs: Any, out: Tensor) -> No
             _note(trace.pieces, view, axes[0])
             _note(trace.runs, view, axes[-1])
     trace.label(out, found)
+
+
+def shuffled(trace: Trace, func: Any, args: Any, kwargs: Any, out: Tensor) -> None:
+    """Shuffle the labels between groups; note which are at equal places of the groups."""
+    groups = args[1] if len(args) > 1 else kwargs["groups"]
+    for facet in trace.of(args[0]):
+        if facets.varying(facet) == {1}:
+            rows = facets.without(facet, [a for a in range(facet.dim()) if a != 1])
+            _note(trace.pieces, rows.view(groups, -1), 0)
+    moved(trace, func, args, kwargs, out)
 
 
 def _note(pairs: list[Any], facet: Facet, axis: int) -> None:
@@ -103,6 +113,7 @@ MOVING: dict[str, Callable[..., None]] = {
     **dict.fromkeys(MOVES, moved),
     **dict.fromkeys(VIEWS, viewed),
     **dict.fromkeys(SPLITS, split),
+    **dict.fromkeys(("channel_shuffle", "native_channel_shuffle"), shuffled),
     "slice": sliced,
     "constant_pad_nd": padded,
     "cat": joined,

@@ -31,9 +31,7 @@ class Trace(TorchDispatchMode):
         self._facets = WeakTensorKeyDictionary()
         self._rules, self._fallback = rules, fallback
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run one operation, and let its rule label what it returns."""
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
