@@ -16,7 +16,6 @@ from compressors.channels.layer_axes import RECURRENT, channel_axes, is_depthwis
 from compressors.channels.output_layers import output_layers
 from compressors.models.fused_attention import plain_attention
 
-
 ROOTS = (_ConvNd, nn.Linear, nn.Embedding)
 OUTPUTS = "its channels are those of the model's outputs"
 """Why the layers stay that make the outputs."""
@@ -33,7 +32,8 @@ def coupled_channels(
 ) -> tuple[list[ChannelGroup], dict[str, str]]:
     """Return the groups of a model's convolution and linear channels, and by layer why it has none.
 
-    Where torch-pruning fails, or gives positions that no tensor has, there is neither. The channels of the model's outputs are no such group.
+    The channels of the model's outputs are no such group. Where torch-pruning fails, or gives
+    positions that no tensor has, there is neither a group nor a reason.
 
     Args:
         model: A model whose parameters require a gradient, unchanged afterwards.
@@ -53,10 +53,7 @@ def coupled_channels(
         graph=graph,
         modules=names,
         parameters={p: n for n, p in model.named_parameters()},
-        tensors={
-            **dict(model.named_parameters(remove_duplicate=False)),
-            **dict(model.named_buffers()),
-        },
+        tensors=dict((*model.named_parameters(remove_duplicate=False), *model.named_buffers())),
     )
     groups = []
     for items in _groups_of(graph):

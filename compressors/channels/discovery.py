@@ -61,21 +61,16 @@ def find_channel_groups(model: nn.Module, example: Inputs) -> DiscoveredGroups:
     trial = _Trial(model=model, example=example, skipped=skipped)
     trial.accept(candidates)
     outward = {name for name, reason in skipped.items() if reason.startswith(OUTPUTS)}
-    if _layers_with_channels(model) - trial.cut - outward:
+    layers = {n for n, m in model.named_modules() if isinstance(m, LAYERS_WITH_CHANNELS)}
+    if layers - trial.cut - outward:
         computed = [module for module in model.modules() if computes_weights(module)]
         for reading in labelled_channels(model, example, computed):
             trial.accept(reading.groups)
             trial.skipped = reading.reasons | trial.skipped
-    for name, module in model.named_modules():
-        if isinstance(module, LAYERS_WITH_CHANNELS) and computes_weights(module):
-            trial.skipped[name] = COMPUTED
-    for name in _layers_with_channels(model):
-        trial.skipped.setdefault(name, "its channels were not followed to other layers' weights")
-    left = _layers_with_channels(model) - trial.cut
     order = {name: position for position, (name, _) in enumerate(model.named_modules())}
     return DiscoveredGroups(
         groups=tuple(sorted(trial.groups, key=lambda group: order[group.name])),
-        skipped_layers={n: trial.skipped[n] for n in order if n in trial.skipped and n in left},
+        skipped_layers={n: trial.reason(n) for n in order if n in layers - trial.cut},
     )
 
 
@@ -86,6 +81,9 @@ class _Trial:
     model: nn.Module
     example: Inputs
     skipped: dict[str, str]
+    """By the name of a layer, why its channels were not followed."""
+    rejected: dict[str, str] = field(default_factory=dict)
+    """By the name of a layer, why its first group cannot be cut."""
     groups: list[ChannelGroup] = field(default_factory=list)
     cut: set[str] = field(default_factory=set)
     """The layers whose outputs are in an accepted group."""
@@ -104,11 +102,14 @@ class _Trial:
                 self.cut |= set(layers)
                 self.positions |= taken
             else:
-                self.skipped = dict.fromkeys(layers, reason) | self.skipped
+                self.rejected = dict.fromkeys(layers, reason) | self.rejected
 
-
-def _layers_with_channels(model: nn.Module) -> set[str]:
-    return {n for n, module in model.named_modules() if isinstance(module, LAYERS_WITH_CHANNELS)}
+    def reason(self, name: str) -> str:
+        """Return why the channels of a layer stay that is in no group."""
+        if computes_weights(self.model.get_submodule(name)):
+            return COMPUTED
+        unknown = "its channels were not followed to other layers' weights"
+        return self.rejected.get(name) or self.skipped.get(name) or unknown
 
 
 def _candidates(model: nn.Module, example: Inputs) -> tuple[list[ChannelGroup], dict[str, str]]:

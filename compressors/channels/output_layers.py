@@ -9,7 +9,6 @@ from compressors.base import Inputs, output_tensors, run
 from compressors.channels.layer_axes import RECURRENT
 from compressors.models.hooks import forward_hooks
 
-
 LAYER_FUNCTIONS = ("Addmm", "Mm", "Convolution")
 """What autograd calls a linear layer or convolution, also where the model's code calls it."""
 

@@ -34,7 +34,7 @@ def parameters_in_use(model: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor
 
 def has_mask_or_code(module: nn.Module) -> bool:
     """Tell whether a weight of a module itself is masked, shared or quantised."""
-    chains = (
-        cast(nn.ModuleDict, module.parametrizations).values() if is_parametrized(module) else ()
-    )
+    if not is_parametrized(module):
+        return False
+    chains = cast(nn.ModuleDict, module.parametrizations).values()
     return any(isinstance(part, Mask | Coded) for chain in chains for part in chain.children())

@@ -51,7 +51,9 @@ def test_any_channels_of_all_groups_together_can_be_cut(name: str) -> None:
 @pytest.mark.parametrize("name", NETS)
 def test_depth_and_rank_go_or_a_sentence_says_why_not(name: str, step: Compressor) -> None:
     task = task_of(net(name))
-    try:
+    if isinstance(step, LayerRemoval) and name in ("DenseNet", "U-Net"):
+        reason = r"(stem|down) turns \[\d+, 3, 8, 8\] into \[\d+, 8, 8, 8\]"
+        with pytest.raises(InfeasibleError, match=reason):
+            step(task.baseline, task)
+    else:
         assert size(step(task.baseline, task)) < size(task.baseline)
-    except InfeasibleError as error:
-        assert "block" in str(error) or "layer" in str(error)

@@ -63,7 +63,7 @@ def labelled_channels(
     copy = copy_model(model).cpu()
     trace = Trace({**MOVING, **MIXING, **ELEMENTWISE}, elementwise)
     positions = list(_labelled_tensors(copy, trace, left))
-    with running_modules(copy, trace.where), sdpa_kernel(SDPBackend.MATH), trace:
+    with running_modules(copy, trace.where), sdpa_kernel(SDPBackend.MATH), trace.watching():
         outputs = run_unfused(copy, _on_cpu(example))
     for facet in (facet for tensor in output_tensors(outputs) for facet in trace.of(tensor)):
         trace.labels.freeze(numbers(facet), "its channels are those of the model's outputs")

@@ -78,7 +78,7 @@ def product(trace: Trace, _func: Any, args: Any, _kwargs: Any, out: Tensor) -> N
 
 
 def _kept(trace: Trace, factor: Tensor, inner: int, out: Tensor) -> list[Facet]:
-    """Return the facets of one factor that do not run along the inner axis, in the outputs' shape."""
+    """Return, in the outputs' shape, a factor's facets that do not run along the inner axis."""
     outer = [facet for facet in trace.of(factor) if inner not in facets.varying(facet)]
     return [facet.narrow(inner, 0, 1).expand(out.shape) for facet in outer]
 
@@ -136,12 +136,11 @@ REDUCTIONS = (
     *("mean", "sum", "amax", "amin", "max", "min", "var", "std", "var_mean", "std_mean", "prod"),
     *("norm", "linalg_vector_norm", "logsumexp", "any", "all", "argmax", "argmin", "median"),
 )
-POOLS = tuple(
-    f"{kind}{n}d{end}"
-    for n in (1, 2, 3)
-    for kind in ("avg_pool", "adaptive_avg_pool", "max_pool", "adaptive_max_pool")
-    for end in ("", "_with_indices")
-) + ("upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d")
+_POOLED = ("avg_pool", "adaptive_avg_pool", "max_pool", "adaptive_max_pool")
+POOLS = (
+    *(f"{kind}{n}d{end}" for n in "123" for kind in _POOLED for end in ("", "_with_indices")),
+    *("upsample_linear1d", "upsample_bilinear2d", "upsample_bicubic2d", "upsample_trilinear3d"),
+)
 
 MIXING: dict[str, Callable[..., None]] = {
     **dict.fromkeys(REDUCTIONS, reduced),

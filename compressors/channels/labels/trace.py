@@ -1,7 +1,8 @@
 """One run of a model in which every operation hands on the labels of the channels."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -14,26 +15,33 @@ from compressors.channels.labels import equivalence, facets
 from compressors.channels.labels.facets import Facet
 
 
-class Trace(TorchDispatchMode):
+class Trace:
     """The labels of the tensors of one run; each operation's rule says what becomes of them."""
 
     def __init__(self, rules: "dict[str, Any]", fallback: Any) -> None:
-        super().__init__()
         self.labels = equivalence.Equivalence()
         self.pieces: list[tuple[equivalence.Labels, equivalence.Labels]] = []
         """Labels at equal places of the pieces into which an axis is split."""
         self.runs: list[tuple[equivalence.Labels, equivalence.Labels]] = []
         """Labels of one piece, where an axis is split into two by a view."""
-        self.slices = WeakTensorKeyDictionary()
+        self.slices: MutableMapping[Tensor, list[Facet]] = WeakTensorKeyDictionary()
         """By a tensor, the facets of the slices that were taken of it, and their axes."""
         self.where: list[str] = []
         """The modules that run, the innermost last."""
-        self._facets = WeakTensorKeyDictionary()
+        self._facets: MutableMapping[Tensor, list[Facet]] = WeakTensorKeyDictionary()
         self._rules, self._fallback = rules, fallback
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def watching(self) -> AbstractContextManager[Any]:
+        """Return a context in which every operation of torch runs through `operation`."""
+
+        def dispatch(_mode: Any, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return self.operation(func, args, kwargs or {})
+
+        mode: Any = type("Watching", (TorchDispatchMode,), {"__torch_dispatch__": dispatch})
+        return cast(AbstractContextManager[Any], mode())
+
+    def operation(self, func: Any, args: Any, kwargs: Any) -> Any:
         """Run one operation, and let its rule label what it returns."""
-        kwargs = kwargs or {}
         out = func(*args, **kwargs)
         if any(self.of(tensor) for tensor in _tensors((args, kwargs))):
             name = func.overloadpacket.__name__.rstrip("_").lstrip("_")
@@ -61,8 +69,8 @@ class Trace(TorchDispatchMode):
 
     def unite(self, one: Facet, other: Facet) -> None:
         """Unite the labels of two facets, one broadcast to the other's shape."""
-        shorter, longer = torch.broadcast_tensors(facets.compact(one), facets.compact(other))
-        self.labels.unite(numbers(shorter), numbers(longer))
+        small = numbers(facets.compact(one)), numbers(facets.compact(other))
+        self.labels.unite(*np.broadcast_arrays(*small))
 
     def unite_along(self, facet: Facet, axes: Sequence[int]) -> None:
         """Unite the labels of a facet that differ along some axes only."""

@@ -43,9 +43,9 @@ def test_a_cut_that_a_reshape_does_not_bear_is_found_out() -> None:
     )
     group = ChannelGroup(name="first", size=8, slices=slices)
     reason = unsoundness(model, torch.randn(4, 4), [(group, torch.tensor([[0]]))])
-    assert reason is not None and "written into the model's code" in reason
+    assert "written into the model's code" in str(reason)
     other = unsoundness(model, torch.randn(4, 4), [(group, torch.tensor([[0, 1]]))])
-    assert other is not None and "used together" in other
+    assert "used together" in str(other)
 
 
 def test_soundness_is_about_the_outputs() -> None:
