@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from torch import nn
-from torch.nn.utils.parametrize import is_parametrized
 
 from compressors.base import Inputs, Task, check_choice, check_range
 from compressors.budget.importance import IMPORTANCES
@@ -27,6 +26,7 @@ from compressors.kinds import CompressorKind
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import device_of, few, to_device
 from compressors.models.copying import copy_model
+from compressors.weights.in_use import has_mask_or_code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,7 @@ class ChannelPruning:
 def _with_replaced_attention(model: nn.Module, task: Task) -> tuple[nn.Module, Inputs]:
     """Return a copy of a model whose attention can lose heads, and some inputs to trace it."""
     for name, module in model.named_modules():
-        if is_parametrized(module):
+        if has_mask_or_code(module):
             raise InfeasibleError(
                 f"channel pruning: {name or 'the model'} has a weight under a parametrisation "
                 f"(a mask or a code), whose channels cannot be cut; prune channels before"

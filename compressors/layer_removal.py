@@ -10,13 +10,16 @@ from torch import Tensor, nn
 from compressors.base import Inputs, Task, check_range
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
-from compressors.layers.removable import is_torch_stack, removable_blocks
+from compressors.layers.removable import is_torch_stack, removable_blocks, shape_changes
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import calibration_batches, device_of, to_device
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import run_unfused
 from compressors.models.hooks import forward_hooks
 from compressors.models.replacing import replace_module
+
+MAX_NAMED_BLOCKS = 3
+"""Number of blocks that a message names."""
 
 
 class PassThrough(nn.Module):
@@ -60,7 +63,7 @@ class LayerRemoval:
         device = device_of(smaller)
         blocks = removable_blocks(smaller, to_device(task.example, device))
         if not _remaining(smaller, blocks):
-            raise InfeasibleError(_no_block_reason(smaller))
+            raise InfeasibleError(_no_block_reason(smaller, to_device(task.example, device)))
         batches = list(calibration_batches(task, device))
         for _ in range(max(1, round(self.ratio * len(blocks)))):
             remaining = _remaining(smaller, blocks)
@@ -123,8 +126,12 @@ def _remove(model: nn.Module, block: nn.Module) -> None:
         stack.num_layers = len(stack.layers)
 
 
-def _no_block_reason(model: nn.Module) -> str:
+def _no_block_reason(model: nn.Module, example: Inputs) -> str:
     reason = "layer removal: no block returns one tensor of the shape of its input"
+    changes = list(shape_changes(model, example).items())[:MAX_NAMED_BLOCKS]
+    if changes:
+        named = ", ".join(f"{name} turns {first} into {last}" for name, (first, last) in changes)
+        reason += f", and so none can be left out: {named}"
     if any(isinstance(module, nn.RNNBase) for module in model.modules()):
         reason += "; recurrent layers return their state beside the output and cannot be skipped"
     return reason

@@ -11,7 +11,7 @@ from compressors.base import Task, check_choice, check_range
 from compressors.budget.per_layer import check_patterns, layer_value
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
-from compressors.layers.factorisable import factorisable_layers
+from compressors.layers.factorisable import factorisable_layers, why_not_factorisable
 from compressors.layers.factors import Factors, factorised, factors_of
 from compressors.layers.ranks import ranks_by_sensitivity, saving_rank, weights_at
 from compressors.models.batch_norm import renew_batch_norm
@@ -61,9 +61,10 @@ class LowRank:
             return smaller
         layers = factorisable_layers(smaller, to_device(task.example, device_of(smaller)))
         if not layers:
+            reasons = "; ".join(f"{n}: {r}" for n, r in self.skipped_layers(model, task).items())
             raise InfeasibleError(
                 "low rank: the model has no plain linear or ungrouped convolution layer with a "
-                "weight of its own"
+                f"weight of its own ({reasons or 'it has no layers with weights'})"
             )
         check_patterns(self.layers, layers)
         factors = {name: factors_of(layer) for name, layer in layers.items()}
@@ -83,9 +84,8 @@ class LowRank:
         """Return by the name of a layer why no pair can replace it, with any values."""
         found = factorisable_layers(model, to_device(task.example, device_of(model)))
         layers = (nn.Linear, _ConvNd, nn.RNNBase, nn.MultiheadAttention)
-        reason = "it is no plain linear or ungrouped convolution layer with a weight of its own"
         return {
-            name or "the model": reason
+            name or "the model": why_not_factorisable(model, module)
             for name, module in model.named_modules()
             if isinstance(module, layers) and name not in found
         }

@@ -1,7 +1,7 @@
 """Channels of convolution and linear layers that are coupled (a layer over torch-pruning)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +12,20 @@ from torch.nn.modules.conv import _ConvNd
 from compressors.base import Inputs, output_tensors
 from compressors.channels.dependency_graph import RecurrentWidths, opaque_recurrent
 from compressors.channels.group import ChannelGroup, Slice, UntraceableError
-from compressors.channels.layer_axes import RECURRENT, channel_axes
+from compressors.channels.layer_axes import RECURRENT, channel_axes, is_depthwise
 from compressors.channels.output_layers import output_layers
 from compressors.channels.training_branches import run_all_branches
 from compressors.models.fused_attention import plain_attention
+
+ROOTS = (_ConvNd, nn.Linear, nn.Embedding)
+OUTPUTS = "its channels are those of the model's outputs"
+"""Why the layers stay that make the outputs."""
+FAILURES = (RuntimeError, ValueError, LookupError, AssertionError, AttributeError, TypeError)
+"""What torch-pruning raises on models whose operations it does not know."""
+
+
+class _PositionsError(ValueError):
+    """A group of torch-pruning holds positions that do not exist."""
 
 
 def coupled_channels(
@@ -23,22 +33,31 @@ def coupled_channels(
 ) -> tuple[list[ChannelGroup], dict[str, str]]:
     """Return the groups of a model's convolution and linear channels, and by layer why it has none.
 
-    The channels of the model's outputs are no such group.
+    The channels of the model's outputs are no such group. Where torch-pruning fails, or gives
+    positions that no tensor has, there is neither a group nor a reason.
 
     Args:
         model: A model whose parameters require a gradient, unchanged afterwards.
         example: One batch of inputs `[B, ...]`, on the model's device.
     """
-    with plain_attention(), opaque_recurrent(model), torch.enable_grad():
-        graph = _dependency_graph(model, example)
-        last = output_layers(model, example, run_all_branches)
     names = {module: name for name, module in model.named_modules()}
-    skipped = {names[layer]: "its channels are those of the model's outputs" for layer in last}
+    with plain_attention(), opaque_recurrent(model), torch.enable_grad():
+        last = output_layers(model, example, run_all_branches)
+        try:
+            graph = _dependency_graph(model, example)
+        except FAILURES:
+            graph = None
+    skipped = {names[layer]: OUTPUTS for layer in last}
+    if graph is None:
+        return [], skipped
     traced = _TracedModel(
-        graph=graph, modules=names, parameters={p: n for n, p in model.named_parameters()}
+        graph=graph,
+        modules=names,
+        parameters={p: n for n, p in model.named_parameters()},
+        tensors=dict((*model.named_parameters(remove_duplicate=False), *model.named_buffers())),
     )
     groups = []
-    for items in graph.get_all_groups(root_module_types=(_ConvNd, nn.Linear, nn.Embedding)):
+    for items in _groups_of(graph):
         targets = [item.dep.target.module for item in items if traced.is_output(item)]
         producers = [names[module] for module in targets if module in names]
         outward = [names[module] for module in targets if module in last]
@@ -48,9 +67,21 @@ def coupled_channels(
             continue
         try:
             groups.append(_group(traced, items))
+        except _PositionsError:
+            continue
         except UntraceableError as reason:
             skipped |= dict.fromkeys(producers, str(reason))
     return groups, skipped
+
+
+def _groups_of(graph: Any) -> Iterator[Any]:
+    """Yield torch-pruning's groups, up to the first at which it fails."""
+    groups = graph.get_all_groups(root_module_types=ROOTS)
+    while True:
+        try:
+            yield next(groups)
+        except (StopIteration, *FAILURES):
+            return  # layers without a group are followed by labels
 
 
 def _traceable_outputs(model: nn.Module, example: Inputs) -> list[Tensor]:
@@ -80,6 +111,7 @@ class _TracedModel:
     graph: Any
     modules: Mapping[nn.Module, str]
     parameters: Mapping[nn.Parameter, str]
+    tensors: Mapping[str, Tensor]
 
     def is_output(self, item: Any) -> bool:
         """Tell whether an item of a group is about the outputs of its module."""
@@ -87,7 +119,7 @@ class _TracedModel:
 
     def parts(self, module: nn.Module, *, inward: bool) -> int:
         """Return the number of parts of a module that each lose the same number of channels."""
-        if isinstance(module, _ConvNd) and module.groups == module.out_channels:
+        if is_depthwise(module):
             return 1  # depthwise: each channel is a part of its own, and any can go
         pruner = self.graph.get_pruner_of_module(module)
         count = pruner.get_in_channel_groups if inward else pruner.get_out_channel_groups
@@ -107,6 +139,7 @@ def _group(traced: _TracedModel, items: Any) -> ChannelGroup:
         if axes and None in item.root_idxs:
             raise UntraceableError(f"its channels are not followed through {axes[0][0]}")
         if axes:
+            _check_positions(traced.tensors, axes, indices)
             roots = torch.tensor(item.root_idxs)
             found += [(tensor, axis, indices, roots) for tensor, axis in axes]
     size = len(root_indices) // parts
@@ -119,6 +152,17 @@ def _group(traced: _TracedModel, items: Any) -> ChannelGroup:
             for tensor, axis, indices, roots in found
         ),
     )
+
+
+def _check_positions(
+    tensors: Mapping[str, Tensor], axes: list[tuple[str, int]], indices: Tensor
+) -> None:
+    """Raise `_PositionsError` where torch-pruning's positions `[N]` are not on an axis."""
+    for name, axis in axes:
+        if name not in tensors:
+            raise _PositionsError(f"{name} is computed")
+        if len(indices) and int(indices.max()) >= tensors[name].shape[axis]:
+            raise _PositionsError(f"torch-pruning's positions on {name} do not exist")
 
 
 def _axes(traced: _TracedModel, item: Any) -> tuple[list[tuple[str, int]], Tensor]:

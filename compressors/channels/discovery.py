@@ -1,21 +1,23 @@
 """All groups of channels that can be cut out of a model, and why the rest cannot."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from compressors.base import Inputs
 from compressors.channels.attention_heads import attention_heads
-from compressors.channels.convolutional import coupled_channels
+from compressors.channels.convolutional import OUTPUTS, coupled_channels
 from compressors.channels.group import ChannelGroup, UntraceableError
 from compressors.channels.headed_attention import HeadedAttention
+from compressors.channels.labels.candidates import labelled_channels
 from compressors.channels.layer_axes import output_axis
 from compressors.channels.recurrent import recurrent_units
 from compressors.channels.split_attention import may_be_split_attention, split_attention_heads
-from compressors.channels.training_branches import runs_more_in_training
-from compressors.channels.verification import is_sound
+from compressors.channels.verification import unsoundness
+from compressors.models.computed import computes_weights
 from compressors.models.copying import copy_model
 from compressors.models.trainable import require_gradients
 
@@ -28,6 +30,12 @@ LAYERS_WITH_CHANNELS = (
     nn.MultiheadAttention,
 )
 """Layers with channels; each is in a group or skipped for a reason."""
+
+
+COMPUTED = (
+    "its weight is computed anew in each pass (by a parametrisation or hook, such as weight norm); "
+    "make it a plain parameter, and its channels can be cut"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,30 +51,66 @@ class DiscoveredGroups:
 def find_channel_groups(model: nn.Module, example: Inputs) -> DiscoveredGroups:
     """Return the groups of a model whose attention was replaced (`replace_attention`).
 
-    Each was tried: cutting half of it gives what the model computes with that half at zero.
+    Each was tried: cutting one channel, or half of them, gives what zeros there do. Where
+    the dependency graph gives no such group, the channels are followed by labels.
 
     Args:
         model: A frozen model in eval mode, unchanged afterwards.
         example: One batch of inputs `[B, ...]`, on the model's device.
     """
     candidates, skipped = _candidates(model, example)
-    groups = []
-    for group in candidates:
-        layers = _producing_layers(model, group)
-        reason = _rejection(model, example, group)
-        if reason is None:
-            groups.append(replace(group, name=layers[0]))
-        else:
-            skipped |= dict.fromkeys(layers, reason)
+    trial = _Trial(model=model, example=example, skipped=skipped)
+    trial.accept(candidates)
+    outward = {name for name, reason in skipped.items() if reason.startswith(OUTPUTS)}
+    layers = {n for n, m in model.named_modules() if isinstance(m, LAYERS_WITH_CHANNELS)}
+    if layers - trial.cut - outward:
+        computed = [module for module in model.modules() if computes_weights(module)]
+        for reading in labelled_channels(model, example, computed):
+            trial.accept(reading.groups)
+            trial.skipped = reading.reasons | trial.skipped
     order = {name: position for position, (name, _) in enumerate(model.named_modules())}
-    groups.sort(key=lambda group: order[group.name])
-    cut = {layer for group in groups for layer in _producing_layers(model, group)}
-    for name, module in model.named_modules():
-        if isinstance(module, LAYERS_WITH_CHANNELS):
-            skipped.setdefault(name, "its channels were not followed to other layers' weights")
     return DiscoveredGroups(
-        groups=tuple(groups), skipped_layers={n: r for n, r in skipped.items() if n not in cut}
+        groups=tuple(sorted(trial.groups, key=lambda group: order[group.name])),
+        skipped_layers={n: trial.reason(n) for n in order if n in layers - trial.cut},
     )
+
+
+@dataclass(kw_only=True)
+class _Trial:
+    """The groups that were tried so far, and what became of them."""
+
+    model: nn.Module
+    example: Inputs
+    skipped: dict[str, str]
+    """By the name of a layer, why its channels were not followed."""
+    rejected: dict[str, str] = field(default_factory=dict)
+    """By the name of a layer, why its first group cannot be cut."""
+    groups: list[ChannelGroup] = field(default_factory=list)
+    cut: set[str] = field(default_factory=set)
+    """The layers whose outputs are in an accepted group."""
+    positions: set[tuple[str, int, int]] = field(default_factory=set)
+
+    def accept(self, candidates: Iterable[ChannelGroup]) -> None:
+        """Keep the groups that can be cut and have no position in common with one that is kept."""
+        for group in candidates:
+            taken = _positions([group])
+            if taken & self.positions:
+                continue
+            layers = _producing_layers(self.model, group) if group.size > 1 else [group.name]
+            reason = _rejection(self.model, self.example, group)
+            if reason is None:
+                self.groups.append(replace(group, name=layers[0]))
+                self.cut |= set(layers)
+                self.positions |= taken
+            else:
+                self.rejected = dict.fromkeys(layers, reason) | self.rejected
+
+    def reason(self, name: str) -> str:
+        """Return why the channels of a layer stay that is in no group."""
+        if computes_weights(self.model.get_submodule(name)):
+            return COMPUTED
+        unknown = "its channels were not followed to other layers' weights"
+        return self.rejected.get(name) or self.skipped.get(name) or unknown
 
 
 def _candidates(model: nn.Module, example: Inputs) -> tuple[list[ChannelGroup], dict[str, str]]:
@@ -133,12 +177,19 @@ def _rejection(model: nn.Module, example: Inputs, group: ChannelGroup) -> str | 
     shared = _unequally_cut_sharer(model, group)
     if shared:
         return f"its weight is shared with {shared}, where other channels would go"
-    half = torch.arange(group.size // 2).expand(group.parts, -1)
-    if not is_sound(model, example, [(group, half)]):
-        needed = runs_more_in_training(model, example)
-        where = "needed by a layer that runs only in training, or " if needed else ""
-        return f"its width is {where}written into the model's code"
-    return None
+    reasons = (unsoundness(model, example, [(group, chosen)]) for chosen in _trial_cuts(group))
+    return next((reason for reason in reasons if reason is not None), None)
+
+
+def _trial_cuts(group: ChannelGroup) -> list[Tensor]:
+    """Return the channels of each part for two trials, `[parts, count]`: one, and a drawn half.
+
+    A half in order would be sound by chance where channels go in blocks.
+    """
+    generator = torch.Generator().manual_seed(0)
+    orders = [torch.randperm(group.size, generator=generator) for _ in range(group.parts)]
+    half = torch.stack(orders)[:, : group.size // 2]
+    return [half, torch.zeros(group.parts, 1, dtype=torch.long)]
 
 
 def _unequally_cut_sharer(model: nn.Module, group: ChannelGroup) -> str | None:

@@ -39,6 +39,13 @@ def output_axis(module: nn.Module) -> int:
     return int(transposed or isinstance(module, nn.Embedding))
 
 
+def is_depthwise(module: nn.Module) -> bool:
+    """Tell whether a layer is a convolution of each channel alone, which no dense one is."""
+    return isinstance(module, _ConvNd) and (
+        1 < module.groups == module.out_channels == module.in_channels
+    )
+
+
 def channel_axes(module: nn.Module, channels: Tensor, *, inward: bool) -> tuple[list[Axis], Tensor]:
     """Return the axes of a module that some of its channels stand on, and their positions there.
 
@@ -79,7 +86,7 @@ def _convolution_axes(
 ) -> tuple[list[Axis], Tensor]:
     if module.transposed and module.groups > 1:
         raise UntraceableError("its channels run through a grouped transposed convolution")
-    if inward and module.groups != module.out_channels:
+    if inward and not is_depthwise(module):
         # A grouped convolution has one column for the same channel of every group.
         return input_axes(module), channels % (module.in_channels // module.groups)
     return _output_axes(module), channels

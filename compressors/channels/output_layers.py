@@ -10,6 +10,9 @@ from compressors.base import Inputs, output_tensors, run
 from compressors.channels.layer_axes import RECURRENT
 from compressors.models.hooks import forward_hooks
 
+LAYER_FUNCTIONS = ("Addmm", "Mm", "Convolution")
+"""What autograd calls a linear layer or convolution, also where the model's code calls it."""
+
 
 def output_layers(
     model: nn.Module, example: Inputs, forward: Callable[[nn.Module, Inputs], Any] = run
@@ -17,7 +20,7 @@ def output_layers(
     """Return the layers whose channels are the channels of the model's outputs.
 
     These are the convolution, linear and recurrent layers that are met first on the way back from
-    the outputs through autograd's graph.
+    the outputs through autograd's graph, where no function with a weight of its own comes first.
 
     Args:
         model: A model whose parameters require a gradient.
@@ -43,6 +46,6 @@ def output_layers(
         seen.add(node)
         if node in made_by:
             found.append(made_by[node])
-        else:
+        elif node.name().removesuffix("Backward0") not in LAYER_FUNCTIONS:
             waiting.extend(before for before, _ in node.next_functions)
     return list(dict.fromkeys(found))

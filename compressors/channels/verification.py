@@ -16,6 +16,7 @@ from compressors.channels.training_branches import (
 )
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import run_unfused
+from compressors.models.hooks import running_modules
 
 TOLERANCE = 1e-3
 """Difference between outputs that another order of summation explains, as a share of the greatest
@@ -25,6 +26,17 @@ absolute output."""
 def is_sound(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> bool:
     """Tell whether a model without some channels computes what it does with them at zero.
 
+    Args:
+        model: The model, unchanged afterwards.
+        example: One batch of inputs `[B, ...]`, on the model's device.
+        cuts: Groups with their chosen channels, `[parts, count]` each.
+    """
+    return unsoundness(model, example, cuts) is None
+
+
+def unsoundness(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> str | None:
+    """Return why a model without some channels does not compute what it does with them at zero.
+
     It does not where a width is written into its code, as in a reshape, or where the channels are
     used in a way that was not seen, also by a layer that runs only in training. Normalisation over
     the channels, which has to change, is replaced for this by a function of each value alone.
@@ -33,27 +45,46 @@ def is_sound(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> bool:
         model: The model, unchanged afterwards.
         example: One batch of inputs `[B, ...]`, on the model's device.
         cuts: Groups with their chosen channels, `[parts, count]` each.
+
+    Returns:
+        The reason, with the module that fails; None if the cuts are sound.
     """
     zeroed, smaller = copy_model(model), copy_model(model)
     zero_channels(zeroed, cuts)
     cut_channels(smaller, cuts)
     with called_layers(zeroed) as called:
         expected = _outputs(zeroed, example)
+    running: list[str] = []
     try:
-        actual = _outputs(smaller, example)
-    except (RuntimeError, ValueError, IndexError, AssertionError):
-        return False  # whatever the user's code raises on a width it does not expect
-    same = len(expected) == len(actual) and all(
-        one.shape == other.shape and _close(one, other)
-        for one, other in zip(expected, actual, strict=True)
-    )
+        with running_modules(smaller, running):
+            actual = _outputs(smaller, example)
+    except (RuntimeError, ValueError, IndexError, AssertionError) as error:
+        # whatever the user's code raises on a width it does not expect
+        return _failure(error, running[-1] if running else "")
+    if [tensor.shape for tensor in expected] != [tensor.shape for tensor in actual]:
+        return "without some of its channels the model's outputs have another shape"
+    if not all(_close(one, other) for one, other in zip(expected, actual, strict=True)):
+        return (
+            "its channels are used together, as in a mean over channels or in an order of their "
+            "own: the model without some of them does not compute what it does with them at zero"
+        )
     trained = called_only_in_training(zeroed, example, called)
-    return same and (trained == set() or _trains_if(zeroed, smaller, example))
+    if trained == set() or _trains_if(zeroed, smaller, example):
+        return None
+    return "its width is needed by a layer that runs only in training"
 
 
 def _trains_if(model: nn.Module, smaller: nn.Module, example: Inputs) -> bool:
     """Tell whether the smaller model runs as in training, if the other one does."""
     return training_runs(smaller, example) or not training_runs(model, example)
+
+
+def _failure(error: Exception, module: str) -> str:
+    message = " ".join(str(error).split())
+    place = module or "the model"
+    if "shape '" in message or "split_with_sizes" in message or "must match" in message:
+        return f"its width is written into the model's code, in {place} ({message})"
+    return f"without some of its channels {place} fails ({type(error).__name__}: {message})"
 
 
 def sound_cuts(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> list[Cut]:

@@ -37,10 +37,14 @@ def update_width_attributes(module: nn.Module) -> None:
 
 def _update_convolution(module: _ConvNd) -> None:
     if module.transposed:
+        if module.groups == module.in_channels > 1:
+            module.groups = module.weight.shape[0]
         module.in_channels, module.out_channels = module.weight.shape[:2]
         module.out_channels *= module.groups
-    elif module.groups == module.out_channels > 1:
-        module.groups = module.in_channels = module.out_channels = module.weight.shape[0]
+    elif module.groups == module.in_channels > 1:  # depthwise, with one or more rows an input
+        rows = module.out_channels // module.groups
+        module.out_channels = module.weight.shape[0]
+        module.groups = module.in_channels = module.out_channels // rows
     else:
         module.out_channels = module.weight.shape[0]
         module.in_channels = module.weight.shape[1] * module.groups

@@ -8,9 +8,13 @@ from torch import nn
 from compressors.base import Inputs
 from compressors.layers.factors import FactorisableLayer
 from compressors.models.calibration import few
+from compressors.models.computed import computes_weights
 from compressors.models.fused_attention import run_unfused
 from compressors.models.hooks import forward_hooks
 from compressors.models.replacing import places_of
+
+PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Types that two layers of the same type can replace; subclasses may do more."""
 
 
 def factorisable_layers(model: nn.Module, example: Inputs) -> dict[str, FactorisableLayer]:
@@ -42,8 +46,29 @@ def factorisable_layers(model: nn.Module, example: Inputs) -> dict[str, Factoris
     return cast(dict[str, FactorisableLayer], found)
 
 
+def why_not_factorisable(model: nn.Module, layer: nn.Module) -> str:
+    """Return why two layers cannot replace a layer that `factorisable_layers` leaves out."""
+    if layer is model:
+        return "it is the whole model"
+    if computes_weights(layer):
+        return "its weight is computed anew in each pass (by a parametrisation or hook)"
+    held = {id(parameter) for parameter in layer.parameters(recurse=False)}
+    for name, module in model.named_modules():
+        own = module.named_parameters(recurse=False)
+        tied = [attribute for attribute, parameter in own if id(parameter) in held]
+        if module is not layer and tied:
+            return f"its {tied[0]} is shared with {name}"
+    if type(layer) not in PLAIN:
+        return f"it is a {type(layer).__name__}, no plain linear or convolution layer"
+    if getattr(layer, "groups", 1) > 1:
+        return "it is a grouped convolution"
+    if layer._forward_hooks or layer._forward_pre_hooks:
+        return "it has hooks"
+    return "the model's code reads its attributes, or does not call it as a layer"
+
+
 def _is_plain(module: nn.Module) -> bool:
-    if type(module) not in (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d):
+    if type(module) not in PLAIN:
         return False
     hooked = module._forward_hooks or module._forward_pre_hooks
     return not hooked and getattr(module, "groups", 1) == 1

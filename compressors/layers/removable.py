@@ -43,6 +43,26 @@ def removable_blocks(model: nn.Module, example: Inputs) -> list[nn.Module]:
     return [block for block in preserving if block in chosen]
 
 
+def shape_changes(model: nn.Module, example: Inputs) -> dict[str, tuple[list[int], list[int]]]:
+    """Return by name the shapes of input and output of the blocks that turn one into another.
+
+    Args:
+        model: A frozen model, unchanged afterwards.
+        example: One batch of inputs `[B, ...]`, on the model's device.
+    """
+    names = {module: name for name, module in model.named_modules() if name}
+    found: dict[str, tuple[list[int], list[int]]] = {}
+
+    def record(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        first = args[0] if args else None
+        if isinstance(first, Tensor) and isinstance(output, Tensor) and first.shape != output.shape:
+            found[names[module]] = list(first.shape), list(output.shape)
+
+    with forward_hooks([m for m in names if any(True for _ in m.parameters())], record):
+        run_unfused(model, example)
+    return {name: found[name] for name in names.values() if name in found}
+
+
 def is_torch_stack(
     module: nn.Module,
 ) -> TypeGuard[nn.TransformerEncoder | nn.TransformerDecoder]:

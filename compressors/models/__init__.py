@@ -7,6 +7,7 @@ batch-norm statistics go out. `__all__` names the modules for other rooms.
 __all__ = [
     "batch_norm",
     "calibration",
+    "computed",
     "copying",
     "fingerprint",
     "fused_attention",

@@ -12,11 +12,24 @@ from torch.nn.utils.parametrize import is_parametrized
 def copy_model(model: nn.Module) -> nn.Module:
     """Return an independent copy, in eval mode and frozen; the model itself is not changed."""
     refresh_recurrent_weights(model)
-    copy = deepcopy(model)
+    copy = deepcopy(model, _detached(model))
     for module in copy.modules():
         if is_parametrized(module):
             _own_class(module)
     return copy.eval().requires_grad_(False)
+
+
+def _detached(model: nn.Module) -> dict[int, Any]:
+    """Return copies, by identity, of plain tensors in modules that are part of autograd's graph.
+
+    Old hooks such as `torch.nn.utils.weight_norm` leave such tensors, which cannot be copied.
+    """
+    return {
+        id(value): value.detach().clone()
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, Tensor) and not value.is_leaf
+    }
 
 
 def restorer(copy: nn.Module, original: nn.Module) -> Callable[[], None]:

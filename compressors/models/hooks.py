@@ -1,7 +1,7 @@
 """Hooks that stay on modules for the length of a `with` block, and are removed however it ends."""
 
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import nn
@@ -41,3 +41,18 @@ def forward_pre_hooks(
         for module in modules:
             handles.enter_context(module.register_forward_pre_hook(hook, with_kwargs=with_kwargs))
         return handles.pop_all()
+
+
+@contextmanager
+def running_modules(model: nn.Module, running: list[str]) -> Iterator[None]:
+    """Keep the names of the modules that run in a list, the innermost last, inside the block."""
+    names = {module: name for name, module in model.named_modules()}
+    with (
+        forward_pre_hooks(names, lambda module, _args: running.append(names[module])),
+        forward_hooks(names, lambda _module, _args, _output: _discard_last(running)),
+    ):
+        yield
+
+
+def _discard_last(running: list[str]) -> None:
+    running.pop()

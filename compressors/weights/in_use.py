@@ -6,6 +6,9 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from compressors.weights.encoded import Coded
+from compressors.weights.masks import Mask
+
 
 def parameters_in_use(model: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor]]:
     """Yield module, attribute and value of each parameter, in the shape that the module uses.
@@ -27,3 +30,11 @@ def parameters_in_use(model: nn.Module) -> Iterator[tuple[nn.Module, str, Tensor
                 if id(stored) not in seen:
                     seen.add(id(stored))
                     yield module, name, getattr(module, name)
+
+
+def has_mask_or_code(module: nn.Module) -> bool:
+    """Tell whether a weight of a module itself is masked, shared or quantised."""
+    if not is_parametrized(module):
+        return False
+    chains = cast(nn.ModuleDict, module.parametrizations).values()
+    return any(isinstance(part, Mask | Coded) for chain in chains for part in chain.children())

@@ -3,6 +3,7 @@ from copy import deepcopy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrizations import weight_norm
 
 from compressors.errors import InfeasibleError
@@ -113,6 +114,20 @@ def test_a_model_without_such_layers_is_infeasible() -> None:
     task = ToyTask(nn.Flatten(), normal(8, CLASSES), torch.zeros(8).long())
     with pytest.raises(InfeasibleError, match="no plain linear or ungrouped convolution"):
         LowRank(lost_energy=0.5)(task.baseline, task)
+
+
+def test_each_layer_that_stays_has_a_reason() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, CLASSES))
+    model[1].weight = model[0].weight
+    model[2] = parametrizations.weight_norm(model[2])
+    task = ToyTask(model.eval(), normal(8, 8), torch.zeros(8).long())
+    assert LowRank().skipped_layers(model, task) == {
+        "0": "its weight is shared with 1",
+        "1": "its weight is shared with 0",
+        "2": "its weight is computed anew in each pass (by a parametrisation or hook)",
+    }
+    with pytest.raises(InfeasibleError, match="0: its weight is shared with 1; 1: its weight is"):
+        LowRank(lost_energy=0.5)(model, task)
 
 
 def test_bad_values_are_named() -> None:

@@ -64,17 +64,27 @@ def _rewrite_integers(model: onnx.ModelProto, layers: IntegerLayers, machine: In
             continue
         places = zip(WEIGHT_INPUTS[origin.op_type], ZERO_POINT_INPUTS[node.op_type], strict=True)
         found = [layers.weights[origin.input[place]] for place in WEIGHT_INPUTS[origin.op_type]]
+        taken = [w.fits_int8 and _rows_are_channels(origin, w) for w in found]
         # All weights of a layer have one type.
-        types = machine.product(narrow=all(weight.narrow for weight in found))
-        for (weight_input, zero_input), integers in zip(places, found, strict=True):
+        narrow = all(weight.narrow and kept for weight, kept in zip(found, taken, strict=True))
+        types = machine.product(narrow=narrow)
+        for (weight_input, zero_input), integers, kept in zip(places, found, taken, strict=True):
             weight, zero = tensors[node.input[weight_input]], tensors[node.input[zero_input]]
             scale = tensors[weight.name.removesuffix("_quantized") + "_scale"]
-            # One scale per row of the integers is one scale per channel of the operator.
-            if integers.fits_int8 and integers.transposed == (origin.op_type == "MatMul"):
+            if kept:
                 _put_integers(weight, scale, integers)
             if types == "U8U8":
                 _make_unsigned(weight)
                 _make_unsigned(zero)
+
+
+def _rows_are_channels(node: onnx.NodeProto, weight: IntegerWeight) -> bool:
+    """Tell whether one scale per row of the integers is one scale per channel of the operator.
+
+    It is not where a layer uses the weight of another one transposed: that is rounded anew.
+    """
+    straight = node.op_type == "LSTM" or any(a.name == "transB" and a.i for a in node.attribute)
+    return weight.transposed != straight
 
 
 def _make_unsigned(tensor: onnx.TensorProto) -> None:

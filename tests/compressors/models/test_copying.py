@@ -97,3 +97,15 @@ def test_a_restored_copy_is_what_it_was_copied_from(net: str, masked: bool) -> N
             assert torch.equal(value, model.state_dict()[name])
     parametrised(copy)  # as it can be done to any copy
     assert torch.equal(run(model, task.inputs), expected)
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*is deprecated:FutureWarning")
+def test_a_layer_with_a_tensor_of_autograds_graph_is_copied() -> None:
+    model = nn.Sequential(torch.nn.utils.weight_norm(nn.Linear(4, 3)))
+    inputs = torch.randn(2, 4)
+    expected = model(inputs)  # the hook leaves the computed weight in the layer
+    assert not model[0].weight.is_leaf
+    copy = copy_model(model)
+    assert torch.equal(copy(inputs), expected)
+    copy[0].weight_g.zero_()
+    assert torch.equal(model(inputs), expected)

@@ -354,3 +354,27 @@ def test_a_model_that_onnx_cannot_hold_is_refused(net, shape, message, tmp_path)
     torch.manual_seed(0)
     with pytest.raises(ArtefactError, match=message):
         write_artefact(net().eval(), TaskOf(torch.randn(shape)), tmp_path)
+
+
+class Tied(nn.Module):
+    """An autoencoder whose decoder has the transposed weight of its encoder."""
+
+    def __init__(self, inputs: int, code: int) -> None:
+        super().__init__()
+        self.encode, self.bias = nn.Linear(inputs, code), nn.Parameter(torch.zeros(inputs))
+
+    def forward(self, x):
+        return nn.functional.linear(self.encode(x).tanh(), self.encode.weight.t(), self.bias)
+
+
+@pytest.mark.parametrize("code", [4, 16], ids=["narrow", "square"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_a_weight_that_is_used_transposed_has_the_scales_of_its_channels(bits, code, tmp_path):
+    torch.manual_seed(0)
+    model, inputs = Tied(16, code).eval().requires_grad_(False), torch.randn(64, 16)
+    with torch.no_grad():
+        model.encode.weight *= torch.logspace(-2, 0, code)[:, None]  # rows of unlike scales
+    task = TaskOf(inputs)
+    artefact = write_artefact(Quantization(bits=bits)(model, task), task, tmp_path)
+    assert artefact.fidelity_db > 25
+    assert artefact.integer_operators == 2
