@@ -1,6 +1,7 @@
 """The contract of a compressor, and of the task as far as a compressor may know it."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
@@ -91,12 +92,15 @@ def output_tensors(outputs: object) -> list[Tensor]:
     """Return the tensors `[B, ...]` in a model's outputs of any structure, in order.
 
     Args:
-        outputs: A tensor, or tuples, lists and dicts of outputs; anything else counts as empty.
+        outputs: A tensor, or tuples, lists, mappings and dataclasses of outputs; anything else
+            counts as empty.
     """
     if isinstance(outputs, Tensor):
         return [outputs]
-    if isinstance(outputs, dict):
+    if isinstance(outputs, Mapping):
         outputs = tuple(outputs.values())
+    elif is_dataclass(outputs) and not isinstance(outputs, type):
+        outputs = tuple(getattr(outputs, field.name) for field in fields(outputs))
     if isinstance(outputs, tuple | list):
         return [tensor for item in outputs for tensor in output_tensors(item)]
     return []
