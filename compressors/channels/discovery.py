@@ -1,5 +1,6 @@
 """All groups of channels that can be cut out of a model, and why the rest cannot."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,7 +14,9 @@ from compressors.channels.group import ChannelGroup, UntraceableError
 from compressors.channels.headed_attention import HeadedAttention
 from compressors.channels.layer_axes import output_axis
 from compressors.channels.recurrent import recurrent_units
-from compressors.channels.split_attention import may_be_split_attention, split_attention_heads
+from compressors.channels.opaque_attention import opaque_attention
+from compressors.channels.projected_attention import ProjectedAttention, projected_attention
+from compressors.channels.projected_heads import projected_heads
 from compressors.channels.verification import is_sound
 from compressors.models.copying import copy_model
 
@@ -70,25 +73,42 @@ def find_channel_groups(model: nn.Module, example: Inputs) -> DiscoveredGroups:
 def _candidates(model: nn.Module, example: Inputs) -> tuple[list[ChannelGroup], dict[str, str]]:
     """Return all traced groups, disjoint, and by layer why its channels could not be traced."""
     traced = copy_model(model).requires_grad_(True)
-    special, skipped = _heads_and_units(traced, example)
+    attentions = _projected_attentions(traced, example)
+    special, skipped = _heads_and_units(traced, example, attentions)
     claimed = _positions(special)
-    coupled, reasons = coupled_channels(traced, example)
+    with opaque_attention(attentions.values()):
+        coupled, reasons = coupled_channels(traced, example)
     unclaimed = [group for group in coupled if not claimed & _positions([group])]
     return special + unclaimed, skipped | {n: r for n, r in reasons.items() if n not in skipped}
 
 
+def _projected_attentions(model: nn.Module, example: Inputs) -> dict[str, ProjectedAttention]:
+    """Return the attention that a model's own code computes, by the name of its module."""
+    inside_replaced = {
+        inner
+        for module in model.modules()
+        if isinstance(module, HeadedAttention)
+        for inner in module.modules()
+    }
+    found = {
+        name: projected_attention(model, example, module)
+        for name, module in model.named_modules()
+        if module not in inside_replaced
+    }
+    return {name: attention for name, attention in found.items() if attention is not None}
+
+
 def _heads_and_units(
-    model: nn.Module, example: Inputs
+    model: nn.Module, example: Inputs, attentions: Mapping[str, ProjectedAttention]
 ) -> tuple[list[ChannelGroup], dict[str, str]]:
     """Return the groups of attention and recurrent layers, and by layer why it has none."""
     groups, skipped = [], {}
     for name, module in model.named_modules():
         if isinstance(module, HeadedAttention):
             groups.append(attention_heads(name, module))
-        elif may_be_split_attention(module):
+        elif name in attentions:
             try:
-                group = split_attention_heads(model, example, name)
-                groups += [] if group is None else [group]
+                groups.append(projected_heads(model, example, name, attentions[name]))
             except UntraceableError:
                 continue  # its layers are reported one by one
         elif isinstance(module, nn.RNNCellBase):

@@ -12,4 +12,5 @@ __all__ = [
     "fused_attention",
     "hooks",
     "replacing",
+    "transposed_linear",
 ]
