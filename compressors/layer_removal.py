@@ -10,6 +10,7 @@ from torch import nn
 from compressors.base import Inputs, Task, check_range
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
+from compressors.layers.cache_slots import close_cache_slot
 from compressors.layers.pass_through import PassThrough
 from compressors.layers.removable import is_torch_stack, removable_blocks
 from compressors.models.batch_norm import renew_batch_norm
@@ -116,6 +117,7 @@ def _remove(model: nn.Module, block: nn.Module, stand_in: PassThrough) -> None:
     """Delete a block from one of torch's stacks, or put its stand-in in its place."""
     stacks = [stack for stack in _torch_stacks(model) if block in stack.layers]
     if not stacks:
+        close_cache_slot(model, block)
         replace_module(model, block, stand_in)
         return
     layers = stacks[0].layers

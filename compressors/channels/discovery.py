@@ -15,8 +15,12 @@ from compressors.channels.headed_attention import HeadedAttention
 from compressors.channels.layer_axes import output_axis
 from compressors.channels.recurrent import recurrent_units
 from compressors.channels.opaque_attention import opaque_attention
-from compressors.channels.projected_attention import ProjectedAttention, projected_attention
-from compressors.channels.projected_heads import projected_heads
+from compressors.channels.projected_attention import (
+    ProjectedAttention,
+    linear_children,
+    projected_attention,
+)
+from compressors.channels.projected_heads import coupled_heads, projected_heads
 from compressors.channels.verification import is_sound
 from compressors.models.copying import copy_model
 
@@ -51,14 +55,18 @@ def find_channel_groups(model: nn.Module, example: Inputs) -> DiscoveredGroups:
         example: One batch of inputs `[B, ...]`, on the model's device.
     """
     candidates, skipped = _candidates(model, example)
+    rejected = []
     groups = []
     for group in candidates:
-        layers = _producing_layers(model, group)
         reason = _rejection(model, example, group)
         if reason is None:
-            groups.append(replace(group, name=layers[0]))
+            groups.append(_named(model, group))
         else:
-            skipped |= dict.fromkeys(layers, reason)
+            rejected.append(group)
+            skipped |= dict.fromkeys(_producing_layers(model, group), reason)
+    attentions = [group for group in rejected if linear_children(model.get_submodule(group.name))]
+    joined = coupled_heads(attentions)
+    groups += [_named(model, g) for g in joined if _rejection(model, example, g) is None]
     order = {name: position for position, (name, _) in enumerate(model.named_modules())}
     groups.sort(key=lambda group: order[group.name])
     cut = {layer for group in groups for layer in _producing_layers(model, group)}
@@ -68,6 +76,11 @@ def find_channel_groups(model: nn.Module, example: Inputs) -> DiscoveredGroups:
     return DiscoveredGroups(
         groups=tuple(groups), skipped_layers={n: r for n, r in skipped.items() if n not in cut}
     )
+
+
+def _named(model: nn.Module, group: ChannelGroup) -> ChannelGroup:
+    """Return a group under the name of its first layer."""
+    return replace(group, name=_producing_layers(model, group)[0])
 
 
 def _candidates(model: nn.Module, example: Inputs) -> tuple[list[ChannelGroup], dict[str, str]]:

@@ -1,6 +1,7 @@
 """Groups of heads of a `ProjectedAttention` as channels that can be cut."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -41,6 +42,25 @@ def projected_heads(
         slices=(*slices, *_tables(name, attention)),
         width_attributes=_width_attributes(name, attention),
     )
+
+
+def coupled_heads(groups: Sequence[ChannelGroup]) -> list[ChannelGroup]:
+    """Return groups of heads joined where they may share something, such as a position bias.
+
+    Joined are all that have as many heads of the same width: the same ones go everywhere.
+    """
+    alike: dict[tuple[int, int], list[ChannelGroup]] = {}
+    for group in groups:
+        alike.setdefault((group.size, group.width), []).append(group)
+    return [
+        replace(
+            members[0],
+            slices=tuple(part for group in members for part in group.slices),
+            width_attributes=tuple(one for group in members for one in group.width_attributes),
+        )
+        for members in alike.values()
+        if len(members) > 1
+    ]
 
 
 def _rows(name: str, attention: ProjectedAttention) -> Iterator[Slice]:

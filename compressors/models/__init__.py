@@ -8,6 +8,7 @@ __all__ = [
     "batch_norm",
     "calibration",
     "copying",
+    "decoding_cache",
     "fingerprint",
     "fused_attention",
     "hooks",

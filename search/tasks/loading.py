@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from compressors.base import run
 from compressors.models.calibration import batch_size, device_of, to_device
+from compressors.models.decoding_cache import switch_off_cache
 from compressors.models.transposed_linear import make_transposed_linear_plain
 from search.errors import ConfigError
 from search.tasks.batches import as_inputs
@@ -63,6 +64,7 @@ def training_task(built: Any, model: nn.Module, cache: Path | None = None) -> Ev
 def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
     train = parts["train"]
     make_transposed_linear_plain(parts["model"])
+    switch_off_cache(parts["model"])
     example = parts.get("example")
     if example is None:
         example = next(iter(train(0) if callable(train) else train))[0]
