@@ -151,6 +151,7 @@ TAIL = """
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
+    torch.set_num_threads(1)  # the models are tiny
     print(page())
 
 

@@ -145,9 +145,7 @@ RESNET: dict[str, Any] = {
 }
 
 ARCHITECTURES: Mapping[str, Architecture] = {
-    "BERT": Architecture(
-        _of("BertForSequenceClassification", "BertConfig", **ENCODER), _tokens
-    ),
+    "BERT": Architecture(_of("BertForSequenceClassification", "BertConfig", **ENCODER), _tokens),
     "DistilBERT": Architecture(
         _of(
             "DistilBertForSequenceClassification",
@@ -162,9 +160,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         ),
         _tokens,
     ),
-    "RoBERTa": Architecture(
-        _of("RobertaForMaskedLM", "RobertaConfig", **ENCODER), _tokens
-    ),
+    "RoBERTa": Architecture(_of("RobertaForMaskedLM", "RobertaConfig", **ENCODER), _tokens),
     "GPT-2": Architecture(
         _of(
             "GPT2LMHeadModel",

@@ -13,7 +13,6 @@ from compressors.channels.convolutional import coupled_channels
 from compressors.channels.group import ChannelGroup, UntraceableError
 from compressors.channels.headed_attention import HeadedAttention
 from compressors.channels.layer_axes import output_axis
-from compressors.channels.recurrent import recurrent_units
 from compressors.channels.opaque_attention import opaque_attention
 from compressors.channels.projected_attention import (
     ProjectedAttention,
@@ -21,6 +20,7 @@ from compressors.channels.projected_attention import (
     projected_attention,
 )
 from compressors.channels.projected_heads import coupled_heads, projected_heads
+from compressors.channels.recurrent import recurrent_units
 from compressors.channels.verification import is_sound
 from compressors.models.copying import copy_model
 

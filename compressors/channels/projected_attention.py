@@ -162,7 +162,7 @@ class _Probe:
     def _reached(self, name: str, rows: Tensor) -> dict[str | None, Tensor | None]:
         """Return by receiving layer the columns that marks in some rows reach, boolean `[C]`."""
         reached: dict[str | None, Tensor | None] = {}
-        names = {layer: known for known, layer in self.layers.items()}
+        names: dict[nn.Module, str] = {layer: name for name, layer in self.layers.items()}
 
         def mark(_layer: nn.Module, _args: Any, output: Tensor) -> Tensor:
             return output.index_fill(-1, rows.to(output.device), torch.nan)
@@ -195,7 +195,7 @@ def _orders(outputs: int, groups: int) -> Iterator[Tensor]:
     """Yield the ways in which the rows of a layer may belong to groups, `[groups, N]` each."""
     for parts in _parts(outputs):
         if all(part % groups == 0 for part in parts):
-            split = torch.arange(outputs).split(list(parts))
+            split = torch.split(torch.arange(outputs), list(parts))
             yield torch.cat([part.view(groups, -1) for part in split], 1)
 
 

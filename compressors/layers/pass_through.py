@@ -28,7 +28,8 @@ class Given:
 class Nested:
     """A tuple, list, mapping or dataclass of outputs."""
 
-    kind: type
+    kind: Any
+    """The class."""
     items: dict[Any, Any]
     """`Given`, `Nested` or a constant, by key or position."""
 
@@ -88,7 +89,7 @@ def pass_through_of(
         kwargs: Named arguments of this call.
         outputs: What this call returned.
     """
-    given = {**dict(enumerate(args)), **kwargs}
+    given: dict[int | str, Any] = {**dict(enumerate(args)), **kwargs}
     state = next((Given(k) for k, v in given.items() if isinstance(v, Tensor)), None)
     tensors = output_tensors(outputs)
     if state is None or not tensors or not _alike(given[state.key], tensors[0]):

@@ -1,4 +1,4 @@
-"""Linear layers that hold their weight transposed, as GPT-2's `Conv1D`, made plain linear layers."""
+"""Linear layers that hold their weight transposed, as GPT-2's `Conv1D`, made plain ones."""
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +57,8 @@ def _looks_transposed(module: nn.Module) -> bool:
 def _plain(module: nn.Module) -> nn.Linear:
     weight, bias = module.weight, getattr(module, "bias", None)
     assert isinstance(weight, Tensor)
-    plain = nn.Linear(*weight.shape, bias=isinstance(bias, Tensor), device="meta")
+    inputs, outputs = weight.shape
+    plain = nn.Linear(inputs, outputs, bias=isinstance(bias, Tensor), device="meta")
     plain.weight = nn.Parameter(weight.detach().t().contiguous(), weight.requires_grad)
     if isinstance(bias, nn.Parameter):
         plain.bias = bias
