@@ -1,6 +1,6 @@
 """All groups of channels that can be cut out of a model, and why the rest cannot."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -14,8 +14,14 @@ from compressors.channels.group import ChannelGroup, UntraceableError
 from compressors.channels.headed_attention import HeadedAttention
 from compressors.channels.labels.candidates import labelled_channels
 from compressors.channels.layer_axes import output_axis
+from compressors.channels.opaque_attention import opaque_attention
+from compressors.channels.projected_attention import (
+    ProjectedAttention,
+    linear_children,
+    projected_attention,
+)
+from compressors.channels.projected_heads import coupled_heads, projected_heads
 from compressors.channels.recurrent import recurrent_units
-from compressors.channels.split_attention import may_be_split_attention, split_attention_heads
 from compressors.channels.verification import unsoundness
 from compressors.models.computed import computes_weights
 from compressors.models.copying import copy_model
@@ -61,6 +67,7 @@ def find_channel_groups(model: nn.Module, example: Inputs) -> DiscoveredGroups:
     candidates, skipped = _candidates(model, example)
     trial = _Trial(model=model, example=example, skipped=skipped)
     trial.accept(candidates)
+    trial.accept(coupled_heads(trial.rejected_attention()))
     outward = {name for name, reason in skipped.items() if reason.startswith(OUTPUTS)}
     layers = {n for n, m in model.named_modules() if isinstance(m, LAYERS_WITH_CHANNELS)}
     if layers - trial.cut - outward:
@@ -85,6 +92,7 @@ class _Trial:
     """By the name of a layer, why its channels were not followed."""
     rejected: dict[str, str] = field(default_factory=dict)
     """By the name of a layer, why its first group cannot be cut."""
+    rejected_groups: list[ChannelGroup] = field(default_factory=list)
     groups: list[ChannelGroup] = field(default_factory=list)
     cut: set[str] = field(default_factory=set)
     """The layers whose outputs are in an accepted group."""
@@ -104,6 +112,13 @@ class _Trial:
                 self.positions |= taken
             else:
                 self.rejected = dict.fromkeys(layers, reason) | self.rejected
+                self.rejected_groups.append(group)
+
+    def rejected_attention(self) -> list[ChannelGroup]:
+        """Return the rejected groups of attention that linear layers project to and from."""
+        return [
+            g for g in self.rejected_groups if linear_children(self.model.get_submodule(g.name))
+        ]
 
     def reason(self, name: str) -> str:
         """Return why the channels of a layer stay that is in no group."""
@@ -116,25 +131,42 @@ class _Trial:
 def _candidates(model: nn.Module, example: Inputs) -> tuple[list[ChannelGroup], dict[str, str]]:
     """Return all traced groups, disjoint, and by layer why its channels could not be traced."""
     traced = require_gradients(copy_model(model))
-    special, skipped = _heads_and_units(traced, example)
+    attentions = _projected_attentions(traced, example)
+    special, skipped = _heads_and_units(traced, example, attentions)
     claimed = _positions(special)
-    coupled, reasons = coupled_channels(traced, example)
+    with opaque_attention(attentions.values()):
+        coupled, reasons = coupled_channels(traced, example)
     unclaimed = [group for group in coupled if not claimed & _positions([group])]
     return special + unclaimed, skipped | {n: r for n, r in reasons.items() if n not in skipped}
 
 
+def _projected_attentions(model: nn.Module, example: Inputs) -> dict[str, ProjectedAttention]:
+    """Return the attention that a model's own code computes, by the name of its module."""
+    inside_replaced = {
+        inner
+        for module in model.modules()
+        if isinstance(module, HeadedAttention)
+        for inner in module.modules()
+    }
+    found = {
+        name: projected_attention(model, example, module)
+        for name, module in model.named_modules()
+        if module not in inside_replaced
+    }
+    return {name: attention for name, attention in found.items() if attention is not None}
+
+
 def _heads_and_units(
-    model: nn.Module, example: Inputs
+    model: nn.Module, example: Inputs, attentions: Mapping[str, ProjectedAttention]
 ) -> tuple[list[ChannelGroup], dict[str, str]]:
     """Return the groups of attention and recurrent layers, and by layer why it has none."""
     groups, skipped = [], {}
     for name, module in model.named_modules():
         if isinstance(module, HeadedAttention):
             groups.append(attention_heads(name, module))
-        elif may_be_split_attention(module):
+        elif name in attentions:
             try:
-                group = split_attention_heads(model, example, name)
-                groups += [] if group is None else [group]
+                groups.append(projected_heads(model, example, name, attentions[name]))
             except UntraceableError:
                 continue  # its layers are reported one by one
         elif isinstance(module, nn.RNNCellBase):

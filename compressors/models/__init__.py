@@ -9,6 +9,7 @@ __all__ = [
     "calibration",
     "computed",
     "copying",
+    "decoding_cache",
     "fingerprint",
     "fused_attention",
     "hooks",
@@ -17,5 +18,6 @@ __all__ = [
     "replacing",
     "small_batches",
     "trainable",
+    "transposed_linear",
     "unwrapping",
 ]

@@ -8,11 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
+from compressors.models.transposed_linear import make_transposed_linear_plain
+
 
 def copy_model(model: nn.Module) -> nn.Module:
-    """Return an independent copy, in eval mode and frozen; the model itself is not changed."""
+    """Return an independent copy, in eval mode and frozen; the model itself is not changed.
+
+    Linear layers with a transposed weight are plain linear layers in the copy.
+    """
     refresh_recurrent_weights(model)
     copy = deepcopy(model, _detached(model))
+    make_transposed_linear_plain(copy)
     for module in copy.modules():
         if is_parametrized(module):
             _own_class(module)

@@ -1,7 +1,7 @@
 """The stored form of an encoded weight: integers, a table of levels, and scales."""
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +74,20 @@ def coded_weights(model: nn.Module) -> dict[str, CodedWeight]:
         for name, chain in getattr(module, "parametrizations", {}).items():
             last = chain[-1]
             if isinstance(last, Coded):
-                value = chain.original
-                for earlier in list(chain)[:-1]:
-                    value = earlier(value)
-                codes[f"{path}.{name}".lstrip(".")] = last.coded(value)
+                codes[f"{path}.{name}".lstrip(".")] = last.coded(_before_last(chain))
     return codes
+
+
+def _before_last(chain: Any) -> Tensor:
+    """Return the value `[R, ...]` that the outermost of some parametrisations is given."""
+    if chain.is_tensor:
+        stored = [chain.original]
+    else:  # such as weight norm, which makes one weight of two tensors
+        stored = [getattr(chain, f"original{number}") for number in range(chain.ntensors)]
+    earlier = list(chain)[:-1]
+    if not earlier:
+        return cast(Tensor, stored[0])
+    value = earlier[0](*stored)
+    for step in earlier[1:]:
+        value = step(value)
+    return cast(Tensor, value)

@@ -11,6 +11,7 @@ from torch import nn
 from compressors.base import Inputs, output_tensors
 from compressors.errors import UnfitModelError
 from compressors.models.calibration import batch_size, device_of, few, to_device
+from compressors.models.decoding_cache import switch_off_cache
 from compressors.models.plain import PlainModel, plain_model
 from compressors.models.plain_layers import in_float32
 from compressors.models.unwrapping import unwrapped
@@ -38,6 +39,8 @@ PARTS = ("model", "train", "validation", "test", "loss", "score")
 OPTIONAL_PARTS = ("maximize", "example", "outputs", "target_key", "train_step")
 BUDGETS = ("recovery_epochs", "tuning_epochs")
 """Values of a task node that are for the search's ranges, not for the function that builds it."""
+
+NO_CACHE = "the model's cache of earlier tokens is switched off (use_cache), here and in the file"
 
 
 def load_task(config: Mapping[str, Any], cache: Path | None = None) -> EvaluatedTask:
@@ -86,6 +89,7 @@ def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
     train = _Reader(parts["train"], form)
     example = _example(parts, train)
     plain = _plain(parts["model"], few(example))
+    cached = switch_off_cache(plain.model)
     taken = to_device(in_float32(example), torch.device("cpu"))
     outputs = _checked_outputs(plain.model, taken)
     loss = of_targets(parts["loss"]) if own_step else parts["loss"]
@@ -101,7 +105,7 @@ def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
         stated=_stated(parts.get("outputs")),
         outputs_like=outputs,
         train_step=own_step,
-        notes=(*plain.notes, *_cast_inputs(example)),
+        notes=(*plain.notes, *_cast_inputs(example), *([NO_CACHE] if cached else [])),
         cache=ArrayCache(folder=cache or cache_folder() / "measured"),
     )
 

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compressors.layer_removal import LayerRemoval, PassThrough, block_influence
+from compressors.layer_removal import LayerRemoval, block_influence
+from compressors.layers.pass_through import PassThrough
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.testing.convolutional import ResidualBlock
 from compressors.testing.task import ToyTask
@@ -15,8 +16,9 @@ def test_influence_by_hand() -> None:
         turn.weight.copy_(torch.tensor([[0.0, -1.0], [1.0, 0.0]]))
         keep.weight.copy_(3 * torch.eye(2))
     model = nn.Sequential(turn, keep)
-    influence = block_influence(model, [turn, keep], [torch.randn(5, 2), torch.randn(3, 2)])
-    assert influence == pytest.approx([1.0, 0.0], abs=1e-6)
+    blocks = {turn: PassThrough(), keep: PassThrough()}
+    influence = block_influence(model, blocks, [torch.randn(5, 2), torch.randn(3, 2)])
+    assert list(influence.values()) == pytest.approx([1.0, 0.0], abs=1e-6)
 
 
 def test_the_block_of_least_influence_goes() -> None:
