@@ -40,7 +40,7 @@ class Nested:
             items = list(values.values())
             return self.kind(*items) if hasattr(self.kind, "_fields") else self.kind(items)
         kind: Any = self.kind
-        return kind(**values) if is_dataclass(kind) else kind(values)
+        return kind(**values) if is_dataclass(self.kind) else kind(values)
 
 
 def filled(template: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -18,6 +18,5 @@ __all__ = [
     "replacing",
     "small_batches",
     "trainable",
-    "transposed_linear",
     "unwrapping",
 ]

@@ -6,7 +6,7 @@ from torch import nn
 
 from compressors.testing.task import ToyTask
 from compressors.weights.compressible import compressible_weights
-from compressors.weights.uniform_quantizer import UniformQuantizer, quantizer_for
+from compressors.weights.uniform_quantizer import QuantizerSettings, UniformQuantizer, quantizer_for
 from search.artefact.artefact import write_artefact
 from search.errors import ArtefactError
 
@@ -35,7 +35,7 @@ def write(model: nn.Module, tmp_path: Path) -> None:
 
 
 def quantised(value: torch.Tensor) -> UniformQuantizer:
-    return quantizer_for(value, bits=4, symmetric=True, granularity="channel", group_size=64)
+    return quantizer_for(value, QuantizerSettings(bits=4))
 
 
 def test_a_code_that_reaches_no_weight_of_the_file_is_an_error(tmp_path: Path) -> None:
