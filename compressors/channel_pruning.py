@@ -80,7 +80,7 @@ class ChannelPruning:
         smaller, example = _with_replaced_attention(model, task)
         found = find_channel_groups(smaller, example)
         if not found.groups:
-            reasons = "; ".join(f"{n}: {reason}" for n, reason in found.skipped_layers.items())
+            reasons = "; ".join(f"{n or 'the model'}: {r}" for n, r in found.skipped_layers.items())
             raise InfeasibleError(
                 f"channel pruning: no channels between the inputs and the outputs ({reasons})"
             )

@@ -194,3 +194,10 @@ def test_channels_that_a_mean_reads_stay() -> None:
     model = Code(averaged, enter=conv(3, 8), leave=conv(8, 2))
     left = ChannelPruning().skipped_layers(model, task_of(model))
     assert "used together" in left["enter"]
+
+
+def test_a_model_of_one_layer_is_infeasible_with_its_reason() -> None:
+    model = nn.Linear(4, 2).eval()
+    task = ToyTask(model, torch.randn(8, 4), torch.zeros(8, dtype=torch.long))
+    with pytest.raises(InfeasibleError, match="the model: its channels are those of the model's"):
+        ChannelPruning(ratio=0.5)(model, task)
