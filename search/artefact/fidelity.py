@@ -10,7 +10,8 @@ from torch import nn
 
 from compressors.base import Inputs, run
 from compressors.models.copying import copy_model
-from search.artefact.onnx_form.runtime import predictor
+from search.artefact.onnx_form.export import feeds
+from search.artefact.onnx_form.runtime import RUN_ERRORS, predictor
 from search.errors import ArtefactError
 
 Expected = tuple[Inputs, NDArray[np.float64]]
@@ -20,13 +21,33 @@ MIN_FIDELITY_DB = 40.0
 """Least signal-to-noise ratio of a file in floats; a file below it does not hold the model."""
 MAX_FIDELITY_DB = 200.0
 """Ratio reported for outputs that are equal to the bit; float32 rounding gives 120 to 150."""
+MIN_REPEATED_DB = 100.0
+"""Least ratio of two calls of one model; they differ by less than the rounding of float32."""
 
 
 def expected_outputs(model: nn.Module, batches: Iterable[Inputs]) -> list[Expected]:
-    """Return each batch of inputs `[B, ...]` with the outputs of the model on the CPU."""
+    """Return each batch of inputs `[B, ...]` with the outputs of the model on the CPU.
+
+    Raises:
+        ArtefactError: The outputs are not finite.
+    """
     copy = copy_model(model).cpu()
+    expected = [(inputs, _outputs(copy, inputs)) for inputs in batches]
+    if not all(np.isfinite(outputs).all() for _, outputs in expected):
+        raise ArtefactError("the outputs of the model are not finite")
+    return expected
+
+
+def _outputs(model: nn.Module, inputs: Inputs) -> NDArray[np.float64]:
     with torch.no_grad():
-        return [(inputs, run(copy, inputs).cpu().double().numpy()) for inputs in batches]
+        outputs: NDArray[np.float64] = run(model, inputs).cpu().double().numpy()
+    return outputs
+
+
+def repeats(model: nn.Module, inputs: Inputs) -> bool:
+    """Return whether a model on the CPU gives equal outputs `[B, ...]` when it is called twice."""
+    first, second = (_outputs(model, inputs) for _ in range(2))
+    return fidelity_db(first, second) >= MIN_REPEATED_DB
 
 
 def file_fidelity_db(path: Path, expected: Iterable[Expected]) -> float:
@@ -37,12 +58,18 @@ def file_fidelity_db(path: Path, expected: Iterable[Expected]) -> float:
         expected: Batches of inputs and outputs `[B, ...]`, as `expected_outputs` returns them.
 
     Raises:
-        ArtefactError: The shapes of the outputs differ, or a value is not finite.
+        ArtefactError: The file does not run on a batch, the shapes of the outputs differ, or a
+            value is not finite.
     """
-    predict = predictor(path)
-    return min(
-        fidelity_db(outputs, predict(inputs).double().numpy()) for inputs, outputs in expected
-    )
+    ratios = []
+    try:
+        predict = predictor(path)
+        for inputs, outputs in expected:
+            ratios.append(fidelity_db(outputs, predict(inputs).double().numpy()))
+    except RUN_ERRORS as error:
+        sizes = {name: list(array.shape) for name, array in feeds(inputs).items()}
+        raise ArtefactError(f"the file does not run on inputs of {sizes}: {error}") from error
+    return min(ratios)
 
 
 def verify_float_file(path: Path, expected: Iterable[Expected]) -> float:

@@ -11,13 +11,14 @@ from compressors.base import run
 from compressors.models.calibration import batch_size, device_of, to_device
 from search.errors import ConfigError
 from search.tasks.batches import as_inputs
+from search.tasks.free_axes import checked_axes
 from search.tasks.task import EvaluatedTask
 from search.utils.array_cache import ArrayCache
 from search.utils.files import cache_folder
 from search.utils.instantiate import builder
 
 PARTS = ("model", "train", "validation", "test", "loss", "score")
-OPTIONAL_PARTS = ("maximize", "example")
+OPTIONAL_PARTS = ("maximize", "example", "free_axes")
 BUDGETS = ("recovery_epochs", "tuning_epochs")
 """Values of a task node that are for the search's ranges, not for the function that builds it."""
 
@@ -64,9 +65,10 @@ def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
     example = parts.get("example")
     if example is None:
         example = next(iter(train(0) if callable(train) else train))[0]
+    example = to_device(as_inputs(example), torch.device("cpu"))
     task = EvaluatedTask(
         baseline=parts["model"].eval().requires_grad_(False),
-        example=to_device(as_inputs(example), torch.device("cpu")),
+        example=example,
         train=train,
         validation=parts["validation"],
         test=parts["test"],
@@ -74,6 +76,7 @@ def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
         score=parts["score"],
         maximize=bool(parts.get("maximize", True)),
         cache=ArrayCache(folder=cache or cache_folder() / "measured"),
+        declared_axes=checked_axes(parts.get("free_axes", {}), example),
     )
     _check(task)
     return task

@@ -5,10 +5,20 @@ from pathlib import Path
 
 import onnxruntime
 import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as states
 from torch import Tensor
 
 from compressors.base import Inputs
-from search.artefact.onnx_form.export import OUTPUT, feeds
+from search.artefact.onnx_form.export import feeds
+
+RUN_ERRORS = (
+    states.Fail,
+    states.InvalidArgument,
+    states.InvalidGraph,
+    states.NotImplemented,
+    states.RuntimeException,
+)
+"""What ONNX Runtime raises where it cannot load a file or run it on a batch."""
 
 
 def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -38,6 +48,6 @@ def predictor(path: Path, threads: int = 1) -> Callable[[Inputs], Tensor]:
     session = open_session(path, threads)
 
     def predict(inputs: Inputs) -> Tensor:
-        return torch.from_numpy(session.run([OUTPUT], feeds(inputs))[0])
+        return torch.from_numpy(session.run(None, feeds(inputs))[0])
 
     return predict
