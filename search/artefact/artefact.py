@@ -11,7 +11,7 @@ from compressors.base import Task
 from compressors.models.calibration import first_samples
 from search.artefact.checked_batches import checked_batches
 from search.artefact.fidelity import expected_outputs, file_fidelity_db
-from search.artefact.float_form import FloatForm, write_float_form
+from search.artefact.float_form import FloatForm, reasons, write_float_form
 from search.artefact.onnx_form.export import Feeds, feeds
 from search.artefact.onnx_form.quantization import integer_operators, quantise_onnx
 from search.artefact.onnx_form.storing import write_graph
@@ -100,4 +100,4 @@ def _notes(graph: onnx.ModelProto) -> Iterator[str]:
 
 def _export_notes(floats: FloatForm) -> Iterator[str]:
     if floats.refusals:
-        yield f"exported with {floats.exporter}, since {'; '.join(floats.refusals)}"
+        yield f"exported with {floats.exporter}, since {reasons(floats.refusals)}"

@@ -5,7 +5,7 @@ from itertools import islice
 
 from compressors.base import Inputs, Task
 from compressors.models.calibration import first_samples
-from search.tasks.free_axes import BATCH, FreeAxes, cut, named_tensors, sizes_of
+from search.tasks.free_axes import BATCH, FreeAxes, cut, sizes_of
 
 SEARCHED_BATCHES = 64
 """Training batches among which one of other lengths is looked for."""
@@ -43,8 +43,3 @@ def _of_other_lengths(task: Task, free_axes: FreeAxes) -> Iterator[Inputs]:
         found = _lengths(inputs, free_axes)
         if all(found[symbol] != size for symbol, size in known.items()):
             yield inputs
-
-
-def shapes_of(inputs: Inputs) -> dict[str, list[int]]:
-    """Return the shape of each input of one sample of a batch `[B, ...]`."""
-    return {name: [1, *tensor.shape[1:]] for name, tensor in named_tensors(inputs).items()}

@@ -11,7 +11,7 @@ from torch import nn
 from compressors.base import Inputs, run
 from compressors.models.copying import copy_model
 from search.artefact.onnx_form.export import feeds
-from search.artefact.onnx_form.runtime import RUN_ERRORS, predictor
+from search.artefact.onnx_form.runtime import RUN_ERRORS, failed_part, predictor
 from search.errors import ArtefactError
 
 Expected = tuple[Inputs, NDArray[np.float64]]
@@ -68,7 +68,9 @@ def file_fidelity_db(path: Path, expected: Iterable[Expected]) -> float:
             ratios.append(fidelity_db(outputs, predict(inputs).double().numpy()))
     except RUN_ERRORS as error:
         sizes = {name: list(array.shape) for name, array in feeds(inputs).items()}
-        raise ArtefactError(f"the file does not run on inputs of {sizes}: {error}") from error
+        raise ArtefactError(
+            f"the file does not run on inputs of {sizes}: {failed_part(error)}"
+        ) from error
     return min(ratios)
 
 

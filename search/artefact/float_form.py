@@ -7,16 +7,18 @@ from pathlib import Path
 import onnx
 from torch import nn
 
+from compressors.models.calibration import first_samples
 from compressors.weights.encoded import CodedWeight
 from search.artefact.baking import bake
 from search.artefact.fidelity import Expected, repeats, verify_float_file
+from search.artefact.onnx_form.arrival import check_arrival
 from search.artefact.onnx_form.batch_norm_folding import fold_batch_norms
 from search.artefact.onnx_form.call import Call
 from search.artefact.onnx_form.constructs import fixed_lines, packs_sequences
 from search.artefact.onnx_form.export import simplify
 from search.artefact.onnx_form.exporters import EXPORTERS, Exporter, export_onnx
 from search.artefact.onnx_form.output_shapes import declare_output
-from search.artefact.onnx_form.storing import write_graph
+from search.artefact.onnx_form.storing import check_size, write_graph
 from search.artefact.onnx_form.unit_order import order_units
 from search.errors import ArtefactError
 from search.tasks.free_axes import FreeAxes, sizes_of
@@ -33,8 +35,8 @@ class FloatForm:
     """Least signal-to-noise ratio of the file's outputs against the model in memory."""
     exporter: str
     """Name of the exporter that wrote the graph."""
-    refusals: Sequence[str]
-    """Why the exporters before it were refused."""
+    refusals: Mapping[str, str]
+    """By exporter tried before, why its file is not taken."""
 
 
 def write_float_form(
@@ -54,13 +56,14 @@ def write_float_form(
             file that computes what the model does.
     """
     plain, codes = bake(model)
+    check_size(plain)
     if not repeats(plain, expected[-1][0]):
         raise ArtefactError(
             "the model's outputs differ from call to call: it draws random numbers in eval mode, "
             "as F.dropout does without training=self.training"
         )
     call = Call.of(plain, expected[0][0], free_axes)
-    refusals: list[str] = []
+    refusals: dict[str, str] = {}
     for name, exporter in EXPORTERS.items():
         try:
             graph, ordered = _graph(plain, call, codes, exporter)
@@ -68,7 +71,7 @@ def write_float_form(
             write_graph(graph, path)
             fidelity = verify_float_file(path, expected)
         except ArtefactError as refusal:
-            refusals.append(f"{name}: {refusal}")
+            refusals[name] = str(refusal)
         else:
             return FloatForm(
                 graph=graph,
@@ -86,7 +89,9 @@ def _graph(
     exported = export_onnx(model, call, codes, exporter)
     folded = fold_batch_norms(exported.graph, exported.codes)
     graph = simplify(exported.graph)
-    return graph, order_units(graph, folded)
+    ordered = order_units(graph, folded)
+    check_arrival(graph.graph, ordered, model, first_samples(call.example, 2))
+    return graph, ordered
 
 
 def _declare_outputs(
@@ -96,7 +101,7 @@ def _declare_outputs(
     declare_output(graph.graph.output[0], observed)
 
 
-def _explanation(model: nn.Module, call: Call, refusals: Sequence[str]) -> str:
+def _explanation(model: nn.Module, call: Call, refusals: Mapping[str, str]) -> str:
     """Return in one sentence why a model cannot be written, as near to its code as is known."""
     layer = packs_sequences(model, call)
     if layer is not None:
@@ -112,4 +117,11 @@ def _explanation(model: nn.Module, call: Call, refusals: Sequence[str]) -> str:
             "or their batch size? Use torch.where for a branch, a fixed number of steps for a "
             "loop, and x.shape[0] for len(x)"
         )
-    return f"the model has no ONNX form; {'; '.join(refusals)}"
+    return f"the model has no ONNX form; {reasons(refusals)}"
+
+
+def reasons(refusals: Mapping[str, str]) -> str:
+    """Return in one line what each exporter, or all of them, gave as the reason."""
+    if len(refusals) > 1 and len(set(refusals.values())) == 1:
+        return next(iter(refusals.values()))
+    return "; ".join(f"{name}: {refusal}" for name, refusal in refusals.items())

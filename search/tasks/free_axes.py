@@ -141,3 +141,8 @@ def cut(inputs: Inputs, axes: FreeAxes, sizes: Mapping[str, int]) -> Inputs:
     if isinstance(inputs, Tensor):
         return parts["input"]
     return parts if isinstance(inputs, Mapping) else tuple(parts.values())
+
+
+def shapes_of_one(inputs: Inputs) -> dict[str, list[int]]:
+    """Return the shape of each input of one sample of a batch `[B, ...]`, with 1 as the first."""
+    return {name: [1, *tensor.shape[1:]] for name, tensor in named_tensors(inputs).items()}

@@ -12,6 +12,9 @@ from torch import nn
 from compressors.base import Inputs, output_tensors, run
 from compressors.models.copying import copy_model
 from compressors.weights.encoded import CodedWeight
+from search.artefact.onnx_form.batch_norm_folding import FOLDED
+from search.artefact.onnx_form.graph_names import OWN
+from search.errors import ArtefactError
 
 
 def missing_weights(graph: onnx.GraphProto, codes: Mapping[str, CodedWeight]) -> list[str]:
@@ -38,14 +41,35 @@ def missing_weights(graph: onnx.GraphProto, codes: Mapping[str, CodedWeight]) ->
     ]
 
 
-def affects_outputs(model: nn.Module, name: str, inputs: Inputs) -> bool:
-    """Return whether the outputs for a batch of inputs `[B, ...]` depend on a weight.
+def check_arrival(
+    graph: onnx.GraphProto, codes: Mapping[str, CodedWeight], model: nn.Module, inputs: Inputs
+) -> None:
+    """Raise `ArtefactError` if the outputs depend on an encoded weight that is not in a graph.
 
     Args:
-        model: A model with plain weights; it is not changed.
-        name: The weight's name, as in the model's `state_dict`.
-        inputs: The batch.
+        graph: The graph, after folding and simplification.
+        codes: The codes of its weights, those of folded weights beside the original ones.
+        model: The model with plain weights; it is not changed.
+        inputs: A batch of inputs `[B, ...]`.
     """
+    missing = set(missing_weights(graph, codes))
+    arrived = {_parameter(name) for name in codes if name not in missing}
+    lost = sorted({_parameter(name) for name in missing} - arrived)
+    used = [name for name in lost if _affects_outputs(model, name, inputs)]
+    if used:
+        raise ArtefactError(
+            f"the file does not hold the encoded weight {', '.join(used)} as it is; does a hook or "
+            "the model's code compute another weight from it? Put the result into the parameter"
+        )
+
+
+def _parameter(name: str) -> str:
+    """Return the name of the parameter that an initialiser was made from."""
+    return name.partition(FOLDED)[0].removesuffix(OWN)
+
+
+def _affects_outputs(model: nn.Module, name: str, inputs: Inputs) -> bool:
+    """Return whether the outputs for a batch of inputs `[B, ...]` depend on a parameter."""
     spoilt = copy_model(model)
     with torch.no_grad():
         spoilt.get_parameter(name).fill_(torch.nan)

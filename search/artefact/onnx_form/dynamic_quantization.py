@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
+from search.artefact.onnx_form.graph_parts import attributes_of
 from search.artefact.onnx_form.integer_types import IntegerTypes
 from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerWeight
 
@@ -70,11 +71,18 @@ def _rewrite_integers(model: onnx.ModelProto, layers: IntegerLayers, machine: In
             weight, zero = tensors[node.input[weight_input]], tensors[node.input[zero_input]]
             scale = tensors[weight.name.removesuffix("_quantized") + "_scale"]
             # One scale per row of the integers is one scale per channel of the operator.
-            if integers.fits_int8 and integers.transposed == (origin.op_type == "MatMul"):
+            if integers.fits_int8 and integers.transposed == _has_output_columns(origin):
                 _put_integers(weight, scale, integers)
             if types == "U8U8":
                 _make_unsigned(weight)
                 _make_unsigned(zero)
+
+
+def _has_output_columns(node: onnx.NodeProto) -> bool:
+    """Return whether the columns of a node's weight, not its rows, are the output channels."""
+    if node.op_type == "Gemm":
+        return not attributes_of(node).get("transB", 0)
+    return bool(node.op_type == "MatMul")
 
 
 def _make_unsigned(tensor: onnx.TensorProto) -> None:

@@ -1,4 +1,4 @@
-"""Export a model by one of torch's exporters, with its encoded weights accounted for."""
+"""Export a model by one of torch's exporters."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,10 +6,8 @@ from dataclasses import dataclass
 import onnx
 from torch import nn
 
-from compressors.models.calibration import first_samples
 from compressors.models.fused_attention import plain_attention
 from compressors.weights.encoded import CodedWeight
-from search.artefact.onnx_form.arrival import affects_outputs, missing_weights
 from search.artefact.onnx_form.call import Call
 from search.artefact.onnx_form.graph_names import name_inputs_and_outputs
 from search.artefact.onnx_form.refusals import reason
@@ -53,7 +51,7 @@ def export_onnx(
         exporter: One of `EXPORTERS`.
 
     Raises:
-        ArtefactError: The exporter fails, or the graph lacks an encoded weight.
+        ArtefactError: The exporter fails.
     """
     try:
         with plain_attention():
@@ -62,19 +60,4 @@ def export_onnx(
         raise ArtefactError(reason(error)) from error
     renamed = name_inputs_and_outputs(graph.graph, call)
     named = {renamed.get(name, name): code for name, code in codes.items()}
-    missing = missing_weights(graph.graph, named)
-    if missing:
-        original = {renamed.get(name, name): name for name in codes}
-        _check_unused(model, call, [original[name] for name in missing])
     return Exported(graph=graph, codes=named)
-
-
-def _check_unused(model: nn.Module, call: Call, names: list[str]) -> None:
-    """Raise `ArtefactError` if the outputs depend on a weight that is not in the graph."""
-    sample = first_samples(call.example, 2)
-    used = [name for name in names if affects_outputs(model, name, sample)]
-    if used:
-        raise ArtefactError(
-            f"the file does not hold the encoded weight {', '.join(used)} as it is; does a hook or "
-            "the model's code compute another weight from it? Put the result into the parameter"
-        )

@@ -7,6 +7,9 @@ import onnx
 from search.artefact.onnx_form.call import Call
 from search.artefact.onnx_form.canonical import graphs_of
 
+OWN = ":own"
+"""Ends the new name of a tensor that had the name of an input or output."""
+
 
 def name_inputs_and_outputs(graph: onnx.GraphProto, call: Call) -> dict[str, str]:
     """Rename in place; return the new names of tensors whose names inputs and outputs take.
@@ -17,7 +20,7 @@ def name_inputs_and_outputs(graph: onnx.GraphProto, call: Call) -> dict[str, str
     _restore_inputs(graph, call)
     public = call.public_names
     wanted = set(public.values())
-    own = {name: f"{name}:own" for name in wanted}
+    own = {name: f"{name}{OWN}" for name in wanted}
     names = {**own, **public}
     present = {tensor.name for tensor in graph.initializer}
     for inner in graphs_of(graph):

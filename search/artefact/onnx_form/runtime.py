@@ -1,5 +1,6 @@
 """Run an artefact's run form in ONNX Runtime."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,14 @@ RUN_ERRORS = (
 """What ONNX Runtime raises where it cannot load a file or run it on a batch."""
 
 
+def failed_part(error: Exception) -> str:
+    """Return in a few words what one of `RUN_ERRORS` says."""
+    node = re.search(r"while running (\w+) node", str(error))
+    if node is not None:
+        return f"its {node[1]} node has a size of the example in it"
+    return str(error).splitlines()[0].removeprefix("[ONNXRuntimeError] : ")[:200]
+
+
 def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     """Return a session with all graph optimisations that runs one operator after the other.
 
@@ -34,7 +43,7 @@ def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
