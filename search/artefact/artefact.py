@@ -5,22 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import torch
 from torch import nn
 
-from compressors.base import Inputs, Task
-from compressors.models.calibration import few, first_samples
-from compressors.weights.encoded import CodedWeight
-from search.artefact.baking import bake
-from search.artefact.code_arrival import check_codes_arrive
-from search.artefact.fidelity import expected_outputs, file_fidelity_db, verify_float_file
-from search.artefact.onnx_form.batch_norm_folding import fold_batch_norms
-from search.artefact.onnx_form.canonical import canonical
-from search.artefact.onnx_form.export import Feeds, export_onnx, feeds, simplify
+from compressors.base import Task
+from compressors.models.calibration import first_samples
+from search.artefact.checked_batches import checked_batches
+from search.artefact.fidelity import expected_outputs, file_fidelity_db
+from search.artefact.float_form import FloatForm, reasons, write_float_form
+from search.artefact.onnx_form.export import Feeds, feeds
 from search.artefact.onnx_form.quantization import integer_operators, quantise_onnx
-from search.artefact.onnx_form.unit_order import order_units
+from search.artefact.onnx_form.storing import write_graph
 from search.artefact.packed_form.packing import pack
-from search.errors import ArtefactError
+from search.tasks.free_axes import FreeAxes, batch_axes
 
 RUN_FORM = "model.onnx"
 SHIP_FORM = "model.packed"
@@ -47,30 +43,32 @@ class Artefact:
     """Where the file could not follow the model."""
 
 
-def write_artefact(model: nn.Module, task: Task, folder: Path) -> Artefact:
+def write_artefact(
+    model: nn.Module, task: Task, folder: Path, free_axes: FreeAxes | None = None
+) -> Artefact:
     """Write both files into `folder`, reload them and compare them with the model.
 
     Args:
         model: The model as the last step left it, with its masks and codes; it is not changed.
         task: Gives the example for the export and the check, and batches for calibration.
         folder: Created if it is missing; files of an earlier artefact are replaced.
+        free_axes: The axes of the inputs that stay free in the files; None for the first ones.
 
     Raises:
-        ArtefactError: ONNX lacks an operation of the model, the code of a weight reaches no
-            initialiser, the outputs are not finite, or the file in floats reaches less than 40 dB
-            against the model.
+        ArtefactError: The outputs are not finite, or no exporter gives a file in floats that
+            reaches 40 dB against the model at all sizes of the free axes that are tried.
     """
     folder.mkdir(parents=True, exist_ok=True)
     run_path, ship_path = folder / RUN_FORM, folder / SHIP_FORM
-    expected = expected_outputs(model, (task.example, first_samples(task.example, 1)))
-    graph, codes = _float_graph(model, few(task.example))
-    _write(graph, run_path)
-    fidelity = verify_float_file(run_path, expected)
-    graph, notes = quantise_onnx(graph, codes.values(), _calibration(task))
+    free_axes = free_axes or batch_axes(task.example)
+    expected = expected_outputs(model, checked_batches(task, free_axes))
+    floats = write_float_form(model, run_path, expected, free_axes)
+    fidelity = floats.fidelity_db
+    graph, notes = quantise_onnx(floats.graph, floats.codes.values(), _calibration(task))
     if integer_operators(graph):
-        _write(graph, run_path)
-        fidelity = file_fidelity_db(run_path, expected[:1])
-    ship_path.write_bytes(pack(run_path.read_bytes(), codes.values()))
+        write_graph(graph, run_path)
+        fidelity = file_fidelity_db(run_path, [expected[0], *expected[2:]])
+    ship_path.write_bytes(pack(run_path.read_bytes(), floats.codes.values()))
     return Artefact(
         run_path=run_path,
         ship_path=ship_path,
@@ -78,26 +76,8 @@ def write_artefact(model: nn.Module, task: Task, folder: Path) -> Artefact:
         size_bytes=ship_path.stat().st_size,
         fidelity_db=fidelity,
         integer_operators=integer_operators(graph),
-        notes=(*notes, *_notes(graph)),
+        notes=(*notes, *_notes(graph), *_export_notes(floats)),
     )
-
-
-def _write(graph: onnx.ModelProto, path: Path) -> None:
-    path.write_bytes(canonical(graph).SerializeToString(deterministic=True))
-
-
-def _float_graph(
-    model: nn.Module, example: Inputs
-) -> tuple[onnx.ModelProto, dict[str, CodedWeight]]:
-    plain, codes = bake(model)
-    try:
-        graph = export_onnx(plain, example)
-    except torch.onnx.OnnxExporterError as error:
-        raise ArtefactError(f"the model has no ONNX form: {error}") from error
-    check_codes_arrive(graph, codes, plain, example)
-    codes = fold_batch_norms(graph, codes)
-    graph = simplify(graph)
-    return graph, order_units(graph, codes)
 
 
 def _calibration(task: Task) -> Iterator[Feeds]:
@@ -116,3 +96,8 @@ def _notes(graph: onnx.ModelProto) -> Iterator[str]:
         yield (
             f"{left} batch-normalisations stay, since no convolution or linear layer precedes them"
         )
+
+
+def _export_notes(floats: FloatForm) -> Iterator[str]:
+    if floats.refusals:
+        yield f"exported with {floats.exporter}, since {reasons(floats.refusals)}"

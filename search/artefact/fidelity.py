@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from compressors.base import Inputs, run
 from compressors.models.copying import copy_model
 from compressors.outputs.structure import floating_tensors, named_tensors
-from search.artefact.onnx_form.runtime import predictor
+from search.artefact.onnx_form.export import feeds
+from search.artefact.onnx_form.runtime import RUN_ERRORS, failed_part, predictor
 from search.errors import ArtefactError
 
 Expected = tuple[Inputs, Any]
@@ -22,13 +23,33 @@ MIN_FIDELITY_DB = 40.0
 """Least signal-to-noise ratio of a file in floats; a file below it does not hold the model."""
 MAX_FIDELITY_DB = 200.0
 """Ratio reported for outputs that are equal to the bit; float32 rounding gives 120 to 150."""
+MIN_REPEATED_DB = 100.0
+"""Least ratio of two calls of one model; they differ by less than the rounding of float32."""
 
 
 def expected_outputs(model: nn.Module, batches: Iterable[Inputs]) -> list[Expected]:
-    """Return each batch of inputs `[B, ...]` with the outputs of the model on the CPU."""
+    """Return each batch of inputs `[B, ...]` with the outputs of the model on the CPU.
+
+    Raises:
+        ArtefactError: The outputs are not finite.
+    """
     copy = copy_model(model).cpu()
     with torch.no_grad():
-        return [(inputs, run(copy, inputs)) for inputs in batches]
+        expected = [(inputs, run(copy, inputs)) for inputs in batches]
+    tensors = [t for _, outputs in expected for t in floating_tensors(outputs).values()]
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors):
+        raise ArtefactError("the outputs of the model are not finite")
+    return expected
+
+
+def repeats(model: nn.Module, inputs: Inputs) -> bool:
+    """Return whether a model on the CPU gives equal outputs `[B, ...]` when it is called twice."""
+    with torch.no_grad():
+        first, second = (floating_tensors(run(model, inputs)) for _ in range(2))
+    return all(
+        fidelity_db(_array(tensor), _array(second[name])) >= MIN_REPEATED_DB
+        for name, tensor in first.items()
+    )
 
 
 def file_fidelity_db(path: Path, expected: Iterable[Expected]) -> float:
@@ -39,16 +60,23 @@ def file_fidelity_db(path: Path, expected: Iterable[Expected]) -> float:
         expected: Batches of inputs and outputs `[B, ...]`, as `expected_outputs` returns them.
 
     Raises:
-        ArtefactError: The shapes of the outputs differ, or a value is not finite.
+        ArtefactError: The file does not run on a batch, the shapes of the outputs differ, or a
+            value is not finite.
     """
     expected = list(expected)
-    predict = predictor(path, like=expected[0][1])
-    return min(
-        fidelity_db(_array(tensor), _array(actual[name]))
-        for inputs, outputs in expected
-        for actual in [named_tensors(predict(inputs))]
-        for name, tensor in floating_tensors(outputs).items()
-    )
+    ratios = []
+    try:
+        predict = predictor(path, like=expected[0][1])
+        for inputs, outputs in expected:
+            actual = named_tensors(predict(inputs))
+            for name, tensor in floating_tensors(outputs).items():
+                ratios.append(fidelity_db(_array(tensor), _array(actual[name])))
+    except RUN_ERRORS as error:
+        sizes = {name: list(array.shape) for name, array in feeds(inputs).items()}
+        raise ArtefactError(
+            f"the file does not run on inputs of {sizes}: {failed_part(error)}"
+        ) from error
+    return min(ratios)
 
 
 def verify_float_file(path: Path, expected: Iterable[Expected]) -> float:

@@ -16,6 +16,7 @@ LIBRARIES = (
     "torch",
     "onnx",
     "onnxruntime",
+    "onnxscript",
     "numpy",
     "constriction",
     "torch-pruning",
@@ -52,6 +53,8 @@ class Evidence:
     """Metrics of the baseline on validation data."""
     latency: Mapping[str, int]
     """How latency was measured: batch_size, threads and rounds."""
+    input_shapes: Mapping[str, Sequence[int]]
+    """By input, the shape of one sample that latency and multiply-accumulates are for."""
     built_from: Mapping[str, Any]
     """What makes the model again beside the recipe: task, threads and baseline_fingerprint."""
     recipe: Mapping[str, Any]
@@ -68,7 +71,12 @@ class Evidence:
 
 
 def collect_evidence(
-    selected: SelectedTrial, baseline: Baseline, test: Mapping[str, float], folder: Path
+    selected: SelectedTrial,
+    baseline: Baseline,
+    test: Mapping[str, float],
+    folder: Path,
+    *,
+    input_shapes: Mapping[str, Sequence[int]],
 ) -> Evidence:
     """Return the evidence of an exported trial.
 
@@ -77,6 +85,7 @@ def collect_evidence(
         baseline: the study's baseline.
         test: metrics of the trial on the test set.
         folder: the export's folder, with the files that are to be hashed.
+        input_shapes: by input, the shape of one sample of the task's example.
     """
     config, record, front = selected.config, selected.record, selected.front
     return Evidence(
@@ -94,6 +103,7 @@ def collect_evidence(
         baseline_test=metrics_on_test(selected.records[0]),
         baseline=dict(baseline.metrics),
         latency=asdict(config.latency),
+        input_shapes=input_shapes,
         built_from={
             "task": dict(config.task),
             "threads": config.threads,

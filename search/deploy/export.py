@@ -16,6 +16,7 @@ from search.deploy.model_card import model_card
 from search.deploy.selected_trial import SelectedTrial, metrics_on_test, select_trial
 from search.deploy.verification import verify
 from search.recipe.recipe import recipe_from_data
+from search.tasks.free_axes import shapes_of_one
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
 from search.trial.baseline import check_baseline
@@ -62,7 +63,10 @@ def export_trial(folder: Path, expression: str, output: Path | None = None) -> E
     test = _test_metrics(record, task, target)
     shutil.copyfile(unpack.__file__, target / "unpack.py")
     (target / "recipe.yaml").write_text(yaml.safe_dump(dict(record.recipe), sort_keys=False))
-    _write_documents(collect_evidence(selected, baseline, test, target), target)
+    evidence = collect_evidence(
+        selected, baseline, test, target, input_shapes=shapes_of_one(task.example)
+    )
+    _write_documents(evidence, target)
     return Export(folder=target, record=record, test=test)
 
 

@@ -19,7 +19,8 @@ A compressed model, chosen by `select={select}`{position}. Verdict: **{verdict}*
 
 Validation data chose the model; the test set had no part in the choice. The score's ± is one
 standard error. Latency is CPU time per inference, measured in turns with the baseline's own ONNX
-file: batch {batch_size}, {threads} thread(s).
+file: batch {batch_size}, {threads} thread(s). Latency and multiply-accumulates are for samples of
+the shapes {shapes}; axes with a name are free.
 
 ## Run
 
@@ -63,11 +64,12 @@ def model_card(evidence: Evidence, model: Path) -> str:
         verdict=evidence.verdict,
         notes=f" Note: {evidence.notes}." if evidence.notes else "",
         rows="\n".join(_rows(evidence)),
-        feeds=_feeds(model),
+        feeds=_feeds(evidence, model),
         recipe=yaml.safe_dump(dict(evidence.recipe), sort_keys=False).strip(),
         versions=", ".join(f"{name} {value}" for name, value in versions.items()),
         batch_size=evidence.latency["batch_size"],
         threads=evidence.latency["threads"],
+        shapes=_shapes(evidence, model),
     )
 
 
@@ -93,13 +95,27 @@ def _score(metrics: Mapping[str, float]) -> str:
     return f"{metrics['score']:.6f} ± {metrics['score_standard_error']:.6f}"
 
 
-def _feeds(path: Path) -> str:
-    """Return Python code for the inputs of an ONNX file, as zeros of the right shape."""
+def _shapes(evidence: Evidence, path: Path) -> str:
+    """Return the shapes of a sample, with the names of their free axes: `x [batch=1, 3, length=8]`.
+
+    Args:
+        evidence: gives the sizes.
+        path: the ONNX file, which gives the names.
+    """
+    shown = []
+    for node in onnx.load(path).graph.input:
+        names = [d.dim_param for d in node.type.tensor_type.shape.dim]
+        sizes = evidence.input_shapes[node.name]
+        axes = (f"{n}={s}" if n else str(s) for n, s in zip(names, sizes, strict=True))
+        shown.append(f"{node.name} [{', '.join(axes)}]")
+    return ", ".join(shown)
+
+
+def _feeds(evidence: Evidence, path: Path) -> str:
+    """Return Python code for the inputs of an ONNX file, as zeros of a sample's shape."""
     feeds = []
     for node in onnx.load(path).graph.input:
-        tensor = node.type.tensor_type
-        shape = [d.dim_value or "batch" for d in tensor.shape.dim]
-        kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-        sizes = ", ".join("1" if size == "batch" else str(size) for size in shape)
+        kind = onnx.helper.tensor_dtype_to_np_dtype(node.type.tensor_type.elem_type).name
+        sizes = ", ".join(map(str, evidence.input_shapes[node.name]))
         feeds.append(f'"{node.name}": np.zeros([{sizes}], np.{kind})')
     return ", ".join(feeds)

@@ -27,6 +27,7 @@ from search.tasks.batch_form import (
     of_targets,
 )
 from search.tasks.batches import Batch, TrainingData, raw_batches
+from search.tasks.free_axes import checked_axes
 from search.tasks.output_intake import outputs_on_cpu
 from search.tasks.task import EvaluatedTask
 from search.tasks.training_batches import TrainingBatches
@@ -36,7 +37,7 @@ from search.utils.files import cache_folder
 from search.utils.instantiate import builder
 
 PARTS = ("model", "train", "validation", "test", "loss", "score")
-OPTIONAL_PARTS = ("maximize", "example", "outputs", "target_key", "train_step")
+OPTIONAL_PARTS = ("maximize", "example", "outputs", "target_key", "train_step", "free_axes")
 BUDGETS = ("recovery_epochs", "tuning_epochs")
 """Values of a task node that are for the search's ranges, not for the function that builds it."""
 
@@ -105,6 +106,7 @@ def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
         stated=_stated(parts.get("outputs")),
         outputs_like=outputs,
         train_step=own_step,
+        declared_axes=checked_axes(parts.get("free_axes", {}), taken),
         notes=(*plain.notes, *_cast_inputs(example), *([NO_CACHE] if cached else [])),
         cache=ArrayCache(folder=cache or cache_folder() / "measured"),
     )

@@ -1,9 +1,10 @@
 """What the user owns: a trained model, data, a loss and a score, as the search sees them."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 import torch
@@ -15,11 +16,15 @@ from compressors.models.calibration import calibration_batches, device_of, to_de
 from compressors.models.fingerprint import output_digest
 from compressors.outputs.spec import OutputSpec, StatedOutputs
 from search.tasks.batches import Batch, batch_checksum
+from search.tasks.free_axes import FreeAxes, free_axes, observed_shapes
 from search.tasks.output_intake import output_spec
 from search.tasks.teacher_outputs import TeacherOutputs
 from search.tasks.training_batches import TrainingBatches
 from search.utils.array_cache import ArrayCache, Arrays
 from search.utils.provenance import methods_digest
+
+COMPARED_BATCHES = 64
+"""Training batches whose shapes are compared, beside all validation batches."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,8 @@ class EvaluatedTask:
     """What was changed in the user's model and inputs, one clause each."""
     cache: ArrayCache
     """The teacher's outputs and measurements, shared by all studies of this machine."""
+    declared_axes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """By the name of an input, axes that are free even if all batches have one size."""
 
     @cached_property
     def outputs(self) -> OutputSpec:
@@ -97,6 +104,26 @@ class EvaluatedTask:
         """
         known = f"{methods_digest()} {self.data_digest} {self._baseline_digest}"
         return self.cache.get(f"measured {key} {known}", measure)
+
+    @cached_property
+    def free_axes(self) -> FreeAxes:
+        """The axes of the inputs whose size differs between batches, and those declared.
+
+        All validation batches and the first training batches are compared, once for these data.
+
+        Raises:
+            ConfigError: The batches differ in their inputs or in their numbers of axes.
+        """
+
+        def batches() -> Iterator[Inputs]:
+            yield self.example
+            for inputs, _ in islice(self.train_batches(0), COMPARED_BATCHES):
+                yield inputs
+            for inputs, _ in self.validation:
+                yield inputs
+
+        shapes = self.measured("shapes of the inputs", lambda: observed_shapes(batches()))
+        return free_axes(shapes, self.declared_axes)
 
     @cached_property
     def data_digest(self) -> str:

@@ -46,7 +46,7 @@ class Baseline:
 
 def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
     """Write the uncompressed model as an artefact, measure it and keep the metrics."""
-    artefact = write_artefact(task.baseline, task, folder)
+    artefact = write_artefact(task.baseline, task, folder, task.free_axes)
     score = evaluate(predictor(artefact.run_path, task.outputs_like), task.validation, task)
     metrics = artefact_metrics(task.baseline, task.example, artefact, score)
     check_finite(metrics)

@@ -16,6 +16,9 @@ from search.artefact.onnx_form.graph_parts import (
     keep_initialisers,
 )
 
+FOLDED = "|"
+"""Stands between the name of a weight and that of the batch-normalisation folded into it."""
+
 
 def fold_batch_norms(
     model: onnx.ModelProto, codes: Mapping[str, CodedWeight]
@@ -66,7 +69,7 @@ class _Folding:
         bias = self._array(layer.input[2]) if len(layer.input) > 2 else 0.0
         shift = ((bias - mean) * scale + beta).astype(np.float32)
         # Another batch-normalisation may follow the same weight elsewhere.
-        name = f"{layer.input[1]}|{norm.output[0]}"
+        name = f"{layer.input[1]}{FOLDED}{norm.output[0]}"
         weight = self._scaled(layer.input[1], name, scale)
         self.graph.initializer.extend(
             [numpy_helper.from_array(weight, name), numpy_helper.from_array(shift, f"{name}.bias")]

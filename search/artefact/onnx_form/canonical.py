@@ -25,27 +25,27 @@ def canonical(model: onnx.ModelProto) -> onnx.ModelProto:
         lean.ClearField(name)
     _drop_unused_domains(lean)
     versions = {entry.domain: entry.version for entry in lean.opset_import}
-    for graph in _graphs(lean.graph):
+    for graph in graphs_of(lean.graph):
         _strip(graph, versions)
     lean.graph.name = "g"
     _order_initialisers(lean.graph)
-    if not any(inner.sparse_initializer for inner in _graphs(lean.graph)):
+    if not any(inner.sparse_initializer for inner in graphs_of(lean.graph)):
         _rename(lean.graph)
     return lean
 
 
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+def graphs_of(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
     """Yield a graph and the graphs inside its nodes."""
     yield graph
     for node in graph.node:
         for attribute in node.attribute:
             for inner in ([attribute.g] if attribute.HasField("g") else [], attribute.graphs):
                 for body in inner:
-                    yield from _graphs(body)
+                    yield from graphs_of(body)
 
 
 def _drop_unused_domains(model: onnx.ModelProto) -> None:
-    used = {""} | {node.domain for graph in _graphs(model.graph) for node in graph.node}
+    used = {""} | {node.domain for graph in graphs_of(model.graph) for node in graph.node}
     used |= {node.domain for function in model.functions for node in function.node}
     used |= {function.domain for function in model.functions}
     kept = sorted((e for e in model.opset_import if e.domain in used), key=lambda e: e.domain)
@@ -104,7 +104,7 @@ def _raw(tensor: onnx.TensorProto) -> onnx.TensorProto:
 def _order_initialisers(graph: onnx.GraphProto) -> None:
     outputs = {value.name for value in graph.output}
     order: dict[str, int] = {}
-    for inner in _graphs(graph):
+    for inner in graphs_of(graph):
         for node in inner.node:
             for name in node.input:
                 order.setdefault(name, len(order))
@@ -117,18 +117,18 @@ def _order_initialisers(graph: onnx.GraphProto) -> None:
 def _rename(graph: onnx.GraphProto) -> None:
     """Rename every tensor inside the graph to a letter or two, in the order of use."""
     names = {"": ""}
-    for inner in _graphs(graph):
+    for inner in graphs_of(graph):
         names |= {value.name: value.name for value in (*inner.input, *inner.output)}
     kept = set(names)
     fresh = (name for name in _short_names() if name not in kept)
-    for inner in _graphs(graph):
+    for inner in graphs_of(graph):
         for node in inner.node:
             for values in (node.input, node.output):
                 for place, name in enumerate(values):
                     if name not in names:
                         names[name] = next(fresh)
                     values[place] = names[name]
-    for inner in _graphs(graph):
+    for inner in graphs_of(graph):
         for tensor in inner.initializer:
             tensor.name = names.get(tensor.name, tensor.name)
 

@@ -1,5 +1,6 @@
 """Run an artefact's run form in ONNX Runtime."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,28 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import torch
+from onnxruntime.capi import onnxruntime_pybind11_state as states
 
 from compressors.base import Inputs
 from compressors.outputs.structure import LONE, named_tensors, rebuild
 from search.artefact.onnx_form.export import feeds
+
+RUN_ERRORS = (
+    states.Fail,
+    states.InvalidArgument,
+    states.InvalidGraph,
+    states.NotImplemented,
+    states.RuntimeException,
+)
+"""What ONNX Runtime raises where it cannot load a file or run it on a batch."""
+
+
+def failed_part(error: Exception) -> str:
+    """Return in a few words what one of `RUN_ERRORS` says."""
+    node = re.search(r"while running (\w+) node", str(error))
+    if node is not None:
+        return f"its {node[1]} node has a size of the example in it"
+    return str(error).splitlines()[0].removeprefix("[ONNXRuntimeError] : ")[:200]
 
 
 def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -26,7 +45,7 @@ def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what fails is raised
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
@@ -41,7 +60,8 @@ def predictor(path: Path, like: Any = None, threads: int = 1) -> Callable[[Input
     """
     session = open_session(path, threads)
     files = [output.name for output in session.get_outputs()]
-    names = files if like is None else list(named_tensors(like))
+    lone = like is None and len(files) == 1
+    names = [LONE] if lone else files if like is None else list(named_tensors(like))
     structure = dict.fromkeys(files, torch.empty(0)) if like is None else like
 
     def predict(inputs: Inputs) -> Any:

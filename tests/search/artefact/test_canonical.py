@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from search.artefact.onnx_form.canonical import canonical
-from search.artefact.onnx_form.export import export_onnx, feeds
+from search.artefact.onnx_form.export import feeds
+from tests.search.artefact.graphs import exported
 from tests.zoo import NETS, toy_task
 
 
@@ -21,7 +22,7 @@ def run(model, inputs):
 @pytest.mark.parametrize("net", NETS)
 def test_the_graph_computes_the_same_and_is_smaller(net):
     task = toy_task(net)
-    model = export_onnx(task.baseline, task.example)
+    model = exported(task.baseline, task.example)
     lean = canonical(model)
     onnx.checker.check_model(lean)
     inputs = feeds(task.example)
@@ -35,7 +36,7 @@ def test_the_graph_computes_the_same_and_is_smaller(net):
 @pytest.mark.parametrize("net", NETS)
 def test_the_canonical_form_is_its_own(net):
     task = toy_task(net)
-    lean = canonical(export_onnx(task.baseline, task.example))
+    lean = canonical(exported(task.baseline, task.example))
     assert canonical(lean) == lean
 
 

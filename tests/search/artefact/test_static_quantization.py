@@ -10,10 +10,11 @@ from compressors.quantization import Quantization
 from compressors.weights.encoded import coded_weights
 from search.artefact.baking import bake
 from search.artefact.onnx_form.batch_norm_folding import fold_batch_norms
-from search.artefact.onnx_form.export import export_onnx, simplify
+from search.artefact.onnx_form.export import simplify
 from search.artefact.onnx_form.integer_types import IntegerTypes
 from search.artefact.onnx_form.quantization import integer_operators, quantise_onnx
 from search.artefact.onnx_form.type_measurement import TYPES
+from tests.search.artefact.graphs import exported
 from tests.zoo import toy_task
 
 
@@ -29,7 +30,7 @@ def machine_of(types, *, saturates):
 
 def float_graph(model, task):
     plain, codes = bake(model)
-    graph = export_onnx(plain, task.example)
+    graph = exported(plain, task.example)
     codes = fold_batch_norms(graph, codes)
     return simplify(graph), codes
 

@@ -8,9 +8,10 @@ from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from search.artefact.baking import bake
 from search.artefact.onnx_form.canonical import canonical
-from search.artefact.onnx_form.export import export_onnx, feeds
+from search.artefact.onnx_form.export import feeds
 from search.artefact.onnx_form.unit_order import order_units
 from search.artefact.packed_form.packing import pack
+from tests.search.artefact.graphs import exported
 from tests.search.artefact.test_canonical import run
 from tests.search.artefact.test_ship_size import Images, lenet
 
@@ -41,7 +42,7 @@ def graphs(recipe):
     for step in RECIPES[recipe]:
         model = step(model, task)
     plain, codes = bake(model)
-    before, after = (export_onnx(plain, task.example) for _ in range(2))
+    before, after = (exported(plain, task.example) for _ in range(2))
     return before, after, codes, order_units(after, codes), feeds(task.example)
 
 
@@ -74,7 +75,7 @@ def test_units_with_several_users_and_dense_layers_stay():
     changed = {name for name in rows[0] if rows[0][name] != rows[1][name]}
     assert changed == {"layers.0.weight", "layers.1.weight"}
     dense = Images(lenet(Net))
-    graph = export_onnx(dense.baseline, dense.example)
+    graph = exported(dense.baseline, dense.example)
     kept = graph.SerializeToString()
     order_units(graph, {})
     assert graph.SerializeToString() == kept
@@ -85,7 +86,7 @@ def test_a_network_may_end_in_an_activation(last):
     layers = (nn.Flatten(), nn.Linear(784, 30), nn.ReLU(), nn.Linear(30, 5), last())
     task = Images(nn.Sequential(*layers).eval().requires_grad_(False))
     plain, codes = bake(WeightPruning(ratio=0.9)(task.baseline, task))
-    before, after = (export_onnx(plain, task.example) for _ in range(2))
+    before, after = (exported(plain, task.example) for _ in range(2))
     order_units(after, codes)
     inputs = feeds(task.example)
     assert np.allclose(run(after, inputs)[0], run(before, inputs)[0], atol=1e-6)

@@ -33,6 +33,7 @@ def evidence(**changes: Any) -> Evidence:
         "baseline_test": {},
         "baseline": METRICS | {"size_bytes": 800.0},
         "latency": {"batch_size": 1, "threads": 2, "rounds": 30},
+        "input_shapes": {"image": [1, 3, 8], "mask": [4]},
         "built_from": {"task": {}, "threads": 1, "baseline_fingerprint": "cd"},
         "recipe": {"seed": 1, "steps": {"prune": {"ratio": 0.5}}},
         "sha256": {"model.onnx": "ab"},

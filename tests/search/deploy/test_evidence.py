@@ -19,6 +19,7 @@ KEYS = [
     "baseline_test",
     "baseline",
     "latency",
+    "input_shapes",
     "built_from",
     "recipe",
     "sha256",

@@ -30,6 +30,7 @@ def test_the_card_shows_the_trial_its_metrics_and_its_recipe(model):
     assert "| score, test |  | 0.900000 ± 0.020000 |" in card
     assert "| model.packed, bytes | 800 | 400 |" in card
     assert "batch 1, 2 thread(s)" in card
+    assert "the shapes image [n=1, 3, 8], mask [4]; axes with a name are free" in card
     assert "Built with version 0.1.0, python 3.11." in card
     recipe = card.partition("```yaml\n")[2].partition("```")[0]
     assert yaml.safe_load(recipe) == evidence().recipe

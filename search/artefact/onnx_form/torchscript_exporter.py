@@ -1,0 +1,80 @@
+"""Export with the TorchScript exporter: it traces the model once and is the fast one."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import onnx
+import torch
+from torch import nn
+from torch.jit._trace import TracerWarning
+
+from search.artefact.onnx_form.call import Call
+from search.artefact.onnx_form.export import OPSET
+
+
+def export_torchscript(model: nn.Module, call: Call) -> onnx.ModelProto:
+    """Return the ONNX graph of a model in eval mode, its weights under their own names.
+
+    Branches of the model on its data are fixed to those that the example takes.
+
+    Args:
+        model: A model with plain weights, in eval mode.
+        call: How it is called, and the names and free axes of inputs and outputs.
+    """
+    axes = call.axes_by_internal_name
+    with _quiet(), TemporaryDirectory() as folder:
+        path = Path(folder) / "exported.onnx"
+        torch.onnx.export(
+            model,
+            (*call.arguments, call.keywords) if call.keywords else call.arguments,
+            str(path),
+            dynamo=False,
+            opset_version=OPSET,
+            input_names=list(axes),
+            output_names=call.internal_outputs,
+            dynamic_axes={name: dict(free) for name, free in axes.items()},
+            training=torch.onnx.TrainingMode.PRESERVE,
+        )
+        proto = onnx.load(path)
+    _drop_aliases(proto.graph)
+    return proto
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence the exporter's warnings about itself; the written file is verified in any case."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=TracerWarning)
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"torch\.onnx")
+        for message in (
+            "The feature will be removed",
+            "You are using the legacy TorchScript-based ONNX export",
+        ):
+            warnings.filterwarnings("ignore", message, DeprecationWarning)
+        for message in (
+            "It is recommended that constant folding be turned off",
+            "Exporting a model to ONNX with a batch_size other than 1",
+        ):
+            warnings.filterwarnings("ignore", message, UserWarning)
+        yield
+
+
+def _drop_aliases(graph: onnx.GraphProto) -> None:
+    """Connect consumers with an initialiser where the exporter puts an `Identity` between them."""
+    constants = {tensor.name for tensor in graph.initializer}
+    outputs = {value.name for value in graph.output}
+    source: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = source.get(name, name)
+        alias = node.op_type == "Identity" and node.input[0] in constants
+        if alias and node.output[0] not in outputs:
+            source[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    del graph.node[:]
+    graph.node.extend(kept)
