@@ -128,8 +128,8 @@ def _remove(model: nn.Module, block: nn.Module, stand_in: PassThrough) -> None:
 
 def _no_block_reason(model: nn.Module) -> str:
     reason = (
-        "layer removal: no block with weights returns its first input's shape and nothing else "
-        "of its own"
+        "layer removal: no block returns a tensor of the shape of its first input, alone or beside "
+        "what it is given"
     )
     if any(isinstance(module, nn.RNNBase) for module in model.modules()):
         reason += "; recurrent layers return their state beside the output and cannot be skipped"

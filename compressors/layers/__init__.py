@@ -5,8 +5,10 @@ and ranks go out. `__all__` names the modules for other rooms.
 """
 
 __all__ = [
+    "cache_slots",
     "factorisable",
     "factors",
+    "pass_through",
     "ranks",
     "removable",
 ]

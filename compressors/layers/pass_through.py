@@ -39,7 +39,8 @@ class Nested:
         if issubclass(self.kind, tuple | list):
             items = list(values.values())
             return self.kind(*items) if hasattr(self.kind, "_fields") else self.kind(items)
-        return self.kind(**values) if is_dataclass(self.kind) else self.kind(values)
+        named = hasattr(self.kind, "__dataclass_fields__")
+        return self.kind(**values) if named else self.kind(values)
 
 
 def filled(template: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
@@ -89,7 +90,8 @@ def pass_through_of(
         kwargs: Named arguments of this call.
         outputs: What this call returned.
     """
-    given: dict[int | str, Any] = {**dict(enumerate(args)), **kwargs}
+    given: dict[int | str, Any] = dict(enumerate(args))
+    given.update(kwargs.items())
     state = next((Given(k) for k, v in given.items() if isinstance(v, Tensor)), None)
     tensors = output_tensors(outputs)
     if state is None or not tensors or not _alike(given[state.key], tensors[0]):
