@@ -142,9 +142,9 @@ TAIL = """
   position bias, as in T5, all lose the same heads. A configuration (`model.config`) is not changed:
   it still states the numbers of the baseline, and `from_pretrained` cannot read the smaller model.
 - Weights that are tied stay tied. They are encoded or pruned once.
-- Channels of the residual stream stay where the embedding is tied to the output, and in models
-  whose norm is a class of their own (`LlamaRMSNorm`); heads and the widths of the feed-forward
-  layers go.
+- Channels of the residual stream stay in models whose norm is a class of their own
+  (`LlamaRMSNorm`), whose encoder is the whole model, or whose embedding is tied to an output behind
+  another layer (RoBERTa's language head); heads and the widths of the feed-forward layers go.
 - `use_cache` is set to False for a study. Set `model.config.use_cache = True` to generate text with
   the compressed model."""
 

@@ -130,8 +130,8 @@ def _remove(model: nn.Module, block: nn.Module, stand_in: PassThrough) -> None:
 
 def _no_block_reason(model: nn.Module, example: Inputs) -> str:
     reason = (
-        "layer removal: no block with weights returns its first input's shape and nothing else "
-        "of its own"
+        "layer removal: no block returns a tensor of the shape of its first input, alone or beside "
+        "what it is given"
     )
     changes = list(shape_changes(model, example).items())[:MAX_NAMED_BLOCKS]
     if changes:
