@@ -10,7 +10,7 @@ from compressors.base import Inputs, Task, check_choice, check_range
 from compressors.budget.importance import IMPORTANCES
 from compressors.budget.knapsack import ALLOCATIONS
 from compressors.budget.per_layer import check_patterns, layer_value
-from compressors.channels.attention_replacement import replace_attention
+from compressors.channels.attention.replacement import replace_attention
 from compressors.channels.counts import (
     ChannelTarget,
     counts_by_sensitivity,

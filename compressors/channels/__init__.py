@@ -5,7 +5,7 @@ out, with how many of each to cut and the cut itself. `__all__` names the module
 """
 
 __all__ = [
-    "attention_replacement",
+    "attention",
     "counts",
     "cutting",
     "discovery",

@@ -8,19 +8,19 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
 from compressors.base import Inputs
-from compressors.channels.attention_heads import attention_heads
-from compressors.channels.convolutional import OUTPUTS, coupled_channels
-from compressors.channels.group import ChannelGroup, UntraceableError
-from compressors.channels.headed_attention import HeadedAttention
-from compressors.channels.labels.candidates import labelled_channels
-from compressors.channels.layer_axes import output_axis
-from compressors.channels.opaque_attention import opaque_attention
-from compressors.channels.projected_attention import (
+from compressors.channels.attention.headed_attention import HeadedAttention
+from compressors.channels.attention.heads import attention_heads
+from compressors.channels.attention.opaque import opaque_attention
+from compressors.channels.attention.projected import (
     ProjectedAttention,
     linear_children,
     projected_attention,
 )
-from compressors.channels.projected_heads import coupled_heads, projected_heads
+from compressors.channels.attention.projected_heads import coupled_heads, projected_heads
+from compressors.channels.convolutional import OUTPUTS, coupled_channels
+from compressors.channels.group import ChannelGroup, UntraceableError
+from compressors.channels.labels.candidates import labelled_channels
+from compressors.channels.layer_axes import output_axis
 from compressors.channels.recurrent import recurrent_units
 from compressors.channels.verification import unsoundness
 from compressors.models.computed import computes_weights

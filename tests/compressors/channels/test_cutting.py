@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from compressors.base import run
-from compressors.channels.attention_replacement import replace_attention
+from compressors.channels.attention.replacement import replace_attention
 from compressors.channels.cutting import cut_channels, zero_channels
 from compressors.channels.discovery import find_channel_groups
 from compressors.models.copying import copy_model

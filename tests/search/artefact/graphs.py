@@ -1,8 +1,8 @@
 """Graphs of whole models, as the first exporter writes them."""
 
-from search.artefact.onnx_form.call import Call
-from search.artefact.onnx_form.exporters import export_onnx
-from search.artefact.onnx_form.torchscript_exporter import export_torchscript
+from search.artefact.onnx_form.exporting.call import Call
+from search.artefact.onnx_form.exporting.exporters import export_onnx
+from search.artefact.onnx_form.exporting.torchscript_exporter import export_torchscript
 from search.tasks.free_axes import batch_axes
 
 

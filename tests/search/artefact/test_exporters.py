@@ -12,12 +12,12 @@ from compressors.weight_sharing import WeightSharing
 from search.artefact.artefact import write_artefact
 from search.artefact.baking import bake
 from search.artefact.code_arrival import check_codes_arrive
-from search.artefact.onnx_form import exporters
-from search.artefact.onnx_form.call import Call
-from search.artefact.onnx_form.exporters import EXPORTERS, export_onnx
+from search.artefact.onnx_form.exporting import exporters
+from search.artefact.onnx_form.exporting.call import Call
+from search.artefact.onnx_form.exporting.exporters import EXPORTERS, export_onnx
+from search.artefact.onnx_form.exporting.torch_exporter import export_torch
 from search.artefact.onnx_form.runtime import predictor
 from search.artefact.onnx_form.storing import check_size
-from search.artefact.onnx_form.torch_exporter import export_torch
 from search.errors import ArtefactError
 from search.tasks.free_axes import batch_axes
 from tests.search.artefact.test_artefact import TaskOf

@@ -7,7 +7,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from search.artefact.artefact import write_artefact
-from search.artefact.onnx_form.refusals import reason
+from search.artefact.onnx_form.exporting.refusals import reason
 from search.errors import ArtefactError
 from tests.search.artefact.test_artefact import TaskOf
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from compressors.channels.headed_attention import HeadedAttention, SelfAttention
+from compressors.channels.attention.headed_attention import HeadedAttention, SelfAttention
 
 
 def may_be_attention(module: nn.Module) -> bool:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from compressors.base import run
 from compressors.models.copying import copy_model
-from search.artefact.onnx_form.call import Call
+from search.artefact.onnx_form.exporting.call import Call
 
 LIBRARIES = "site-packages"
 """Folder of the installed packages, whose lines a user cannot change."""

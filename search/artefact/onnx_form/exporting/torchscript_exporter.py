@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.jit._trace import TracerWarning
 
-from search.artefact.onnx_form.call import Call
 from search.artefact.onnx_form.export import OPSET
+from search.artefact.onnx_form.exporting.call import Call
 
 
 def export_torchscript(model: nn.Module, call: Call) -> onnx.ModelProto:

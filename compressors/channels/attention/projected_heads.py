@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from compressors.base import Inputs
+from compressors.channels.attention.projected import ProjectedAttention
 from compressors.channels.group import ChannelGroup, Slice, WidthAttribute
-from compressors.channels.projected_attention import ProjectedAttention
 from compressors.channels.tracing import Producer, trace_channels
 
 COUNT_NAMES = ("num", "n_", "heads", "groups")

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from search.artefact.onnx_form.call import Call
 from search.artefact.onnx_form.export import simplify
+from search.artefact.onnx_form.exporting.call import Call
 
 OPSET = 18
 """The least that this exporter writes."""

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from compressors.channels.attention.projected import projected_attention
 from compressors.channels.cutting import cut_channels, zero_channels
 from compressors.channels.discovery import find_channel_groups
-from compressors.channels.projected_attention import projected_attention
 
 WIDTH, HEADS = 12, 3
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from compressors.base import Inputs
-from compressors.channels.attention_candidates import attention_candidates, may_be_attention
+from compressors.channels.attention.candidates import attention_candidates, may_be_attention
+from compressors.channels.attention.headed_attention import HeadedAttention
 from compressors.channels.calls import Call, recorded_calls
-from compressors.channels.headed_attention import HeadedAttention
 from compressors.models.fused_attention import disable_nested_tensors, plain_attention
 from compressors.models.replacing import replace_module
 

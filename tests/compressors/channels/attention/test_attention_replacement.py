@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from compressors.channels.attention_heads import attention_heads
-from compressors.channels.attention_replacement import replace_attention
+from compressors.channels.attention.headed_attention import HeadedAttention, SelfAttention
+from compressors.channels.attention.heads import attention_heads
+from compressors.channels.attention.replacement import replace_attention
 from compressors.channels.cutting import cut_channels, zero_channels
-from compressors.channels.headed_attention import HeadedAttention, SelfAttention
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import plain_attention
 

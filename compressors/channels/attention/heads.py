@@ -2,8 +2,8 @@
 
 import torch
 
+from compressors.channels.attention.headed_attention import HeadedAttention
 from compressors.channels.group import ChannelGroup, Slice
-from compressors.channels.headed_attention import HeadedAttention
 
 
 def attention_heads(name: str, module: HeadedAttention) -> ChannelGroup:

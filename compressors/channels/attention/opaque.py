@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressors.channels.projected_attention import ProjectedAttention
+from compressors.channels.attention.projected import ProjectedAttention
 from compressors.models.hooks import forward_hooks, forward_pre_hooks
 
 

@@ -8,12 +8,12 @@ from torch import nn
 
 from compressors.models.fused_attention import plain_attention
 from compressors.weights.encoded import CodedWeight
-from search.artefact.onnx_form.call import Call
-from search.artefact.onnx_form.graph_names import name_inputs_and_outputs
-from search.artefact.onnx_form.named_outputs import flat_outputs
-from search.artefact.onnx_form.refusals import reason
-from search.artefact.onnx_form.torch_exporter import export_torch
-from search.artefact.onnx_form.torchscript_exporter import export_torchscript
+from search.artefact.onnx_form.exporting.call import Call
+from search.artefact.onnx_form.exporting.graph_names import name_inputs_and_outputs
+from search.artefact.onnx_form.exporting.named_outputs import flat_outputs
+from search.artefact.onnx_form.exporting.refusals import reason
+from search.artefact.onnx_form.exporting.torch_exporter import export_torch
+from search.artefact.onnx_form.exporting.torchscript_exporter import export_torchscript
 from search.errors import ArtefactError
 
 Exporter = Callable[[nn.Module, Call], onnx.ModelProto]
