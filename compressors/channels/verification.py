@@ -52,6 +52,9 @@ def unsoundness(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> str |
     zeroed, smaller = copy_model(model), copy_model(model)
     zero_channels(zeroed, cuts)
     cut_channels(smaller, cuts)
+    uneven = _uneven_group_norm(smaller)
+    if uneven:
+        return f"its channels are normalised in groups by {uneven}, which would not stay equal"
     with called_layers(zeroed) as called:
         expected = _outputs(zeroed, example)
     running: list[str] = []
@@ -72,6 +75,14 @@ def unsoundness(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> str |
     if trained == set() or _trains_if(zeroed, smaller, example):
         return None
     return "its width is needed by a layer that runs only in training"
+
+
+def _uneven_group_norm(model: nn.Module) -> str | None:
+    """Return the name of a group normalisation whose channels do not divide into its groups."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.GroupNorm) and module.num_channels % module.num_groups:
+            return name
+    return None
 
 
 def _trains_if(model: nn.Module, smaller: nn.Module, example: Inputs) -> bool:
