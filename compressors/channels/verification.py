@@ -79,10 +79,8 @@ def unsoundness(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> str |
 
 def _uneven_group_norm(model: nn.Module) -> str | None:
     """Return the name of a group normalisation whose channels do not divide into its groups."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.GroupNorm) and module.num_channels % module.num_groups:
-            return name
-    return None
+    norms = {n: m for n, m in model.named_modules() if isinstance(m, nn.GroupNorm)}
+    return next((n for n, norm in norms.items() if norm.num_channels % norm.num_groups), None)
 
 
 def _trains_if(model: nn.Module, smaller: nn.Module, example: Inputs) -> bool:
