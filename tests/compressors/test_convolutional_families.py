@@ -14,6 +14,9 @@ from compressors.low_rank import LowRank
 from compressors.testing.task import ToyTask
 from tests.convolutional_nets import NETS, net
 
+# Slow: eight families of networks are searched for channels.
+pytestmark = pytest.mark.slow
+
 
 def task_of(model: nn.Module) -> ToyTask:
     inputs = torch.randn(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))

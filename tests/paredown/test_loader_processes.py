@@ -8,6 +8,9 @@ import yaml
 import paredown
 from tests.conftest import USER_MODEL
 
+# Slow: whole studies with loader processes are run and killed.
+pytestmark = pytest.mark.slow
+
 LOADERS = {
     "own": "",
     "two": ", num_workers=2",

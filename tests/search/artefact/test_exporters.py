@@ -23,6 +23,9 @@ from search.tasks.free_axes import batch_axes
 from tests.search.artefact.test_artefact import TaskOf
 from tests.zoo import NETS, toy_task
 
+# Slow: torch.export takes seconds for each model.
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("net", NETS)
 def test_the_second_exporter_gives_the_same_artefact_as_the_first(net, tmp_path, monkeypatch):

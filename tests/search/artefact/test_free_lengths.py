@@ -20,6 +20,9 @@ from search.tasks.tensors import correct, cross_entropy
 from search.trial.baseline import measure_baseline
 from search.trial.evaluate import Evaluator
 
+# Slow: three text models are searched and exported.
+pytestmark = pytest.mark.slow
+
 STEPS = {
     "zeros": WeightPruning(ratio=0.5),
     "prune": ChannelPruning(ratio=0.5),

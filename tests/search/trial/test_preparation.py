@@ -20,6 +20,9 @@ from search.trial.jobs import prepare
 from search.trial.messages import JobSetting, PrepareReply, PrepareRequest
 from search.trial.model_counts import count_macs
 
+# Slow: images of 224 pixels run through whole preparations.
+pytestmark = pytest.mark.slow
+
 SIZE, BATCH, BATCHES = 224, 32, 12
 
 
