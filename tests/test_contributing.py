@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from compressors.testing.laws import LAWS
 
 ROOT = Path(__file__).parents[1]
@@ -14,6 +16,7 @@ BLOCKS = re.findall(
 )
 
 
+@pytest.mark.slow  # a test run of its own
 def test_a_compressor_of_ones_own_is_held_to_the_laws(tmp_path: Path) -> None:
     for name, block in BLOCKS:
         (tmp_path / name).write_text(block)

@@ -51,6 +51,7 @@ def test_every_command_shown_composes(arguments: list[str]) -> None:
 NAMED = {block.splitlines()[0].lstrip("# "): block for _, block in BLOCKS}
 
 
+@pytest.mark.slow  # sweeps of its own, from the command line and from Python
 def test_the_model_of_ones_own_is_swept_and_goes_on_from_python(tmp_path: Path) -> None:
     for name in ("my_model.py", "my_conf/task/mine.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -52,11 +52,8 @@ def run(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-# Every way starts a process that sweeps: one in the default suite, the others among the slow tests.
-@pytest.mark.parametrize(
-    "way",
-    ["a file", *(pytest.param(way, marks=pytest.mark.slow) for way in WAYS if way != "a file")],
-)
+@pytest.mark.slow  # every way starts a process that sweeps
+@pytest.mark.parametrize("way", WAYS)
 def test_a_script_without_a_main_guard_runs_once(way: str, folder: Path) -> None:
     done = run(WAYS[way], folder)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -64,6 +61,7 @@ def test_a_script_without_a_main_guard_runs_once(way: str, folder: Path) -> None
     assert (folder / "runs_of_the_script.txt").read_text() == "once\n"
 
 
+@pytest.mark.slow  # the start of a sweep
 def test_a_task_of_the_script_itself_is_refused_before_any_work(folder: Path) -> None:
     (folder / "my_conf" / "task" / "mine.yaml").write_text("_target_: __main__.Task\n")
     (folder / "script.py").write_text(f"{USER_MODEL}\n{SCRIPT}")
@@ -75,6 +73,7 @@ def test_a_task_of_the_script_itself_is_refused_before_any_work(folder: Path) ->
     assert not (folder / "runs").exists()
 
 
+@pytest.mark.slow  # a sweep of its own
 def test_a_command_runs_beside_a_file_that_hides_a_package(folder: Path) -> None:
     for name in ("search", "compressors"):
         (folder / f"{name}.py").write_text("open('ran.txt', 'w')\nraise RuntimeError\n")

@@ -21,7 +21,9 @@ from search.config.overrides import flags_first, rewrite
 PAREDOWN = [sys.executable, "-m", "search.cli"]
 ROOT = Path(__file__).parents[2]
 MINE = ["--config-dir", "my_conf", "task=mine"]
-SHORT = ["executor.workers=2", "latency.rounds=4", "~constraints.relative_drop"]
+# Which trials are on the front does not depend on the clock.
+EXACT = ["objectives=score_size", "~constraints.relative_drop"]
+SHORT = ["executor.workers=2", "latency.rounds=4", *EXACT]
 
 
 def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
@@ -87,6 +89,7 @@ def test_the_baseline_is_trial_0_and_equals_itself(swept: Path) -> None:
     assert 0.7 < first["latency_ratio"] < 1.4
 
 
+@pytest.mark.slow  # a second sweep
 def test_running_again_adds_only_what_is_missing(swept: Path) -> None:
     before = pd.read_parquet(swept / "runs" / "mine" / "trials.parquet")
     code, _, err = paredown("search", *MINE, *SHORT, "trials=11", folder=swept)
@@ -98,6 +101,7 @@ def test_running_again_adds_only_what_is_missing(swept: Path) -> None:
     assert len(runs_of(swept, "mine")) == 11
 
 
+@pytest.mark.slow  # another start of a sweep
 def test_a_study_begun_with_another_space_is_refused(swept: Path) -> None:
     narrower = "steps.prune.ratio.high=0.5"
     code, out, err = paredown("search", *MINE, *SHORT, narrower, folder=swept)
@@ -276,6 +280,7 @@ def test_bad_input_gets_one_line_and_starts_nothing(
     assert not list(tmp_path.rglob("trials"))
 
 
+@pytest.mark.slow  # another start of a sweep
 def test_a_task_that_calls_another_way_better_is_refused_before_any_trial(
     user_folder: Path,
 ) -> None:

@@ -29,6 +29,9 @@ FAULTS = {
 }
 
 
+pytestmark = pytest.mark.slow  # processes that hang and hold, and time limits that pass
+
+
 @pytest.fixture
 def executor() -> Iterator[LocalExecutor]:
     built = LocalExecutor(workers=3, trial_timeout=6, memory_mb=1200)

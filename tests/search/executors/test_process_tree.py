@@ -15,7 +15,10 @@ from search.executors.base import Job
 from search.executors.local import LocalExecutor
 from search.executors.outcome import Outcome
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX's")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX's"),
+    pytest.mark.slow,  # families of processes that come up, and time limits that pass
+]
 
 DRIVER = """
 import sys

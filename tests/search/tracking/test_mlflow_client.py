@@ -26,6 +26,7 @@ connect(sys.argv[1])
 """
 
 
+@pytest.mark.slow  # processes that load MLflow
 def test_a_process_killed_while_it_makes_the_tables_is_in_no_later_ones_way(tmp_path):
     command = [sys.executable, "-c", KILLED_WHILE_TABLES_ARE_MADE, default_uri(tmp_path)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
@@ -49,6 +50,7 @@ def test_a_uri_is_shown_without_its_password():
     assert without_password("postgresql://me:pw@host/db") == "postgresql://***@host/db"
 
 
+@pytest.mark.slow  # a process that loads MLflow
 def test_opening_a_new_database_says_nothing(tmp_path):
     code = (
         "import logging, pathlib; logging.basicConfig(level=logging.INFO)\n"
