@@ -1,7 +1,7 @@
-"""What each compressor does to unchanged classes of the library transformers, as a table.
+"""What each compressor does to foreign architectures, as tables.
 
-`python -m benchmarks.architectures` prints the page docs/transformers.md. The models are tiny and
-random: the table says what acts where, not how well.
+`python -m benchmarks.architectures NAME` prints the page docs/NAME.md. The models are tiny and
+random: the tables say what acts where, not how well.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import torch
 import transformers
 from torch import nn
 
-from benchmarks.transformers_models import ARCHITECTURES, ArchitectureTask
+from benchmarks import convolutional_families, transformers_models
+from benchmarks.architecture_task import Architecture, ArchitectureTask
 from compressors.base import Compressor, output_tensors, run
 from compressors.channel_pruning import ChannelPruning
 from compressors.distillation import Distillation
@@ -106,31 +107,46 @@ def _wrong_outputs(task: ArchitectureTask, model: nn.Module) -> str | None:
     return None
 
 
-def page() -> str:
-    """Return the page docs/transformers.md."""
-    lines = [HEAD.format(transformers=transformers.__version__, torch=torch.__version__)]
-    lines.append(f"| model | {' | '.join(COMPRESSORS)} |")
-    lines.append("|---" * (len(COMPRESSORS) + 1) + "|")
-    reasons: list[str] = []
-    for name, architecture in ARCHITECTURES.items():
-        cells = []
-        task = architecture.task()
-        for compressor in COMPRESSORS.values():
-            found = outcome(task, compressor)
-            if not found.acted and found.text not in reasons:
-                reasons.append(found.text)
-            cells.append(found.text if found.acted else f"no ({reasons.index(found.text) + 1})")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += ["", *(f"{number}. {reason}" for number, reason in enumerate(reasons, 1))]
-    return "\n".join([*lines, TAIL])
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A page of the documentation: what each compressor does to some architectures."""
+
+    head: str
+    architectures: Mapping[str, Architecture]
+    """By the name in the table."""
+    tail: str
+
+    def text(self) -> str:
+        """Return the page; every compressor is tried on every model."""
+        lines = [f"| model | {' | '.join(COMPRESSORS)} |", "|---" * (len(COMPRESSORS) + 1) + "|"]
+        reasons: list[str] = []
+        for name, architecture in self.architectures.items():
+            task = architecture.task()
+            found = [outcome(task, compressor) for compressor in COMPRESSORS.values()]
+            lines.append(f"| {name} | {' | '.join(_cell(one, reasons) for one in found)} |")
+        numbered = [f"{number}. {reason}" for number, reason in enumerate(reasons, 1)]
+        return "\n".join([self.head, *lines, "", *numbered, self.tail])
 
 
-HEAD = """# Models of the library transformers
+def _cell(found: Outcome, reasons: list[str]) -> str:
+    """Return a cell of the table; a reason that is not among `reasons` is added to them."""
+    if found.acted:
+        return found.text
+    if found.text not in reasons:
+        reasons.append(found.text)
+    return f"no ({reasons.index(found.text) + 1})"
 
-Unchanged classes of transformers {transformers} with tiny random configurations, on torch {torch}:
-what each compressor does to them. `python -m benchmarks.architectures` prints this page.
-"""
-TAIL = """
+
+PAGES = {
+    "transformers": Page(
+        head=f"""# Models of the library transformers
+
+Unchanged classes of transformers {transformers.__version__} with tiny random configurations, on
+torch {torch.__version__}: what each compressor does to them.
+`python -m benchmarks.architectures transformers` prints this page.
+""",
+        architectures=transformers_models.ARCHITECTURES,
+        tail="""
 ## What to know
 
 - A layer that is removed leaves a stand-in, which returns what the layer was given in the structure
@@ -146,13 +162,34 @@ TAIL = """
   (`LlamaRMSNorm`), whose encoder is the whole model, or whose embedding is tied to an output behind
   another layer (RoBERTa's language head); heads and the widths of the feed-forward layers go.
 - `use_cache` is set to False for a study. Set `model.config.use_cache = True` to generate text with
-  the compressed model."""
+  the compressed model.""",
+    ),
+    "convolutional": Page(
+        head=f"""# Convolutional families
+
+Tiny networks of the structures of well-known families, built here and drawn at random, on torch
+{torch.__version__}: what each compressor does to them.
+`python -m benchmarks.architectures convolutional` prints this page.
+""",
+        architectures=convolutional_families.ARCHITECTURES,
+        tail="""
+## What to know
+
+- Channels are followed through splits, shuffles, concatenations and gates; the layers that make the
+  outputs keep theirs.
+- A block can be left out where it returns what it is given, in shape: not where every block widens
+  its input or joins it to its own output.""",
+    ),
+}
+"""By the name on the command line, which is the page's file in docs/."""
 
 
 def main() -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("page", choices=PAGES)
+    arguments = parser.parse_args()
     torch.set_num_threads(1)  # the models are tiny
-    print(page())
+    print(PAGES[arguments.page].text())
 
 
 if __name__ == "__main__":

@@ -1,17 +1,14 @@
-"""Tiny random models of unchanged classes of the library transformers, and a task for each."""
+"""Tiny random models of unchanged classes of the library transformers."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
 import transformers
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from compressors.base import Inputs, output_tensors, run
+from benchmarks.architecture_task import Architecture
 
 TOKENS = 50
 CLASSES = 4
@@ -20,73 +17,6 @@ TEXT = {"vocab_size": TOKENS, "hidden_size": 24, "num_hidden_layers": 3, "num_at
 ENCODER = TEXT | {"intermediate_size": 48, "max_position_embeddings": 40, "num_labels": CLASSES}
 IMAGE = {"image_size": 32, "num_channels": 3, "num_labels": CLASSES}
 LLAMA = TEXT | {"intermediate_size": 48, "num_key_value_heads": 2, "use_cache": False}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A class of transformers with a tiny configuration, and the inputs that it takes."""
-
-    build: Callable[[], nn.Module]
-    """Makes the model; torch's generator is seeded when it is called."""
-    inputs: Callable[[], dict[str, Tensor]]
-    """Makes named inputs `[B, ...]`; torch's generator is seeded when it is called."""
-
-    def task(self) -> "ArchitectureTask":
-        """Return a task with this model as the baseline, always with the same values."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model = self.build().eval().requires_grad_(False)
-            _spread(model)
-            return ArchitectureTask(model, self.inputs())
-
-
-class ArchitectureTask:
-    """Values near the baseline's first floating-point output are to be learned."""
-
-    def __init__(self, baseline: nn.Module, inputs: dict[str, Tensor]) -> None:
-        self.baseline = baseline
-        self.inputs = inputs
-        self.example: Inputs = {name: value[:2] for name, value in inputs.items()}
-        with torch.no_grad():
-            self.outputs = run(baseline, inputs)
-        known = _first(self.outputs)
-        self.targets = known + 0.1 * torch.randn_like(known)
-
-    def train_batches(self, epoch: int) -> Iterator[tuple[Inputs, Tensor]]:
-        """Yield half of the samples twice."""
-        for half in (slice(0, SAMPLES // 2), slice(SAMPLES // 2, SAMPLES)):
-            yield {name: value[half] for name, value in self.inputs.items()}, self.targets[half]
-
-    def teacher_batches(self, epoch: int) -> Iterator[tuple[Inputs, Tensor, Tensor]]:
-        """Yield the same batches with the baseline's first output."""
-        for inputs, targets in self.train_batches(epoch):
-            with torch.no_grad():
-                taught = _first(run(self.baseline, inputs))
-            yield inputs, targets, taught
-
-    def loss(self, outputs: Any, targets: Tensor) -> Tensor:
-        """Return the mean squared error of the first output, a scalar."""
-        return F.mse_loss(_first(outputs), targets)
-
-    def measured(
-        self, key: str, measure: Callable[[], Mapping[str, NDArray[Any]]]
-    ) -> Mapping[str, NDArray[Any]]:
-        """Return what `measure` returns; nothing is remembered."""
-        return measure()
-
-
-def _first(outputs: Any) -> Tensor:
-    return next(t for t in output_tensors(outputs) if t.is_floating_point())
-
-
-def _spread(model: nn.Module) -> None:
-    """Draw parameters as wide as trained ones: at the library's 0.02 every block is idle."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                parameter.normal_(std=parameter[0].numel() ** -0.5)
-            else:
-                parameter += 0.1 * torch.randn_like(parameter)
 
 
 def _tokens() -> dict[str, Tensor]:

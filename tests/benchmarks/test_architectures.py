@@ -1,4 +1,4 @@
-"""Every compressor acts on unchanged classes of transformers, or says why not (2 minutes)."""
+"""Every compressor acts on foreign architectures, or says why not (2 minutes)."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,10 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
+from benchmarks import convolutional_families  # noqa: E402
+from benchmarks.architecture_task import ArchitectureTask  # noqa: E402
 from benchmarks.architectures import COMPRESSORS, outcome  # noqa: E402
-from benchmarks.transformers_models import ARCHITECTURES, ArchitectureTask  # noqa: E402
+from benchmarks.transformers_models import ARCHITECTURES  # noqa: E402
 from compressors.base import run  # noqa: E402
 from compressors.layer_removal import LayerRemoval  # noqa: E402
 from compressors.layers.cache_slots import close_cache_slot  # noqa: E402
@@ -22,8 +24,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # those of transformers are not ours
 ]
 
-REFUSED = {("Wav2Vec2", "channel pruning"), ("Wav2Vec2", "weight pruning")}
-"""Its weight norm is a parametrisation, unless the intake has baked it."""
+ALL = ARCHITECTURES | convolutional_families.ARCHITECTURES
+REFUSED = {("DenseNet", "layer removal"), ("U-Net", "layer removal")}
+"""No block returns what it is given, in shape."""
 STACKS = {
     "BERT": "bert.encoder.layer",
     "DistilBERT": "distilbert.transformer.layer",
@@ -45,9 +48,9 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=ALL)
 def named_task(request: pytest.FixtureRequest) -> tuple[str, ArchitectureTask]:
-    return request.param, ARCHITECTURES[request.param].task()
+    return request.param, ALL[request.param].task()
 
 
 @pytest.mark.parametrize("name", COMPRESSORS)

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from benchmarks.architecture_task import Architecture
+
 CLASSES = 5
 
 
@@ -182,22 +184,18 @@ def grouped() -> nn.Module:
     return Classifier(unit(3, 16, 3), nn.Sequential(Grouped(16, 4), Grouped(16, 4)), 16)
 
 
-NETS = {
-    "EfficientNet": efficient,
-    "MobileNetV3": mobile,
-    "ShuffleNetV2": shuffled,
-    "DenseNet": dense,
-    "Inception": inception,
-    "RegNet": grouped,
-    "YOLO": Detector,
-    "U-Net": UNet,
+def _images() -> Tensor:
+    return torch.randn(16, 3, 8, 8)
+
+
+ARCHITECTURES = {
+    "EfficientNet": Architecture(efficient, _images),
+    "MobileNetV3": Architecture(mobile, _images),
+    "ShuffleNetV2": Architecture(shuffled, _images),
+    "DenseNet": Architecture(dense, _images),
+    "Inception": Architecture(inception, _images),
+    "RegNet": Architecture(grouped, _images),
+    "YOLO": Architecture(Detector, _images),
+    "U-Net": Architecture(UNet, _images),
 }
-"""Constructors by the name of the family; each net takes images `[B, 3, 8, 8]`."""
-
-
-def net(name: str) -> nn.Module:
-    """Return a net of a family with drawn weights and statistics, in eval mode and frozen."""
-    torch.manual_seed(0)
-    model = NETS[name]()
-    model.train()(torch.randn(16, 3, 8, 8))
-    return model.eval().requires_grad_(False)
+"""The families by name; each net takes images `[B, 3, 8, 8]`."""
