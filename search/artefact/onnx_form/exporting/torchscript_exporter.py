@@ -57,6 +57,7 @@ def _quiet() -> Iterator[None]:
         for message in (
             "It is recommended that constant folding be turned off",
             "Exporting a model to ONNX with a batch_size other than 1",
+            "Exporting aten::index operator of advanced indexing",
         ):
             warnings.filterwarnings("ignore", message, UserWarning)
         yield
