@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.int8_latency import machine, timed
-from benchmarks.reviews import Sentences
+from benchmarks.reviews import Sentences, load_reviews
 from benchmarks.sentence_classifier import text_task
 from compressors.quantization import Quantization
 from search.artefact.artefact import write_artefact
@@ -45,14 +45,15 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
     options = parser.parse_args(None if arguments is None else list(arguments))
     torch.set_num_threads(1)
-    rounds, sentences = (15, 200) if options.quick else (100, 2000)
-    parts = text_task(options.model, options.reviews, quick=options.quick)
+    rounds, count = (15, 200) if options.quick else (100, 2000)
+    sentences = load_reviews(options.reviews, options.model)
+    parts = text_task(options.model, sentences, quick=options.quick)
     task = training_task(parts, parts["model"])
-    test = parts["test"].part(range(sentences))
+    test = sentences["test"].part(range(count))
     with TemporaryDirectory() as folder:
         files = all_files(task, Path(folder), quick=options.quick)
         rows = measure(files, test, rounds)
-    found = {"machine": machine(), "quick": options.quick, "sentences": sentences, "files": rows}
+    found = {"machine": machine(), "quick": options.quick, "sentences": count, "files": rows}
     console = Console(width=110)
     console.print(f"{found['machine']}")
     console.print(as_table(rows))

