@@ -99,23 +99,34 @@ def _packed(
 
 def _stored(weight: IntegerWeight, width: int) -> dict[str, NDArray[Any]]:
     """Return the constants of the operator: packed integers, scales and, if needed, zero points."""
-    # The operator's integers are unsigned, and its default zero point is the middle.
-    middle = 1 << (width - 1)
-    shift = middle if weight.integers.min() < 0 else 0
+    integers, zeros = unsigned(weight, width)
     parts: dict[str, NDArray[Any]] = {
-        "packed": pack_blocks(weight.integers + shift, weight.group, width),
+        "packed": pack_blocks(integers, weight.group, width),
         "scales": weight.scale.reshape(-1),
     }
-    zeros = (weight.zero + shift).astype(np.uint8)
-    if (zeros != middle).any():
+    if zeros is not None:
         parts["zeros"] = pack_bits(zeros, width).reshape(-1)
     return parts
 
 
-def pack_blocks(integers: NDArray[np.int16], block: int, width: int) -> NDArray[np.uint8]:
-    """Return non-negative integers `[N, K]` as bytes `[N, blocks, block * width / 8]`."""
+def unsigned(
+    weight: IntegerWeight, width: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Return a weight as integers of `width` bits `[R, N]`, with zero points `[R, G]`.
+
+    The zero points are None where all are the operators' default, the middle.
+    """
+    middle = 1 << (width - 1)
+    shift = middle if weight.integers.min() < 0 else 0
+    zeros = (weight.zero + shift).astype(np.uint8)
+    integers = (weight.integers + shift).astype(np.uint8)
+    return integers, zeros if (zeros != middle).any() else None
+
+
+def pack_blocks(integers: NDArray[np.uint8], block: int, width: int) -> NDArray[np.uint8]:
+    """Return integers `[N, K]` as bytes `[N, blocks, block * width / 8]`."""
     rows, columns = integers.shape
-    filled = np.pad(integers.astype(np.uint8), ((0, 0), (0, -columns % block)))
+    filled = np.pad(integers, ((0, 0), (0, -columns % block)))
     return pack_bits(filled.reshape(rows, -1, block), width)
 
 

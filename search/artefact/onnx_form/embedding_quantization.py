@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from search.artefact.onnx_form.block_quantization import BLOCKS, DOMAIN, pack_bits
+from search.artefact.onnx_form.block_quantization import BLOCKS, DOMAIN, pack_bits, unsigned
 from search.artefact.onnx_form.graph_parts import attributes_of, keep_initialisers
 from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerWeight
 
@@ -73,19 +72,11 @@ def _pack(graph: onnx.GraphProto, node: onnx.NodeProto, weight: IntegerWeight) -
 
 
 def _one_group(weight: IntegerWeight) -> bool:
-    return weight.scale.shape[1] == 1
+    return bool(weight.scale.shape[1] == 1)
 
 
 def _stored(weight: IntegerWeight, width: int) -> dict[str, NDArray[Any]]:
     """Return the constants of the operator: packed integers, scales and, if needed, zero points."""
-    # The operator's integers are unsigned, and its default zero point is the middle.
-    middle = 1 << (width - 1)
-    shift = middle if weight.integers.min() < 0 else 0
-    parts: dict[str, NDArray[Any]] = {
-        "rows": pack_bits((weight.integers + shift).astype(np.uint8), width),
-        "row_scales": weight.scale,
-    }
-    zeros = (weight.zero + shift).astype(np.uint8)
-    if (zeros != middle).any():
-        parts["row_zeros"] = pack_bits(zeros, width)
-    return parts
+    integers, zeros = unsigned(weight, width)
+    parts = {"rows": pack_bits(integers, width), "row_scales": weight.scale}
+    return parts if zeros is None else parts | {"row_zeros": pack_bits(zeros, width)}

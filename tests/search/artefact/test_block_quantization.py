@@ -35,7 +35,7 @@ def test_bits_are_packed_the_first_lowest(width):
 
 
 def test_blocks_are_filled_with_zeros():
-    packed = pack_blocks(np.ones((2, 20), np.int16), 16, 4)
+    packed = pack_blocks(np.ones((2, 20), np.uint8), 16, 4)
     assert packed.shape == (2, 2, 8)
     assert packed[0].tolist() == [[17] * 8, [17] * 2 + [0] * 6]
 
