@@ -16,6 +16,7 @@ from search.artefact.code_arrival import check_codes_arrive
 from search.artefact.fidelity import Expected, repeats, verify_float_file
 from search.artefact.onnx_form.batch_norm_folding import fold_batch_norms
 from search.artefact.onnx_form.export import simplify
+from search.artefact.onnx_form.exporting.attention_guards import move_guards
 from search.artefact.onnx_form.exporting.call import Call
 from search.artefact.onnx_form.exporting.constructs import fixed_lines, packs_sequences
 from search.artefact.onnx_form.exporting.exporters import EXPORTERS, Exporter, export_onnx
@@ -98,7 +99,7 @@ def _graph(
         alone = simplify(deepcopy(exported.graph))
         check_codes_arrive(alone, codes, model, first_samples(call.example, 2))
     folded = fold_batch_norms(exported.graph, exported.codes)
-    graph = simplify(exported.graph)
+    graph = move_guards(simplify(exported.graph))
     return graph, order_units(graph, folded)
 
 

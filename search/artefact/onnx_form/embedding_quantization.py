@@ -78,5 +78,8 @@ def _one_group(weight: IntegerWeight) -> bool:
 def _stored(weight: IntegerWeight, width: int) -> dict[str, NDArray[Any]]:
     """Return the constants of the operator: packed integers, scales and, if needed, zero points."""
     integers, zeros = unsigned(weight, width)
-    parts = {"rows": pack_bits(integers, width), "row_scales": weight.scale}
+    parts: dict[str, NDArray[Any]] = {
+        "rows": pack_bits(integers, width),
+        "row_scales": weight.scale,
+    }
     return parts if zeros is None else parts | {"row_zeros": pack_bits(zeros, width)}
