@@ -132,7 +132,7 @@ def _notes(floats: Mapping[str, set[int]]) -> Iterator[str]:
 
 
 def integer_operators(model: onnx.ModelProto) -> int:
-    """Return the number of layers of a graph that ONNX Runtime runs in integers."""
+    """Return the number of layers of a graph that ONNX Runtime runs on integer weights."""
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
     count = 0
     for node in model.graph.node:
