@@ -46,18 +46,26 @@ class Tied(nn.Module):
         return self.head(torch.tanh(self.embedding(tokens)))
 
 
-@pytest.mark.parametrize("bits", [2, 4, 8, None])
-def test_a_tied_head_is_stored_once(bits, tmp_path):
+@pytest.mark.parametrize(
+    ("bits", "granularity", "product"),
+    [
+        (None, "channel", "MatMul"),
+        (2, "group", "MatMulNBits"),
+        (4, "group", "MatMulNBits"),
+        (8, "group", "MatMulNBits"),
+        (8, "channel", "MatMulInteger"),
+    ],
+)
+def test_a_tied_head_is_stored_once(bits, granularity, product, tmp_path):
     torch.manual_seed(0)
     task = TaskOf(torch.randint(0, 40, (3, 7)))
-    step = Quantization(bits=bits, granularity="group", group_size=64)
+    step = Quantization(bits=bits, granularity=granularity, group_size=64)
     artefact = write_artefact(step(Tied().eval(), task), task, tmp_path)
     graph = onnx.load(artefact.run_path).graph
     [table] = [tensor for tensor in graph.initializer if len(tensor.raw_data) >= 1024]
     assert len(table.raw_data) == 40 * 256 * (bits or 32) / 8
-    products = {"MatMul"} if bits is None else {"MatMulNBits"}
-    tables = {"Gather"} if bits is None else {"GatherBlockQuantized"}
-    assert tables | products <= {node.op_type for node in graph.node}
+    table_operator = "Gather" if bits is None else "GatherBlockQuantized"
+    assert {table_operator, product} <= {node.op_type for node in graph.node}
     assert artefact.fidelity_db > (100 if bits is None else 30)
 
 
