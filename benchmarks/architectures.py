@@ -157,7 +157,10 @@ torch {torch.__version__}: what each compressor does to them.
 - Attention loses heads, or groups of heads that share keys and values. Where layers share one
   position bias, as in T5, all lose the same heads. A configuration (`model.config`) is not changed:
   it still states the numbers of the baseline, and `from_pretrained` cannot read the smaller model.
-- Weights that are tied stay tied. They are encoded or pruned once.
+- Weights that are tied stay tied. They are encoded or pruned once, and the file holds them once;
+  only with one scale a row and at most 4 bits does it hold a packed table and bytes for the head.
+- Embeddings are gathered from their integers of 2 to 8 bits. Products run at 2 bits in groups of 64
+  and 128, and at 4 bits in smaller groups.
 - Channels of the residual stream stay in models whose norm is a class of their own
   (`LlamaRMSNorm`), whose encoder is the whole model, or whose embedding is tied to an output behind
   another layer (RoBERTa's language head); heads and the widths of the feed-forward layers go.

@@ -152,7 +152,8 @@ def measure(
             for step in steps:
                 model = step(model, task)
             artefacts[name] = write_artefact(model, task, Path(folder) / name)
-        seconds = timed(artefacts, feeds(task.example[:batch]), rounds)
+        paths = [artefact.run_path for artefact in artefacts.values()]
+        seconds = timed(paths, feeds(task.example[:batch]), rounds)
     ratios = seconds[:, :1] / seconds
     return {
         name: {
@@ -166,11 +167,9 @@ def measure(
     }
 
 
-def timed(
-    artefacts: Mapping[str, Artefact], inputs: Mapping[str, Any], rounds: int
-) -> NDArray[np.float64]:
+def timed(paths: Iterable[Path], inputs: Mapping[str, Any], rounds: int) -> NDArray[np.float64]:
     """Return CPU seconds per call `[rounds, files]`, each a mean over 5 ms or one call."""
-    sessions = [open_session(artefact.run_path) for artefact in artefacts.values()]
+    sessions = [open_session(path) for path in paths]
     calls = [max(1, int(0.005 / call_seconds(session, inputs, 3))) for session in sessions]
     seconds = np.empty((rounds, len(sessions)))
     for number in range(rounds):

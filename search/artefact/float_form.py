@@ -16,11 +16,13 @@ from search.artefact.code_arrival import check_codes_arrive
 from search.artefact.fidelity import Expected, repeats, verify_float_file
 from search.artefact.onnx_form.batch_norm_folding import fold_batch_norms
 from search.artefact.onnx_form.export import simplify
+from search.artefact.onnx_form.exporting.attention_guards import move_guards
 from search.artefact.onnx_form.exporting.call import Call
 from search.artefact.onnx_form.exporting.constructs import fixed_lines, packs_sequences
 from search.artefact.onnx_form.exporting.exporters import EXPORTERS, Exporter, export_onnx
 from search.artefact.onnx_form.exporting.named_outputs import output_name
 from search.artefact.onnx_form.exporting.output_shapes import declare_output
+from search.artefact.onnx_form.runtime import RUN_ERRORS, failed_part
 from search.artefact.onnx_form.storing import check_size, write_graph
 from search.artefact.onnx_form.unit_order import order_units
 from search.errors import ArtefactError
@@ -74,6 +76,8 @@ def write_float_form(
             _declare_outputs(graph, expected, free_axes)
             write_graph(graph, path)
             fidelity = verify_float_file(path, expected)
+        except RUN_ERRORS as error:
+            refusals[name] = f"ONNX Runtime does not take its graph: {failed_part(error)}"
         except ArtefactError as refusal:
             refusals[name] = str(refusal)
         else:
@@ -95,7 +99,7 @@ def _graph(
         alone = simplify(deepcopy(exported.graph))
         check_codes_arrive(alone, codes, model, first_samples(call.example, 2))
     folded = fold_batch_norms(exported.graph, exported.codes)
-    graph = simplify(exported.graph)
+    graph = move_guards(simplify(exported.graph))
     return graph, order_units(graph, folded)
 
 

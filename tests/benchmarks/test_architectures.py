@@ -18,6 +18,7 @@ from compressors.layers.removable import removable_blocks  # noqa: E402
 from compressors.models.copying import copy_model  # noqa: E402
 from compressors.models.replacing import replace_module  # noqa: E402
 from compressors.weights.compressible import compressible_weights  # noqa: E402
+from search.artefact.artefact import write_artefact  # noqa: E402
 
 pytestmark = [
     pytest.mark.slow,
@@ -60,6 +61,17 @@ def test_a_compressor_acts_or_says_why_not(named_task, name: str) -> None:
     assert found.wrong is None
     assert found.acted or (architecture, name) in REFUSED, found.text
     assert found.acted or len(found.text.split()) > 8
+
+
+def test_a_model_is_written_in_floats_and_in_integers(named_task, tmp_path) -> None:
+    _, task = named_task
+    whole = write_artefact(task.baseline, task, tmp_path / "floats")
+    assert whole.fidelity_db > 100
+    for name in ("8 bits", "4 bits"):
+        artefact = write_artefact(COMPRESSORS[name](task.baseline, task), task, tmp_path / name)
+        assert artefact.integer_operators > 0
+        assert artefact.fidelity_db > 25
+        assert artefact.size_bytes < whole.size_bytes / 2
 
 
 @pytest.mark.parametrize("name", STACKS)

@@ -1,4 +1,4 @@
-"""Matrix products with weights of 4 or 8 bits in blocks: ONNX Runtime's MatMulNBits."""
+"""Matrix products with weights of 2, 4 or 8 bits in blocks: ONNX Runtime's MatMulNBits."""
 
 from typing import Any
 
@@ -15,9 +15,8 @@ from search.artefact.onnx_form.graph_parts import (
 from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerWeight
 
 DOMAIN = "com.microsoft"
-WIDTHS = (4, 8)
-"""Bit-widths to use; with 2 bits the operator computes small blocks in floats, which is slow."""
-BLOCKS = (16, 32, 64, 128, 256)
+BLOCKS = {2: (64, 128), 4: (16, 32, 64, 128, 256), 8: (16, 32, 64, 128, 256)}
+"""Blocks by bit-width; the operator computes other blocks of 2 bits in floats, or slowly."""
 ACCURACY_LEVEL = 4
 """Rounds activations to 8 bits, block by block, at run time; lower levels unpack the weights to
 floats, which is slower than a product of floats."""
@@ -25,7 +24,7 @@ floats, which is slower than a product of floats."""
 
 def runs_in_blocks(node: onnx.NodeProto, weight: IntegerWeight) -> bool:
     """Return whether this product of activations and a weight can run with packed blocks."""
-    if weight.scale.shape[1] == 1 or weight.group not in BLOCKS:
+    if weight.scale.shape[1] == 1 or _width(weight) is None:
         return False
     if node.op_type == "MatMul":
         return weight.transposed
@@ -33,6 +32,12 @@ def runs_in_blocks(node: onnx.NodeProto, weight: IntegerWeight) -> bool:
     straight = not attributes.get("transA", 0)
     matches = bool(attributes.get("transB", 0)) != weight.transposed
     return node.op_type == "Gemm" and has_unit_factors(node) and straight and matches
+
+
+def _width(weight: IntegerWeight) -> int | None:
+    """Return the least bit-width that holds the integers and whose operator has the block."""
+    fitting = (w for w, blocks in BLOCKS.items() if w >= weight.bits and weight.group in blocks)
+    return next(fitting, None)
 
 
 def quantise_blocks(model: onnx.ModelProto, layers: IntegerLayers) -> onnx.ModelProto:
@@ -65,7 +70,8 @@ def _packed(
     graph: onnx.GraphProto, node: onnx.NodeProto, weight: IntegerWeight
 ) -> list[onnx.NodeProto]:
     """Add the packed weight of a product to the graph and return the nodes that replace it."""
-    width = next(width for width in WIDTHS if width >= weight.bits)
+    width = _width(weight)
+    assert width is not None
     parts = {f"{node.input[1]}.{part}": v for part, v in _stored(weight, width).items()}
     known = {tensor.name for tensor in graph.initializer}
     for name, values in parts.items():
@@ -93,23 +99,34 @@ def _packed(
 
 def _stored(weight: IntegerWeight, width: int) -> dict[str, NDArray[Any]]:
     """Return the constants of the operator: packed integers, scales and, if needed, zero points."""
-    # The operator's integers are unsigned, and its default zero point is the middle.
-    middle = 1 << (width - 1)
-    shift = middle if weight.integers.min() < 0 else 0
+    integers, zeros = unsigned(weight, width)
     parts: dict[str, NDArray[Any]] = {
-        "packed": pack_blocks(weight.integers + shift, weight.group, width),
+        "packed": pack_blocks(integers, weight.group, width),
         "scales": weight.scale.reshape(-1),
     }
-    zeros = (weight.zero + shift).astype(np.uint8)
-    if (zeros != middle).any():
+    if zeros is not None:
         parts["zeros"] = pack_bits(zeros, width).reshape(-1)
     return parts
 
 
-def pack_blocks(integers: NDArray[np.int16], block: int, width: int) -> NDArray[np.uint8]:
-    """Return non-negative integers `[N, K]` as bytes `[N, blocks, block * width / 8]`."""
+def unsigned(
+    weight: IntegerWeight, width: int
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Return a weight as integers of `width` bits `[R, N]`, with zero points `[R, G]`.
+
+    The zero points are None where all are the operators' default, the middle.
+    """
+    middle = 1 << (width - 1)
+    shift = middle if weight.integers.min() < 0 else 0
+    zeros = (weight.zero + shift).astype(np.uint8)
+    integers = (weight.integers + shift).astype(np.uint8)
+    return integers, zeros if (zeros != middle).any() else None
+
+
+def pack_blocks(integers: NDArray[np.uint8], block: int, width: int) -> NDArray[np.uint8]:
+    """Return integers `[N, K]` as bytes `[N, blocks, block * width / 8]`."""
     rows, columns = integers.shape
-    filled = np.pad(integers.astype(np.uint8), ((0, 0), (0, -columns % block)))
+    filled = np.pad(integers, ((0, 0), (0, -columns % block)))
     return pack_bits(filled.reshape(rows, -1, block), width)
 
 

@@ -1,4 +1,4 @@
-"""Quantise matrix products, recurrent layers and embeddings, with activations at run time."""
+"""Quantise matrix products and recurrent layers, with activations rounded at run time."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory

@@ -13,6 +13,10 @@ from compressors.weights.encoded import CodedWeight
 from search.artefact.onnx_form.activation_ranges import Calibration
 from search.artefact.onnx_form.block_quantization import quantise_blocks, runs_in_blocks
 from search.artefact.onnx_form.dynamic_quantization import WEIGHT_INPUTS, quantise_dynamic
+from search.artefact.onnx_form.embedding_quantization import (
+    is_quantised_table,
+    quantise_embeddings,
+)
 from search.artefact.onnx_form.export import Feeds
 from search.artefact.onnx_form.integer_types import IntegerTypes, integer_types
 from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerRows, IntegerWeight
@@ -27,6 +31,7 @@ class _Plan:
     static: list[onnx.NodeProto] = field(default_factory=list)
     dynamic: list[onnx.NodeProto] = field(default_factory=list)
     blocks: list[onnx.NodeProto] = field(default_factory=list)
+    tables: list[onnx.NodeProto] = field(default_factory=list)
     floats: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     """By operator, the bit-widths of quantised weights that run as floats."""
 
@@ -43,10 +48,10 @@ def quantise_onnx(
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Return the graph with integer operators, and notes on quantised weights that run as floats.
 
-    Convolutions are quantised statically, with ranges taken from `batches`; matrix products,
-    recurrent layers and 8-bit embeddings dynamically; matrix products with groups by packed blocks.
-    Integers are taken over unchanged, except those of an asymmetric 8-bit weight and of an
-    embedding, which are rounded anew to values that the operators take.
+    Convolutions are quantised statically, with ranges taken from `batches`; matrix products
+    and recurrent layers dynamically; matrix products with groups, and embeddings, by packed blocks.
+    Integers are taken over unchanged, except those of an asymmetric 8-bit weight, which are rounded
+    anew to values that the operators take.
 
     Args:
         model: The graph in floats.
@@ -73,6 +78,8 @@ def quantise_onnx(
                 model = quantise_static(model, plan.layers(plan.static), calibration, machine)
             if plan.dynamic:
                 model = quantise_dynamic(model, plan.layers(plan.dynamic), machine)
+    if plan.tables:
+        model = quantise_embeddings(model, plan.layers(plan.tables))
     return model, tuple(_notes(plan.floats))
 
 
@@ -106,19 +113,16 @@ def _assign(node: onnx.NodeProto, plan: _Plan) -> None:
     single = known and all(weight.scale.shape[1] == 1 for weight in weights)
     if single and node.op_type == "Conv" and not weights[0].transposed:
         plan.static.append(node)
-    elif single and (node.op_type in ("MatMul", "Gemm", "LSTM") or _is_8_bit_table(node, weights)):
+    elif single and node.op_type in ("MatMul", "Gemm", "LSTM"):
         plan.dynamic.append(node)
+    elif known and is_quantised_table(node, weights[0]):
+        plan.tables.append(node)
     elif known and runs_in_blocks(node, weights[0]):
         plan.blocks.append(node)
     else:
         for name in node.input:
             if name in plan.weights:
                 plan.floats[node.op_type].add(plan.weights[name].bits)
-
-
-def _is_8_bit_table(node: onnx.NodeProto, weights: list[IntegerWeight]) -> bool:
-    """Return whether this is an embedding that loses little when rounded anew to 8 bits."""
-    return node.op_type == "Gather" and weights[0].bits == 8
 
 
 def _notes(floats: Mapping[str, set[int]]) -> Iterator[str]:
@@ -128,7 +132,7 @@ def _notes(floats: Mapping[str, set[int]]) -> Iterator[str]:
 
 
 def integer_operators(model: onnx.ModelProto) -> int:
-    """Return the number of layers of a graph that ONNX Runtime runs in integers."""
+    """Return the number of layers of a graph that ONNX Runtime runs on integer weights."""
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
     count = 0
     for node in model.graph.node:
@@ -138,6 +142,7 @@ def integer_operators(model: onnx.ModelProto) -> int:
             "MatMulInteger",
             "DynamicQuantizeLSTM",
             "MatMulNBits",
+            "GatherBlockQuantized",
         )
     return count
 

@@ -6,6 +6,7 @@ import onnx
 from torch import nn
 
 from search.artefact.onnx_form.canonical import canonical
+from search.artefact.onnx_form.shared_tensors import share_tensors
 from search.artefact.packed_form.unpack import LIMIT_BYTES
 from search.errors import ArtefactError
 
@@ -14,8 +15,8 @@ MAX_FILE_BYTES = LIMIT_BYTES
 
 
 def write_graph(graph: onnx.ModelProto, path: Path) -> None:
-    """Write the canonical form of a graph."""
-    path.write_bytes(canonical(graph).SerializeToString(deterministic=True))
+    """Write the canonical form of a graph, each tensor once."""
+    path.write_bytes(canonical(share_tensors(graph)).SerializeToString(deterministic=True))
 
 
 def check_size(model: nn.Module, limit: int = MAX_FILE_BYTES) -> None:

@@ -23,7 +23,7 @@ class Task:
         return measure()
 
 
-@pytest.mark.parametrize("width", [4, 8])
+@pytest.mark.parametrize("width", [2, 4, 8])
 def test_bits_are_packed_the_first_lowest(width):
     values = np.random.default_rng(0).integers(0, 1 << width, (3, 13)).astype(np.uint8)
     packed = pack_bits(values, width)
@@ -35,7 +35,7 @@ def test_bits_are_packed_the_first_lowest(width):
 
 
 def test_blocks_are_filled_with_zeros():
-    packed = pack_blocks(np.ones((2, 20), np.int16), 16, 4)
+    packed = pack_blocks(np.ones((2, 20), np.uint8), 16, 4)
     assert packed.shape == (2, 2, 8)
     assert packed[0].tolist() == [[17] * 8, [17] * 2 + [0] * 6]
 
@@ -71,6 +71,8 @@ def test_packed_weights_are_those_of_the_model(bits, symmetric, columns, block, 
     artefact = write_artefact(model, task, tmp_path)
     graph = onnx.load(artefact.run_path).graph
     nodes = [node for node in graph.node if node.op_type == "MatMulNBits"]
+    width = onnx.helper.get_node_attr_value(nodes[0], "bits")
+    assert width == (2 if bits == 2 and block == 64 else 4 if bits <= 4 else 8)
     assert np.array_equal(decoded(graph, nodes[0]), coded_weights(model)["0.weight"].decode())
     assert artefact.integer_operators == 2
     assert 30 < artefact.fidelity_db < 100  # activations are really rounded when it runs

@@ -1,6 +1,6 @@
 """Outputs of any structure as the named outputs of a graph."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -25,8 +25,15 @@ def flat_outputs(model: nn.Module) -> Iterator[None]:
         seen = {id(tensor) for tensor in named_tensors([args, kwargs]).values()}
         return tuple(_once(tensor, seen) for tensor in outputs)
 
+    with replaced_forward(model, flat):
+        yield
+
+
+@contextmanager
+def replaced_forward(model: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """Give a model another `forward` inside the block; the names of its modules stay."""
     own = vars(model).get("forward")
-    vars(model)["forward"] = flat
+    vars(model)["forward"] = forward
     try:
         yield
     finally:

@@ -5,14 +5,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import onnx
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
 from search.artefact.onnx_form.export import OPSET
 from search.artefact.onnx_form.exporting.call import Call
+from search.artefact.onnx_form.exporting.named_outputs import replaced_forward
 
 
 def export_torchscript(model: nn.Module, call: Call) -> onnx.ModelProto:
@@ -25,11 +27,11 @@ def export_torchscript(model: nn.Module, call: Call) -> onnx.ModelProto:
         call: How it is called, and the names and free axes of inputs and outputs.
     """
     axes = call.axes_by_internal_name
-    with _quiet(), TemporaryDirectory() as folder:
+    with _quiet(), _by_position(model, call), TemporaryDirectory() as folder:
         path = Path(folder) / "exported.onnx"
         torch.onnx.export(
             model,
-            (*call.arguments, call.keywords) if call.keywords else call.arguments,
+            tuple(call.keywords.values()) or call.arguments,
             str(path),
             dynamo=False,
             opset_version=OPSET,
@@ -41,6 +43,24 @@ def export_torchscript(model: nn.Module, call: Call) -> onnx.ModelProto:
         proto = onnx.load(path)
     _drop_aliases(proto.graph)
     return proto
+
+
+@contextmanager
+def _by_position(model: nn.Module, call: Call) -> Iterator[None]:
+    """Make a model take its named inputs by position, inside the block.
+
+    The exporter would make inputs of the graph of the default values of its other parameters.
+    """
+    if not call.keywords:
+        yield
+        return
+    forward = model.forward
+
+    def positional(*inputs: Tensor) -> Any:
+        return forward(**dict(zip(call.names, inputs, strict=True)))
+
+    with replaced_forward(model, positional):
+        yield
 
 
 @contextmanager
@@ -57,6 +77,7 @@ def _quiet() -> Iterator[None]:
         for message in (
             "It is recommended that constant folding be turned off",
             "Exporting a model to ONNX with a batch_size other than 1",
+            "Exporting aten::index operator of advanced indexing",
         ):
             warnings.filterwarnings("ignore", message, UserWarning)
         yield

