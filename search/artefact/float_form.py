@@ -21,6 +21,7 @@ from search.artefact.onnx_form.exporting.constructs import fixed_lines, packs_se
 from search.artefact.onnx_form.exporting.exporters import EXPORTERS, Exporter, export_onnx
 from search.artefact.onnx_form.exporting.named_outputs import output_name
 from search.artefact.onnx_form.exporting.output_shapes import declare_output
+from search.artefact.onnx_form.runtime import RUN_ERRORS, failed_part
 from search.artefact.onnx_form.storing import check_size, write_graph
 from search.artefact.onnx_form.unit_order import order_units
 from search.errors import ArtefactError
@@ -74,6 +75,8 @@ def write_float_form(
             _declare_outputs(graph, expected, free_axes)
             write_graph(graph, path)
             fidelity = verify_float_file(path, expected)
+        except RUN_ERRORS as error:
+            refusals[name] = f"ONNX Runtime does not take its graph: {failed_part(error)}"
         except ArtefactError as refusal:
             refusals[name] = str(refusal)
         else:

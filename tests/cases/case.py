@@ -29,8 +29,8 @@ class Case:
     """A pattern of the sentence with which the task is refused; empty for one that is studied."""
     channels_stay: str = ""
     """A pattern of the reason why no channels go; empty where some do."""
-    runs_in_floats: str = ""
-    """Why no operator of the 8-bit file computes in integers; empty where some do."""
+    left: str = ""
+    """The layer that encoding leaves, for a reason that preparation prints; empty for none."""
     read: Callable[[Any], tuple[Any, Any]] = pair
     """From a batch of the user's to the inputs and the targets of the score."""
     structure: Callable[[Sequence[Tensor]], Any] = lone_or_all

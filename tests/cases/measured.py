@@ -53,6 +53,8 @@ class Measured:
     metrics: dict[str, Mapping[str, float]] = field(default_factory=dict)
     infeasible: dict[str, str] = field(default_factory=dict)
     """By recipe, the sentence with which it was refused."""
+    left: Mapping[str, str]
+    """By layer of the baseline, why quantisation leaves it."""
     maximize: bool
 
     def gain(self, recipe: str, over: str) -> float:
@@ -75,7 +77,8 @@ def measure(case: Case, folder: Path) -> Measured:
     """
     task = load_task({"_target_": case.target}, folder / "measured")
     baseline = measure_baseline(task, folder / "baseline")
-    found = Measured(maximize=task.maximize)
+    left = RECIPES["8 bits"][0].compressor().skipped_layers(task.baseline, task)
+    found = Measured(maximize=task.maximize, left=left)
     found.files["baseline"], found.metrics["baseline"] = baseline.run_path, baseline.metrics
     evaluator = Evaluator(task=task, baseline=baseline, latency=ONCE)
     for name, steps in RECIPES.items():

@@ -63,7 +63,8 @@ def bits_act(case: Case, found: Measured) -> None:
     whole = found.metrics["baseline"]["size_bytes"]
     for recipe in ("8 bits", "4 bits"):
         assert found.metrics[recipe]["size_bytes"] < whole, recipe
-    assert runs_in_integers(found.files["8 bits"]) == (not case.runs_in_floats)
+    assert runs_in_integers(found.files["8 bits"])
+    assert list(found.left) == ([case.left] if case.left else [])
 
 
 def distillation_does_no_harm(found: Measured) -> None:

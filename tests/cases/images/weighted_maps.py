@@ -80,5 +80,5 @@ def weight_computed_in_the_forward_pass() -> Parts:
 CASES = (
     Case(task=squeeze_and_excitation),
     Case(task=attention_over_channels_and_places),
-    Case(task=weight_computed_in_the_forward_pass),
+    Case(task=weight_computed_in_the_forward_pass, left="body.0"),
 )

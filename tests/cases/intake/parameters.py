@@ -70,7 +70,7 @@ class FrozenParts(nn.Module):
 
 def frozen_parameters() -> Parts:
     """Fixed waves as a parameter and a frozen first layer, which no training may change."""
-    return parts.task(FrozenParts(), parts.near_centres(8, 6))
+    return parts.task(FrozenParts(), parts.near_centres(8, 6, noise=1.0), steps=300)
 
 
 def convolutions() -> nn.Sequential:
@@ -98,7 +98,7 @@ def weight_norm_by_hooks() -> Parts:
 
 
 def weight_norm_as_parametrisation() -> Parts:
-    """torch's weight_norm parametrisation, with two originals for one weight."""
+    """Weight norm as torch's parametrisation, with two originals for one weight."""
     model = convolutions()
     for layer in (model[0], model[2]):
         parametrizations.weight_norm(layer)

@@ -40,7 +40,7 @@ class Settling(nn.Module):
         self.step, self.head = nn.Linear(16, 16), nn.Linear(16, 4)
 
     def forward(self, x: Tensor) -> Tensor:
-        while float(x.abs().amax()) < 40:
+        while x.detach().abs().amax() < 40:
             x = x + 2 * torch.sign(x) + 0.1 * self.step(x)
         return self.head(x)
 
@@ -135,13 +135,15 @@ CASES = (
     Case(task=packed_sequences, refused=r"layer runs on a packed sequence.*mask its outputs"),
     Case(
         task=loop_until_the_values_settle,
-        refused=r"models\.py:\d+ `while float.*torch\.where for a branch, a fixed number of steps",
+        refused=r"models\.py:\d+ `while x.detach.*torch\.where for a branch, a fixed number",
     ),
     Case(
         task=dropout_in_every_mode,
         refused=r"differ between two calls in eval mode.*'bernoulli' in line .*training=self",
     ),
-    Case(task=view_of_a_fixed_batch, refused=r"x\.shape\[0\]"),
+    Case(
+        task=view_of_a_fixed_batch, refused=r"shape '\[32, 16\]'.*in line \d+.*x\.shape\[0\] or -1"
+    ),
     Case(task=answers_that_are_no_tensors, refused=r"must return a floating-point tensor.*list"),
     Case(task=answers_that_are_not_finite, refused=r"output on the task's example is not finite"),
     Case(task=loss_of_every_sample, refused=r"one number, the mean over the batch.*\.mean\(\)"),

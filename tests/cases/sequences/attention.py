@@ -24,7 +24,7 @@ class SequenceFirst(nn.Module):
 
 
 def attention_with_a_padding_mask() -> Parts:
-    """nn.MultiheadAttention with the sequence as its first axis, and texts with padding."""
+    """Attention of torch with the sequence as its first axis, and texts with padding."""
     tokens, targets = parts.marked_texts(vocabulary=15)
     length = torch.randint(5, 11, (parts.COUNT, 1))
     padded = torch.where(torch.arange(10) < length, tokens, 15)
@@ -32,7 +32,7 @@ def attention_with_a_padding_mask() -> Parts:
 
 
 def encoder_of_torch() -> Parts:
-    """nn.TransformerEncoder, which takes a path of its own in eval mode."""
+    """The encoder of torch, which takes a path of its own in eval mode."""
     layer = nn.TransformerEncoderLayer(16, 4, 32, dropout=0.1, batch_first=True, norm_first=True)
     encoder = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
     model = nn.Sequential(nn.Embedding(16, 16), encoder, nn.Flatten(), nn.Linear(160, 4))
@@ -169,7 +169,7 @@ class Conv1D(nn.Module):
     def __init__(self, nf: int, nx: int) -> None:
         super().__init__()
         self.nf = nf
-        self.weight = nn.Parameter(torch.randn(nx, nf) * nx**-0.5)
+        self.weight = nn.Parameter(0.2 * torch.randn(nx, nf))
         self.bias = nn.Parameter(torch.zeros(nf))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -207,7 +207,9 @@ class TiedDecoder(nn.Module):
 
 def transposed_layers_and_a_tied_head() -> Parts:
     """Linear layers with transposed weights, and a head that is the table of embeddings."""
-    return parts.task(TiedDecoder(), texts(), loss=next_token_loss, score=next_token_right)
+    return parts.task(
+        TiedDecoder(), texts(), loss=next_token_loss, score=next_token_right, steps=400
+    )
 
 
 CASES = (
