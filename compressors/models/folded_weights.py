@@ -39,7 +39,8 @@ def folded_weights(model: nn.Module, example: Inputs) -> set[str]:
             for weight in compressible_weights(model)
             for module, attribute in weight.places
         ]
-        with _Watch(output_tensors(inputs), values) as watch:
+        watch = _Watch(output_tensors(inputs), values)
+        with watch:
             run(model, inputs)
     return watch.folded - watch.met
 
@@ -55,11 +56,11 @@ def layers_left(model: nn.Module, example: Inputs) -> dict[str, str]:
     return {name.rpartition(".")[0]: REASON for name in names}
 
 
-class _Watch(TorchDispatchMode):
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Follows what depends on the inputs, and what is a weight seen in another shape."""
 
     def __init__(self, inputs: Iterable[Tensor], weights: Iterable[tuple[Tensor, str]]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.met: set[str] = set()
         """Names of the weights that are used together with what depends on the inputs."""
         self.folded: set[str] = set()
