@@ -19,7 +19,15 @@ REASON = (
     "holds; make that tensor the parameter, and it can be encoded"
 )
 ATEN = torch.ops.aten
-CARRIERS = (ATEN.cat.default, ATEN.stack.default, ATEN.clone.default, ATEN._to_copy.default)
+CARRIERS = (
+    ATEN.cat.default,
+    ATEN.stack.default,
+    ATEN.clone.default,
+    ATEN._to_copy.default,
+    ATEN.embedding.default,
+    ATEN.index_select.default,
+    ATEN.index.Tensor,
+)
 """Operators beside views whose results hold the rows of what they are given."""
 
 

@@ -27,16 +27,17 @@ class Scaled(nn.Module):
 
 
 class Views(nn.Module):
-    """Uses weights transposed, copied, joined, and with the inputs element by element."""
+    """Uses weights transposed, copied, joined, by rows, and with the inputs element by element."""
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("weight_t", "weight_one", "weight_two", "weight_beside"):
+        for name in ("weight_t", "weight_one", "weight_two", "weight_rows", "weight_beside"):
             self.register_parameter(name, nn.Parameter(torch.randn(6, 6)))
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.linear(x, self.weight_t.t().contiguous())
         x = F.linear(x, torch.cat([self.weight_one, self.weight_two]))[:, 3:9]
+        x = x + F.embedding(torch.arange(6), self.weight_rows)[0]
         return x + (x[:, :, None] * self.weight_beside).sum(1)
 
 
