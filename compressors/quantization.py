@@ -13,6 +13,7 @@ from compressors.budget.sensitivity import Change
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
 from compressors.models.copying import copy_model
+from compressors.models.folded_weights import REASON, folded_weights, layers_left
 from compressors.weights.biases import round_biases
 from compressors.weights.compressible import Weight, compressible_weights
 from compressors.weights.masks import settle_masks
@@ -95,15 +96,23 @@ class Quantization:
         weights = compressible_weights(quantised)
         if not weights:
             raise InfeasibleError("quantisation: the model has no weights with two or more axes")
+        left = folded_weights(quantised, task.example)
         settle_masks(quantised)
         check_patterns(self.layers, [weight.name for weight in weights])
-        chosen = {i: layer_value(self.layers, w.name, 0) for i, w in enumerate(weights)}
-        rest = {i: weight for i, weight in enumerate(weights) if not chosen[i]}
+        used = {i: weight for i, weight in enumerate(weights) if weight.name not in left}
+        if not used:
+            raise InfeasibleError(f"quantisation: every weight is left out, since {REASON}")
+        chosen = {i: layer_value(self.layers, w.name, 0) for i, w in used.items()}
+        rest = {i: weight for i, weight in used.items() if not chosen[i]}
         for i, bits in (chosen | self._widths(quantised, task, rest)).items():
             weights[i].add(self._quantizer(weights[i], bits))
         if self.biases:
             round_biases(quantised)
         return quantised
+
+    def skipped_layers(self, model: nn.Module, task: Task) -> dict[str, str]:
+        """Return by the name of a layer why its weight stays as it is, at any width."""
+        return layers_left(model, task.example)
 
     def _quantizer(self, weight: Weight, bits: int) -> UniformQuantizer:
         settings = QuantizerSettings(

@@ -14,6 +14,7 @@ from compressors.budget.sensitivity import Change
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
 from compressors.models.copying import copy_model
+from compressors.models.folded_weights import REASON, folded_weights, layers_left
 from compressors.weights.biases import round_biases
 from compressors.weights.codebook import share
 from compressors.weights.compressible import Weight, compressible_weights
@@ -73,6 +74,10 @@ class WeightSharing:
         filled = [i for i, weight in enumerate(weights) if bool(weight.value().any())]
         if not filled:
             raise InfeasibleError("weight sharing: no non-zero weights with two or more axes")
+        left = folded_weights(shared, task.example)
+        filled = [i for i in filled if weights[i].name not in left]
+        if not filled:
+            raise InfeasibleError(f"weight sharing: every weight is left out, since {REASON}")
         chosen = {i: layer_value(self.layers, weights[i].name, 0) for i in filled}
         rest = {i: weights[i] for i in filled if chosen[i] == 0}
         for i, clusters in (chosen | self._clusters(shared, task, rest)).items():
@@ -80,6 +85,10 @@ class WeightSharing:
         if self.biases:
             round_biases(shared)
         return shared
+
+    def skipped_layers(self, model: nn.Module, task: Task) -> dict[str, str]:
+        """Return by the name of a layer why its weight stays as it is, at any number."""
+        return layers_left(model, task.example)
 
     def _clusters(
         self, model: nn.Module, task: Task, weights: Mapping[int, Weight]

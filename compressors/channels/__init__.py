@@ -12,4 +12,5 @@ __all__ = [
     "group",
     "scoring",
     "verification",
+    "width_attributes",
 ]

@@ -34,13 +34,17 @@ def cut_channels(model: nn.Module, cuts: Sequence[Cut]) -> None:
     """
     removed = _removed_positions(cuts)
     smaller: dict[Tensor, Tensor] = {}
+    cut: set[Tensor] = set()
     for name in dict.fromkeys(name for name, _ in removed):
         path, _, attribute = name.rpartition(".")
         module = model.get_submodule(path)
         old = cast(Tensor, getattr(module, attribute))
+        if old in cut:  # another name of a module that was cut
+            continue
         if old not in smaller:
             indices = [removed.get((name, axis)) for axis in range(old.dim())]
             smaller[old] = _without(old, indices)
+            cut.add(smaller[old])
         setattr(module, attribute, smaller[old])
     for path in dict.fromkeys(name.rpartition(".")[0] for name, _ in removed):
         update_width_attributes(model.get_submodule(path))

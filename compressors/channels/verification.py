@@ -14,6 +14,7 @@ from compressors.channels.training_branches import (
     called_only_in_training,
     training_runs,
 )
+from compressors.channels.width_attributes import following_norms
 from compressors.models.copying import copy_model
 from compressors.models.fused_attention import run_unfused
 from compressors.models.hooks import running_modules
@@ -119,7 +120,7 @@ def _close(expected: Tensor, actual: Tensor) -> bool:
 
 
 def _outputs(model: nn.Module, example: Inputs) -> list[Tensor]:
-    with _norms_by_value(model):
+    with _norms_by_value(model), following_norms(model):
         return output_tensors(run_unfused(model, example))
 
 

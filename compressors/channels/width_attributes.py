@@ -1,12 +1,16 @@
 """The attributes in which torch's modules state the widths of their tensors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
+from torch.nn.modules.instancenorm import _InstanceNorm
 
 from compressors.channels.layer_axes import GATES
+from compressors.models.hooks import forward_pre_hooks
 
 
 def update_width_attributes(module: nn.Module) -> None:
@@ -48,3 +52,22 @@ def _update_convolution(module: _ConvNd) -> None:
     else:
         module.out_channels = module.weight.shape[0]
         module.in_channels = module.weight.shape[1] * module.groups
+
+
+@contextmanager
+def following_norms(model: nn.Module) -> Iterator[None]:
+    """Set the width of instance norms without tensors to that of each input, inside the block.
+
+    Only what they are given tells the width of such norms, and they warn where it is another one.
+    """
+    norms = [
+        module
+        for module in model.modules()
+        if isinstance(module, _InstanceNorm) and not any(True for _ in module.state_dict())
+    ]
+
+    def follow(norm: nn.Module, args: tuple[Any, ...]) -> None:
+        cast(Any, norm).num_features = args[0].shape[1]
+
+    with forward_pre_hooks(norms, follow):
+        yield

@@ -11,6 +11,7 @@ __all__ = [
     "copying",
     "decoding_cache",
     "fingerprint",
+    "folded_weights",
     "fused_attention",
     "hooks",
     "plain",

@@ -33,6 +33,7 @@ from search.tasks.task import EvaluatedTask
 from search.tasks.training_batches import TrainingBatches
 from search.tasks.training_loss import TrainingLoss
 from search.utils.array_cache import ArrayCache
+from search.utils.failure_cause import failure_cause
 from search.utils.files import cache_folder
 from search.utils.instantiate import builder
 
@@ -41,6 +42,8 @@ OPTIONAL_PARTS = ("maximize", "example", "outputs", "target_key", "train_step", 
 BUDGETS = ("recovery_epochs", "tuning_epochs")
 """Values of a task node that are for the search's ranges, not for the function that builds it."""
 
+MODEL_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, AssertionError)
+"""What a model's own code raises on a batch that it does not fit."""
 NO_CACHE = "the model's cache of earlier tokens is switched off (use_cache), here and in the file"
 
 
@@ -157,6 +160,12 @@ def _plain(model: nn.Module, example: Inputs) -> PlainModel:
         return plain_model(model, to_device(example, device_of(model)))
     except UnfitModelError as error:
         raise ConfigError(f"the task's model cannot be used: {error}") from error
+    except MODEL_ERRORS as error:
+        raise ConfigError(
+            f"the task's model fails on the first {batch_size(example)} samples of a batch: "
+            f"{failure_cause(error)}; it must take the inputs that the data give, in batches of "
+            "any size: write x.shape[0] or -1 where its code has a batch size"
+        ) from error
 
 
 def _cast_inputs(example: Inputs) -> list[str]:

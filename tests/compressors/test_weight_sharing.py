@@ -93,7 +93,9 @@ def test_biases_are_rounded_to_8_bits() -> None:
 
 
 def test_tied_weights_stay_tied() -> None:
-    model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 6)).eval().requires_grad_(False)
+    model = (
+        nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 16)).eval().requires_grad_(False)
+    )
     model[2].weight = model[0].weight
     task = toy_task("mlp")
     shared = WeightSharing(clusters=4)(WeightPruning(ratio=0.5)(model, task), task)

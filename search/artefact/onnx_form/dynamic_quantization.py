@@ -45,6 +45,8 @@ def quantise_dynamic(
             per_channel=True,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=names,
+            # The types behind an operator of ONNX Runtime's own are not inferred.
+            extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
         quantised = onnx.load(target)
     _rewrite_integers(quantised, layers, machine)

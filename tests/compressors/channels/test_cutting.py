@@ -8,6 +8,7 @@ from compressors.base import run
 from compressors.channels.attention.replacement import replace_attention
 from compressors.channels.cutting import cut_channels, zero_channels
 from compressors.channels.discovery import find_channel_groups
+from compressors.channels.width_attributes import following_norms
 from compressors.models.copying import copy_model
 from tests.zoo import ARCHITECTURES, toy_task
 
@@ -46,3 +47,31 @@ def test_cut_channels_computed_as_if_they_were_zero(net: str) -> None:
         assert 0 < lost <= share * group.weights(replaced)
         compared += 1
     assert compared > 0
+
+
+def halved(model: nn.Module, example: torch.Tensor) -> nn.Module:
+    """Return a model without half the channels of every group; the model is not changed."""
+    smaller = copy_model(model)
+    groups = find_channel_groups(smaller, example).groups
+    assert groups
+    cut_channels(smaller, [(g, torch.arange(g.size // 2).repeat(g.parts, 1)) for g in groups])
+    return smaller
+
+
+def test_a_module_with_two_names_is_cut_once() -> None:
+    slope = nn.PReLU(8)
+    layers = [nn.Linear(6, 8), slope, nn.Linear(8, 8), slope, nn.Linear(8, 3)]
+    smaller = halved(nn.Sequential(*layers).eval().requires_grad_(False), torch.randn(2, 6))
+    assert smaller[1] is smaller[3]
+    assert smaller[1].num_parameters == smaller[0].out_features == smaller[2].out_features == 4
+    assert smaller(torch.randn(2, 6)).shape == (2, 3)
+
+
+def test_norms_without_tensors_take_the_width_that_they_are_given() -> None:
+    body = [nn.Conv2d(3, 8, 3), nn.InstanceNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(32, 3)]
+    model, example = nn.Sequential(*body).eval().requires_grad_(False), torch.randn(2, 3, 4, 4)
+    smaller = halved(model, example)
+    with following_norms(smaller):
+        smaller(example)
+    assert smaller[1].num_features == 4
+    assert smaller(example).shape == (2, 3)  # without the warning of another width

@@ -101,3 +101,17 @@ def test_groups_of_convolutions_run_as_floats_and_say_so(tmp_path):
     assert artefact.integer_operators == 0
     assert artefact.fidelity_db > 100
     assert artefact.notes == ("weights of 4 bits are packed, but Conv runs as floats",)
+
+
+def test_products_in_blocks_and_in_one_group_stand_in_one_file(tmp_path):
+    torch.manual_seed(0)
+    task = Task(torch.randn(8, 40))
+    model = nn.Sequential(nn.Linear(40, 12), nn.ReLU(), nn.Linear(12, 4)).eval()
+    coded = Quantization(bits=4, granularity="group", group_size=16)(model, task)
+    artefact = write_artefact(coded, task, tmp_path)
+    assert {n.op_type for n in onnx.load(artefact.run_path).graph.node} >= {
+        "MatMulNBits",
+        "MatMulInteger",
+    }
+    assert artefact.integer_operators == 2
+    assert artefact.fidelity_db > 25

@@ -7,8 +7,11 @@ from torch import nn
 from torch.nn import functional
 
 from compressors.base import run
+from compressors.models.copying import copy_model
 from compressors.quantization import Quantization
 from compressors.weight_sharing import WeightSharing
+from compressors.weights.codebook import share
+from compressors.weights.compressible import compressible_weights
 from search.artefact.artefact import write_artefact
 from search.artefact.baking import bake
 from search.artefact.code_arrival import check_codes_arrive
@@ -66,7 +69,9 @@ class Recomputed(nn.Module):
 def test_an_encoded_weight_that_the_file_lacks_is_refused_only_if_it_is_used(tmp_path):
     torch.manual_seed(0)
     task = TaskOf(torch.randn(4, 6))
-    model = WeightSharing(clusters=4)(Recomputed().eval(), task)
+    model = copy_model(Recomputed())
+    for weight in compressible_weights(model):
+        share(weight, clusters=4)
     with pytest.raises(
         ArtefactError, match=r"the code of linear\.weight reaches no weight of the ONNX file"
     ):

@@ -31,6 +31,10 @@ def test_a_plain_class_is_a_task(tmp_path: Path) -> None:
         ({"test": None, "score": None}, r"gives no test, score"),
         ({"model": "resnet"}, r"model must be a torch.nn.Module"),
         ({"example": torch.zeros(1, 6)}, r"must hold at least 2 inputs, got 1"),
+        (
+            {"model": nn.Unflatten(0, (8, 1))},
+            r"fails on the first 2 samples of a batch: RuntimeError: .*batches of any size",
+        ),
         ({"model": nn.Flatten(0)}, r"an axis of B for B inputs.* with output \[12\]"),
         ({"outputs": "logits"}, r"the task's outputs must be one of classes, .*; got 'logits'"),
     ],

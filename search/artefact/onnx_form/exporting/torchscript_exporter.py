@@ -42,6 +42,7 @@ def export_torchscript(model: nn.Module, call: Call) -> onnx.ModelProto:
         )
         proto = onnx.load(path)
     _drop_aliases(proto.graph)
+    _count_axes_from_the_first(proto.graph)
     return proto
 
 
@@ -75,6 +76,7 @@ def _quiet() -> Iterator[None]:
         ):
             warnings.filterwarnings("ignore", message, DeprecationWarning)
         for message in (
+            "Constant folding - Only steps=1 can be constant folded",
             "It is recommended that constant folding be turned off",
             "Exporting a model to ONNX with a batch_size other than 1",
             "Exporting aten::index operator of advanced indexing",
@@ -99,3 +101,12 @@ def _drop_aliases(graph: onnx.GraphProto) -> None:
             kept.append(node)
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def _count_axes_from_the_first(graph: onnx.GraphProto) -> None:
+    """Write no axis of a transposition as a negative number, as the exporter does for `movedim`."""
+    for node in graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Transpose" and attribute.name == "perm":
+                rank = len(attribute.ints)
+                attribute.ints[:] = [axis % rank for axis in attribute.ints]
