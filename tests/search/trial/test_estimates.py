@@ -28,7 +28,7 @@ FILE = 1000
 
 
 class One:
-    """A task that only has a baseline."""
+    """A task that only has a baseline and an example."""
 
     def __init__(self, *weights: list[list[float]]) -> None:
         self.baseline = nn.Sequential()
@@ -37,6 +37,7 @@ class One:
             layer.weight.data = torch.tensor(weight)
             self.baseline.append(layer)
         self.baseline.eval().requires_grad_(False)
+        self.example = torch.ones(2, len(weights[0][0]))
 
 
 def plain(*weights: list[list[float]]) -> nn.Module:
