@@ -12,6 +12,7 @@ from compressors.budget.per_layer import check_patterns, layer_value
 from compressors.budget.sensitivity import Change
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
+from compressors.models.constant_channels import settle_constant_channels
 from compressors.models.copying import copy_model
 from compressors.weights.biases import round_biases
 from compressors.weights.compressible import Weight, compressible_weights
@@ -34,7 +35,8 @@ class Quantization:
 
     Zero stays exactly zero. At 8 bits the grid covers the whole range of a weight; below 8 bits
     the range is clipped to the one of least squared error. A later recovery trains the weights and
-    the scales.
+    the scales. Batch-norm channels that are constant keep their value, see
+    `settle_constant_channels`.
     """
 
     kind: ClassVar[CompressorKind] = CompressorKind.ENCODES_WEIGHTS
@@ -96,6 +98,7 @@ class Quantization:
         if not weights:
             raise InfeasibleError("quantisation: the model has no weights with two or more axes")
         settle_masks(quantised)
+        settle_constant_channels(quantised, task)
         check_patterns(self.layers, [weight.name for weight in weights])
         chosen = {i: layer_value(self.layers, w.name, 0) for i, w in enumerate(weights)}
         rest = {i: weight for i, weight in enumerate(weights) if not chosen[i]}
