@@ -12,6 +12,7 @@ from compressors.budget.per_layer import check_patterns, layer_value
 from compressors.budget.sensitivity import Change
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
+from compressors.models.constant_channels import settle_constant_channels
 from compressors.models.copying import copy_model
 from compressors.models.folded_weights import REASON, folded_weights, layers_left
 from compressors.weights.biases import round_biases
@@ -35,7 +36,8 @@ class Quantization:
 
     Zero stays exactly zero. At 8 bits the grid covers the whole range of a weight; below 8 bits
     the range is clipped to the one of least squared error. A later recovery trains the weights and
-    the scales.
+    the scales. Batch-norm channels that are constant keep their value, see
+    `settle_constant_channels`.
     """
 
     kind: ClassVar[CompressorKind] = CompressorKind.ENCODES_WEIGHTS
@@ -98,6 +100,7 @@ class Quantization:
             raise InfeasibleError("quantisation: the model has no weights with two or more axes")
         left = folded_weights(quantised, task.example)
         settle_masks(quantised)
+        settle_constant_channels(quantised, task)
         check_patterns(self.layers, [weight.name for weight in weights])
         used = {i: weight for i, weight in enumerate(weights) if weight.name not in left}
         if not used:

@@ -13,6 +13,7 @@ from compressors.budget.per_layer import check_patterns, layer_value
 from compressors.budget.sensitivity import Change
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
+from compressors.models.constant_channels import settle_constant_channels
 from compressors.models.copying import copy_model
 from compressors.models.folded_weights import REASON, folded_weights, layers_left
 from compressors.weights.biases import round_biases
@@ -78,6 +79,7 @@ class WeightSharing:
         filled = [i for i in filled if weights[i].name not in left]
         if not filled:
             raise InfeasibleError(f"weight sharing: every weight is left out, since {REASON}")
+        settle_constant_channels(shared, task)
         chosen = {i: layer_value(self.layers, weights[i].name, 0) for i in filled}
         rest = {i: weights[i] for i in filled if chosen[i] == 0}
         for i, clusters in (chosen | self._clusters(shared, task, rest)).items():

@@ -8,6 +8,7 @@ __all__ = [
     "batch_norm",
     "calibration",
     "computed",
+    "constant_channels",
     "copying",
     "decoding_cache",
     "fingerprint",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import onnx
@@ -13,7 +14,8 @@ from search.artefact.checked_batches import checked_batches
 from search.artefact.fidelity import expected_outputs, file_fidelity_db
 from search.artefact.float_form import FloatForm, reasons, write_float_form
 from search.artefact.onnx_form.export import Feeds, feeds
-from search.artefact.onnx_form.quantization import integer_operators, quantise_onnx
+from search.artefact.onnx_form.float_fallback import quantise_faithfully
+from search.artefact.onnx_form.quantization import integer_operators
 from search.artefact.onnx_form.storing import write_graph
 from search.artefact.packed_form.packing import pack
 from search.tasks.free_axes import FreeAxes, batch_axes
@@ -63,31 +65,45 @@ def write_artefact(
     free_axes = free_axes or batch_axes(task.example)
     expected = expected_outputs(model, checked_batches(task, free_axes))
     floats = write_float_form(model, run_path, expected, free_axes)
-    fidelity = floats.fidelity_db
-    graph, notes = quantise_onnx(floats.graph, floats.codes.values(), _calibration(task))
-    if integer_operators(graph):
+    compared = [expected[0], *expected[2:]]
+
+    def measure(graph: onnx.ModelProto) -> float:
         write_graph(graph, run_path)
-        fidelity = file_fidelity_db(run_path, [expected[0], *expected[2:]])
-    ship_path.write_bytes(pack(run_path.read_bytes(), floats.codes.values()))
+        return file_fidelity_db(run_path, compared)
+
+    codes = list(floats.codes.values())
+    form = quantise_faithfully(floats.graph, codes, _Calibration(task), measure)
+    ship_path.write_bytes(pack(run_path.read_bytes(), codes))
     return Artefact(
         run_path=run_path,
         ship_path=ship_path,
         run_bytes=run_path.stat().st_size,
         size_bytes=ship_path.stat().st_size,
-        fidelity_db=fidelity,
-        integer_operators=integer_operators(graph),
-        notes=(*notes, *_notes(graph), *_export_notes(floats)),
+        fidelity_db=floats.fidelity_db if form.fidelity_db is None else form.fidelity_db,
+        integer_operators=integer_operators(form.graph),
+        notes=(*form.notes, *_notes(form.graph), *_export_notes(floats)),
     )
 
 
-def _calibration(task: Task) -> Iterator[Feeds]:
-    left = CALIBRATION_SAMPLES
-    for inputs, _ in task.train_batches(0):
-        batch = feeds(first_samples(inputs, left))
-        yield batch
-        left -= len(next(iter(batch.values())))
-        if left <= 0:
-            return
+@dataclass(frozen=True)
+class _Calibration:
+    """The first training samples as feeds `[B, ...]`, read when they are first needed."""
+
+    task: Task
+
+    def __iter__(self) -> Iterator[Feeds]:
+        return iter(self._read)
+
+    @cached_property
+    def _read(self) -> list[Feeds]:
+        found: list[Feeds] = []
+        left = CALIBRATION_SAMPLES
+        for inputs, _ in self.task.train_batches(0):
+            found.append(feeds(first_samples(inputs, left)))
+            left -= len(next(iter(found[-1].values())))
+            if left <= 0:
+                break
+        return found
 
 
 def _notes(graph: onnx.ModelProto) -> Iterator[str]:

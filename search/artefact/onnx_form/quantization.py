@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -45,6 +45,7 @@ def quantise_onnx(
     codes: Iterable[CodedWeight],
     batches: Iterable[Feeds],
     machine: IntegerTypes | None = None,
+    excluded: Collection[str] = (),
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Return the graph with integer operators, and notes on quantised weights that run as floats.
 
@@ -59,6 +60,7 @@ def quantise_onnx(
         batches: Batches of inputs, each `[B, ...]`, for calibration; read only where there are
             convolutions to quantise.
         machine: Speeds by which the types are chosen; None for this machine's, measured if needed.
+        excluded: Names of nodes that stay in floats.
 
     Raises:
         ValueError: The codes require different methods of calibration.
@@ -67,7 +69,7 @@ def quantise_onnx(
     methods = sorted({code.activations for code in codes if code.activations is not None})
     if len(methods) > 1:
         raise ValueError(f"activations are calibrated in one way, got {', '.join(methods)}")
-    plan = _plan(model, codes)
+    plan = _plan(model, codes, excluded)
     if plan.blocks:
         model = quantise_blocks(model, plan.layers(plan.blocks))
     if methods and (plan.static or plan.dynamic):
@@ -83,7 +85,16 @@ def quantise_onnx(
     return model, tuple(_notes(plan.floats))
 
 
-def _plan(model: onnx.ModelProto, codes: Iterable[CodedWeight]) -> _Plan:
+def quantisable_nodes(model: onnx.ModelProto, codes: Iterable[CodedWeight]) -> list[onnx.NodeProto]:
+    """Return the nodes, in the graph's order, that `quantise_onnx` would have run in integers."""
+    plan = _plan(model, codes)
+    chosen = {node.name for node in (*plan.static, *plan.dynamic, *plan.blocks)}
+    return [node for node in model.graph.node if node.name in chosen]
+
+
+def _plan(
+    model: onnx.ModelProto, codes: Iterable[CodedWeight], excluded: Collection[str] = ()
+) -> _Plan:
     codes = [code for code in codes if code.bits is not None]
     integers = IntegerRows(code for code in codes if code.activations is not None)
     floats = IntegerRows(code for code in codes if code.activations is None)
@@ -97,7 +108,8 @@ def _plan(model: onnx.ModelProto, codes: Iterable[CodedWeight]) -> _Plan:
         elif (kept := floats.find(constant)) is not None:
             as_floats[name] = kept
     for node in model.graph.node:
-        _assign(node, plan)
+        if node.name not in excluded:
+            _assign(node, plan)
         for name in node.input:
             if name in as_floats:
                 plan.floats[node.op_type].add(as_floats[name].bits)
