@@ -43,14 +43,15 @@ def unsoundness(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> str |
     the channels, which has to change, is replaced for this by a function of each value alone.
 
     Args:
-        model: The model, unchanged afterwards.
+        model: The model, frozen, unchanged afterwards.
         example: One batch of inputs `[B, ...]`, on the model's device.
         cuts: Groups with their chosen channels, `[parts, count]` each.
 
     Returns:
         The reason, with the module that fails; None if the cuts are sound.
     """
-    zeroed, smaller = copy_model(model), copy_model(model)
+    zeroed = copy_model(model, shared=_untouched(model, cuts))
+    smaller = copy_model(model, shared=model.parameters())  # a cut makes tensors of its own
     zero_channels(zeroed, cuts)
     cut_channels(smaller, cuts)
     uneven = _uneven_group_norm(smaller)
@@ -76,6 +77,14 @@ def unsoundness(model: nn.Module, example: Inputs, cuts: Sequence[Cut]) -> str |
     if trained == set() or _trains_if(zeroed, smaller, example):
         return None
     return "its width is needed by a layer that runs only in training"
+
+
+def _untouched(model: nn.Module, cuts: Sequence[Cut]) -> list[nn.Parameter]:
+    """Return the parameters of any shape that go with no channel of the cuts under any name."""
+    tensors = {part.tensor for group, _ in cuts for part in group.slices}
+    named = model.named_parameters(remove_duplicate=False)
+    touched = {id(parameter) for name, parameter in named if name in tensors}
+    return [parameter for parameter in model.parameters() if id(parameter) not in touched]
 
 
 def _uneven_group_norm(model: nn.Module) -> str | None:

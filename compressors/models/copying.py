@@ -1,6 +1,6 @@
-"""Copies of a model that share nothing with it, also where it carries parametrisations."""
+"""Copies of a model that share nothing with it unless asked to, also where it is parametrised."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import Any
 
@@ -11,13 +11,17 @@ from torch.nn.utils.parametrize import is_parametrized
 from compressors.models.transposed_linear import make_transposed_linear_plain
 
 
-def copy_model(model: nn.Module) -> nn.Module:
-    """Return an independent copy, in eval mode and frozen; the model itself is not changed.
+def copy_model(model: nn.Module, shared: Iterable[nn.Parameter] = ()) -> nn.Module:
+    """Return a copy, in eval mode and frozen; the model itself is not changed.
 
     Linear layers with a transposed weight are plain linear layers in the copy.
+
+    Args:
+        model: The model.
+        shared: Frozen parameters of the model that the copy holds too; none may be written to.
     """
     refresh_recurrent_weights(model)
-    copy = deepcopy(model, _detached(model))
+    copy = deepcopy(model, _detached(model) | {id(held): held for held in shared})
     make_transposed_linear_plain(copy)
     for module in copy.modules():
         if is_parametrized(module):

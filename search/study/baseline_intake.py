@@ -12,6 +12,7 @@ from search.recipe.space import Space
 from search.report.describe import by_reason, last_line
 from search.study.dispatcher import Dispatcher
 from search.study.journal import Journal
+from search.study.phase_lines import PhaseLines
 from search.study.terminal import Display
 from search.trial.messages import JobSetting, PrepareReply, PrepareRequest
 
@@ -51,9 +52,11 @@ def take_in_baseline(
         anchors={} if known is not None else anchors(config.space),
         begun=known is not None,
     )
-    with dispatcher.display.status("building the task and measuring the baseline"):
+    phases = PhaseLines(setting.baseline / LOG, dispatcher.display.say)
+    with dispatcher.display.status("preparing the study"):
         dispatcher.restart(_KEY, request, setting.baseline)
-        [(_, outcome)] = dispatcher.wait()
+        [(_, outcome)] = dispatcher.wait(phases.show)
+    phases.show()
     reply = _reply(outcome, setting)
     check_direction(config.objectives, maximize=reply.maximize)
     infeasible = dict(reply.infeasible) if known is None else known

@@ -1,5 +1,6 @@
 """Starting jobs on the executor and waiting for them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,9 +42,15 @@ class Dispatcher:
         payload = request.to_data()
         self.executor.submit(Job(key=key, function=request.job, payload=payload, folder=folder))
 
-    def wait(self) -> list[tuple[int, Outcome]]:
-        """Wait until at least one job ends; return the outcomes of all that did, by their keys."""
+    def wait(self, meanwhile: Callable[[], None] | None = None) -> list[tuple[int, Outcome]]:
+        """Wait until at least one job ends; return the outcomes of all that did, by their keys.
+
+        Args:
+            meanwhile: Called again and again until then.
+        """
         while not (ended := self.executor.wait(_REFRESH_SECONDS)):
             self.display.refresh()
+            if meanwhile is not None:
+                meanwhile()
             self.outputs.write_to_tracker()
         return [(job.key, outcome) for job, outcome in ended]

@@ -13,7 +13,7 @@ from compressors.outputs.spec import OutputSpec
 from search.tasks.task import EvaluatedTask
 from search.utils.array_cache import Arrays
 
-BRIEF_SAMPLES = 256
+BRIEF_SAMPLES = 64
 """Training samples of an epoch; the batch that reaches them is whole."""
 
 

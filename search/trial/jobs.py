@@ -1,7 +1,7 @@
 """The jobs that a worker runs: plain data in, plain data out."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from search.trial.brief_task import BriefTask
 from search.trial.compress import compress
 from search.trial.evaluate import Evaluator, HoldMachine
 from search.trial.messages import (
+    PHASE,
     JobSetting,
     PrepareReply,
     PrepareRequest,
@@ -34,7 +35,8 @@ from search.trial.screening import Screened, screen_trial
 
 def prepare_job(data: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
     """Answer a `PrepareRequest`, the first job of a study."""
-    return prepare(PrepareRequest.from_data(data)).to_data()
+    request = PrepareRequest.from_data(data)
+    return prepare(request, lambda phase: print(f"{PHASE}{phase}", flush=True)).to_data()
 
 
 def trial_job(data: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
@@ -47,21 +49,25 @@ def score_job(data: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, f
     return score(ScoreRequest.from_data(data)).to_data()
 
 
-def prepare(request: PrepareRequest) -> PrepareReply:
+def prepare(request: PrepareRequest, report: Callable[[str], None]) -> PrepareReply:
     """Measure the baseline and try each step on it.
 
     A study that was begun keeps its baseline, which is only checked.
+
+    Args:
+        request: The task, and the steps to try.
+        report: Called with the name of each phase as it begins.
     """
-    print("preparation: the task", flush=True)
+    report("the task")
     task = _task(request.setting)
-    print("preparation: the baseline", flush=True)
+    report("the baseline")
     look_at = check_baseline if request.begun else measure_baseline
     baseline = look_at(task, request.setting.baseline)
     brief = BriefTask(task=task)
     infeasible, failing = {}, {}
     skipped: dict[str, dict[str, str]] = {}
     for name, recipe in request.anchors.items():
-        print(f"preparation: step '{name}'", flush=True)
+        report(f"step '{name}'")
         try:
             compress(recipe, brief)
             skipped[name] = _skipped_layers(recipe, brief)

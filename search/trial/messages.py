@@ -14,6 +14,9 @@ from search.recipe.recipe import Recipe, recipe_from_data
 from search.trial.screen import Screen
 from search.trial_record import ModelEstimate
 
+PHASE = "preparation: "
+"""How a line of the log begins that names what the preparation does from then on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class JobSetting:

@@ -81,13 +81,12 @@ def _columns(
 ) -> list[Slice]:
     width = attention.group_width
     if attention.out is None:
-        producer = Producer(
-            module=attention.module, channels=attention.columns, mark=_mark_first_output
-        )
-        return [
-            Slice(tensor=c.tensor, axis=c.axis, indices=c.indices, channels=c.channels // width)
-            for c in trace_channels(model, example, producer)
-        ]
+
+        def mark(output: Any, chosen: Tensor) -> Any:
+            return _mark_first_output(output, chosen.repeat_interleave(width))
+
+        producer = Producer(module=attention.module, channels=attention.groups, mark=mark)
+        return trace_channels(model, example, producer)
     columns = torch.arange(attention.columns)
     tensor = f"{name}.{attention.out}.weight".lstrip(".")
     return [Slice(tensor=tensor, axis=1, indices=columns, channels=columns // width)]

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from compressors.channels.discovery import find_channel_groups
 from compressors.channels.group import ChannelGroup, Slice
 from compressors.channels.verification import is_sound, unsoundness
+from compressors.models.fingerprint import fingerprint
 
 
 class Mixing(nn.Module):
@@ -56,3 +57,13 @@ def test_soundness_is_about_the_outputs() -> None:
     assert is_sound(model, example, [(group, torch.arange(4)[None])])
     wrong = type(group)(name=group.name, size=8, slices=group.slices[:-1])
     assert not is_sound(model, example, [(wrong, torch.arange(4)[None])])
+
+
+def test_the_model_that_is_verified_keeps_its_tensors_and_values() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2)).eval().requires_grad_(False)
+    before, held = fingerprint(model), [*model.parameters()]
+    (group,) = find_channel_groups(model, torch.randn(4, 4)).groups
+    assert is_sound(model, torch.randn(4, 4), [(group, torch.arange(4)[None])])
+    assert fingerprint(model) == before
+    assert all(one is other for one, other in zip(model.parameters(), held, strict=True))

@@ -36,6 +36,14 @@ def test_adding_a_parametrisation_to_the_copy_leaves_the_model() -> None:
     assert model.weight_hh_l0 is before
 
 
+def test_a_copy_shares_only_the_parameters_that_it_is_told_to() -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).requires_grad_(False)
+    copy = copy_model(model, shared=[model[0].weight])
+    assert [*copy.parameters()][0] is model[0].weight
+    assert not {id(t) for t in [*copy.parameters()][1:]} & {id(t) for t in model.parameters()}
+    assert not {id(t) for t in copy.buffers()} & {id(t) for t in model.buffers()}
+
+
 def test_a_recurrent_net_in_mid_training_can_be_copied() -> None:
     model = nn.LSTM(3, 2)
     register_parametrization(model, "weight_ih_l0", Negative())
