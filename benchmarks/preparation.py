@@ -1,8 +1,8 @@
 """What the preparation of a study costs, in training passes over the calibration data.
 
-The calibration data are the batches of `calibration_batches`, 256 training samples; a pass runs a model forward and
-backward over them once. Models are of the library transformers, with random weights unless a
-folder of pretrained ones is given. All seconds are CPU seconds of one thread of torch.
+The calibration data are the batches of `calibration_batches`, 256 training samples; a pass runs a
+model forward and backward over them once. Models are of the library transformers, with random
+weights unless a folder of pretrained ones is given. Seconds are CPU seconds, torch has one thread.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from search.proposal.initial_design import anchors
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
 from search.trial.jobs import prepare
-from search.trial.messages import JobSetting, PrepareReply, PrepareRequest
+from search.trial.messages import JobSetting, PrepareRequest
 from search.utils.cpu import cpu_name
 
 BATCH = 32

@@ -39,7 +39,7 @@ def test_adding_a_parametrisation_to_the_copy_leaves_the_model() -> None:
 def test_a_copy_shares_only_the_parameters_that_it_is_told_to() -> None:
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).requires_grad_(False)
     copy = copy_model(model, shared=[model[0].weight])
-    assert [*copy.parameters()][0] is model[0].weight
+    assert next(copy.parameters()) is model[0].weight
     assert not {id(t) for t in [*copy.parameters()][1:]} & {id(t) for t in model.parameters()}
     assert not {id(t) for t in copy.buffers()} & {id(t) for t in model.buffers()}
 
