@@ -31,7 +31,6 @@ from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
 from search.trial.jobs import prepare
 from search.trial.messages import JobSetting, PrepareRequest
-from search.utils.cpu import cpu_name
 
 BATCH = 32
 TRAINED, HELD_OUT = 384, 64
@@ -148,7 +147,7 @@ def pass_seconds(task: EvaluatedTask) -> float:
 
 
 def as_table(found: Mapping[str, Mapping[str, Any]]) -> Table:
-    table = Table("CPU seconds", *found, title=cpu_name(), title_justify="left")
+    table = Table("CPU seconds", *found, title="preparation of a study", title_justify="left")
     for phase in dict.fromkeys(name for row in found.values() for name in row["phases"]):
         table.add_row(phase, *(str(row["phases"].get(phase, "")) for row in found.values()))
     for name in ("seconds", "pass_seconds", "passes"):
