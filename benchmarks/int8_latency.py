@@ -59,8 +59,8 @@ PRODUCTS: Steps = {
 VARIANTS = ("int8, mse", "int7", "int4 weights", "half the channels, int7", "int4 in groups of 32")
 
 
-class RandomTask:
-    """A model with random inputs for calibration: nothing is trained."""
+class ExampleTask:
+    """A model with one batch for calibration: nothing is trained."""
 
     def __init__(self, baseline: nn.Module, example: Tensor) -> None:
         self.baseline = baseline
@@ -91,9 +91,9 @@ def main(arguments: Iterable[str] | None = None) -> None:
     torch.set_num_threads(1)
     size, rounds = (96, 7) if options.quick else (224, 30)
     nets = {
-        f"resnet18 {size}x{size}": (RandomTask(resnet18(), images(size)), CONVOLUTIONS, 1),
-        "feed-forward, 1 token": (RandomTask(feed_forward(), tokens()), PRODUCTS, 1),
-        "feed-forward, 16 tokens": (RandomTask(feed_forward(), tokens()), PRODUCTS, 16),
+        f"resnet18 {size}x{size}": (ExampleTask(resnet18(), images(size)), CONVOLUTIONS, 1),
+        "feed-forward, 1 token": (ExampleTask(feed_forward(), tokens()), PRODUCTS, 1),
+        "feed-forward, 16 tokens": (ExampleTask(feed_forward(), tokens()), PRODUCTS, 16),
     }
     if options.quick:
         nets = {
@@ -142,7 +142,7 @@ def machine() -> dict[str, Any]:
 
 
 def measure(
-    task: RandomTask, recipes: Steps, batch: int, rounds: int
+    task: ExampleTask, recipes: Steps, batch: int, rounds: int
 ) -> dict[str, dict[str, float]]:
     """Return milliseconds per call, speed-up over floats, bytes and fidelity, by recipe."""
     artefacts: dict[str, Artefact] = {}

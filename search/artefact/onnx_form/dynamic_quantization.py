@@ -66,7 +66,7 @@ def _rewrite_integers(model: onnx.ModelProto, layers: IntegerLayers, machine: In
             continue
         places = zip(WEIGHT_INPUTS[origin.op_type], ZERO_POINT_INPUTS[node.op_type], strict=True)
         found = [layers.weights[origin.input[place]] for place in WEIGHT_INPUTS[origin.op_type]]
-        taken = [w.fits_int8 and _rows_are_channels(origin, w) for w in found]
+        taken = [w.fits_int8 and rows_are_channels(origin, w) for w in found]
         # All weights of a layer have one type.
         narrow = all(weight.narrow and kept for weight, kept in zip(found, taken, strict=True))
         types = machine.product(narrow=narrow)
@@ -80,7 +80,7 @@ def _rewrite_integers(model: onnx.ModelProto, layers: IntegerLayers, machine: In
                 _make_unsigned(zero)
 
 
-def _rows_are_channels(node: onnx.NodeProto, weight: IntegerWeight) -> bool:
+def rows_are_channels(node: onnx.NodeProto, weight: IntegerWeight) -> bool:
     """Tell whether one scale per row of the integers is one scale per channel of the operator.
 
     It is not where a layer uses the weight of another one transposed: that is rounded anew.

@@ -12,12 +12,19 @@ from onnx import numpy_helper
 from compressors.weights.encoded import CodedWeight
 from search.artefact.onnx_form.activation_ranges import Calibration
 from search.artefact.onnx_form.block_quantization import quantise_blocks, runs_in_blocks
-from search.artefact.onnx_form.dynamic_quantization import WEIGHT_INPUTS, quantise_dynamic
+from search.artefact.onnx_form.dynamic_quantization import (
+    WEIGHT_INPUTS,
+    quantise_dynamic,
+    rows_are_channels,
+)
 from search.artefact.onnx_form.embedding_quantization import (
     is_quantised_table,
     quantise_embeddings,
 )
 from search.artefact.onnx_form.export import Feeds
+from search.artefact.onnx_form.global_pooling import pool_means
+from search.artefact.onnx_form.graph_parts import has_unit_factors
+from search.artefact.onnx_form.integer_region import integer_region
 from search.artefact.onnx_form.integer_types import IntegerTypes, integer_types
 from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerRows, IntegerWeight
 from search.artefact.onnx_form.static_quantization import quantise_static
@@ -35,6 +42,17 @@ class _Plan:
     floats: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     """By operator, the bit-widths of quantised weights that run as floats."""
 
+    @property
+    def products(self) -> set[str]:
+        """The names of matrix products that also run with activations of fixed scales."""
+        return {
+            node.name
+            for node in self.dynamic
+            if node.op_type in ("Gemm", "MatMul")
+            and has_unit_factors(node)
+            and rows_are_channels(node, self.weights[node.input[1]])
+        }
+
     def layers(self, nodes: list[onnx.NodeProto]) -> IntegerLayers:
         """Return nodes of the plan with the integers of their weights."""
         return IntegerLayers(nodes=nodes, weights=self.weights)
@@ -49,8 +67,9 @@ def quantise_onnx(
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """Return the graph with integer operators, and notes on quantised weights that run as floats.
 
-    Convolutions are quantised statically, with ranges taken from `batches`; matrix products
-    and recurrent layers dynamically; matrix products with groups, and embeddings, by packed blocks.
+    Convolutions, and the matrix products that their integers reach, are quantised statically, with
+    ranges taken from `batches`; other matrix products and recurrent layers dynamically; matrix
+    products with groups, and embeddings, by packed blocks.
     Integers are taken over unchanged, except those of an asymmetric 8-bit weight, which are rounded
     anew to values that the operators take.
 
@@ -74,12 +93,17 @@ def quantise_onnx(
         model = quantise_blocks(model, plan.layers(plan.blocks))
     if methods and (plan.static or plan.dynamic):
         machine = machine or integer_types()
+        dynamic = plan.dynamic
         with _quiet():
             if plan.static:
+                model = pool_means(model)
+                region = integer_region(model, plan.static, plan.products)
+                static = {node.name for node in region.layers}
+                dynamic = [node for node in dynamic if node.name not in static]
                 calibration = Calibration(batches=list(batches), method=methods[0])
-                model = quantise_static(model, plan.layers(plan.static), calibration, machine)
-            if plan.dynamic:
-                model = quantise_dynamic(model, plan.layers(plan.dynamic), machine)
+                model = quantise_static(model, region, plan.weights, calibration, machine)
+            if dynamic:
+                model = quantise_dynamic(model, plan.layers(dynamic), machine)
     if plan.tables:
         model = quantise_embeddings(model, plan.layers(plan.tables))
     return model, tuple(_notes(plan.floats))
@@ -149,8 +173,8 @@ def integer_operators(model: onnx.ModelProto) -> int:
     count = 0
     for node in model.graph.node:
         inputs = [makers.get(name) for name in node.input[:2]]
-        convolution = node.op_type == "Conv" and inputs == ["DequantizeLinear"] * 2
-        count += convolution or node.op_type in (
+        static = node.op_type in ("Conv", "Gemm", "MatMul")
+        count += (static and inputs == ["DequantizeLinear"] * 2) or node.op_type in (
             "MatMulInteger",
             "DynamicQuantizeLSTM",
             "MatMulNBits",

@@ -1,6 +1,6 @@
-"""Quantise convolutions; the ranges of their activations are fixed, from calibration batches."""
+"""Quantise a region of a graph; the ranges of its activations are fixed, from calibration data."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,14 +18,11 @@ from onnxruntime.quantization import (
 
 from search.artefact.onnx_form.activation_ranges import Calibration, Ranges, activation_ranges
 from search.artefact.onnx_form.export import Feeds
+from search.artefact.onnx_form.integer_region import SAME_SCALE, IntegerRegion
 from search.artefact.onnx_form.integer_types import IntegerTypes
-from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerWeight
+from search.artefact.onnx_form.integer_weights import IntegerWeight
 from search.artefact.onnx_form.type_measurement import Types
 
-FOLLOWERS = ("Relu", "Clip", "Add", "MaxPool", "GlobalAveragePool")
-"""Operators between quantised convolutions that stay in integers."""
-SAME_RANGE = ("Relu", "Clip", "MaxPool")
-"""Followers whose output has the range of their input."""
 HEADROOM = 2.0
 """Factor on the range of activations where a CPU without VNNI would saturate. They then use half of
 their 256 steps: two products of 128 and 127 fit into the 16 bits of their sum."""
@@ -48,70 +45,72 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Region:
-    """The part of a graph that runs in integers."""
+class _Rounding:
+    """How the nodes of a region are rounded."""
 
-    layers: IntegerLayers
-    """The convolutions."""
-    followers: list[onnx.NodeProto]
-    """The nodes between them that stay in integers."""
+    region: IntegerRegion
+    weights: Mapping[str, IntegerWeight]
     types: Types
 
-    @property
-    def nodes(self) -> list[onnx.NodeProto]:
-        """All nodes that run in integers."""
-        return [*self.layers.nodes, *self.followers]
-
-    @property
-    def activations(self) -> set[str]:
-        """The names of all inputs and outputs of the nodes that are activations."""
-        return {name for node in self.nodes for name in (node.input[0], node.output[0])}
+    def activations(self, model: onnx.ModelProto) -> set[str]:
+        """Return the names of all inputs and outputs of the nodes that are activations."""
+        constants = {tensor.name for tensor in model.graph.initializer}
+        made = {name for node in self.region.nodes for name in node.output}
+        ends = {node.output[0] for node in self.region.floating_ends}
+        return (self.region.read | made) - constants - ends
 
     def saturating(self, machine: IntegerTypes) -> set[str]:
         """Return the activations that need headroom for the weights that they meet."""
         found = {
             node.input[0]
-            for node in self.layers.nodes
-            if machine.needs_headroom(self.types, narrow=self.layers.weights[node.input[1]].narrow)
+            for node in self.region.layers
+            if machine.needs_headroom(self.types, narrow=self.weights[node.input[1]].narrow)
         }
-        for node in reversed(self.followers):
-            if node.op_type in SAME_RANGE and node.output[0] in found:
+        for node in reversed(self.region.followers):
+            if node.op_type in SAME_SCALE and not found.isdisjoint(node.output):
                 found.add(node.input[0])
         return found
 
 
 def quantise_static(
     model: onnx.ModelProto,
-    layers: IntegerLayers,
+    region: IntegerRegion,
+    weights: Mapping[str, IntegerWeight],
     calibration: Calibration,
     machine: IntegerTypes,
 ) -> onnx.ModelProto:
-    """Return the graph with these convolutions, and the nodes between them, in integers.
+    """Return the graph with the nodes of this region in integers.
 
-    All convolutions have the same types, chosen for the machine and the widest of their weights,
-    with one scale per channel.
+    All layers have the same types, chosen for the machine and the widest of their weights, with
+    one scale per channel.
 
     Args:
         model: The graph in floats.
-        layers: The convolutions to quantise.
+        region: The nodes to quantise.
+        weights: The integers of the layers' weights by the name of the initialiser.
         calibration: Batches of inputs and how ranges are taken from them.
         machine: Speed and exactness of the types on this machine.
     """
-    narrow = all(layers.weights[node.input[1]].narrow for node in layers.nodes)
+    narrow = all(weights[node.input[1]].narrow for node in region.layers)
     types = machine.convolution(narrow=narrow)
-    region = _Region(layers=layers, followers=_followers(model, layers.nodes), types=types)
-    saturating = region.saturating(machine)
-    ranges = activation_ranges(model, region.activations - saturating, calibration)
+    rounding = _Rounding(region=region, weights=weights, types=types)
+    saturating = rounding.saturating(machine)
+    ranges = activation_ranges(model, rounding.activations(model) - saturating, calibration)
     ranges |= _with_headroom(activation_ranges(model, saturating, calibration, steps=127))
     # All ranges are given, but the quantiser needs some data all the same.
     sample = {name: array[:1] for name, array in calibration.batches[0].items()}
-    return _quantised(model, region, sample, _weight_overrides(region) | _as_overrides(ranges))
+    overrides = _weight_overrides(rounding) | _as_overrides(ranges)
+    quantised = _quantised(model, rounding, sample, overrides)
+    for node in region.floating_ends:
+        _return_floats(quantised.graph, node.name)
+    return quantised
 
 
 def _quantised(
-    model: onnx.ModelProto, region: _Region, sample: Feeds, overrides: Overrides
+    model: onnx.ModelProto, rounding: _Rounding, sample: Feeds, overrides: Overrides
 ) -> onnx.ModelProto:
     """Return the graph as ONNX Runtime's quantiser rewrites it under these settings."""
+    nodes = rounding.region.nodes
     with TemporaryDirectory() as folder:
         source, target = Path(folder) / "float.onnx", Path(folder) / "static.onnx"
         onnx.save(model, source)
@@ -120,26 +119,25 @@ def _quantised(
             target,
             _Batches([sample]),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", *FOLLOWERS],
+            op_types_to_quantize=sorted({node.op_type for node in nodes}),
             per_channel=True,
-            activation_type=QUANT_TYPES[region.types[0]],
-            weight_type=QUANT_TYPES[region.types[2]],
-            nodes_to_quantize=[node.name for node in region.nodes],
+            activation_type=QUANT_TYPES[rounding.types[0]],
+            weight_type=QUANT_TYPES[rounding.types[2]],
+            nodes_to_quantize=[node.name for node in nodes],
             extra_options={"TensorQuantOverrides": overrides},
         )
         return onnx.load(target)
 
 
-def _followers(model: onnx.ModelProto, convolutions: list[onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Return the nodes whose activations all come from nodes that are quantised."""
-    integers = {node.output[0] for node in convolutions}
-    integers |= {tensor.name for tensor in model.graph.initializer}
-    followers = []
-    for node in model.graph.node:
-        if node.op_type in FOLLOWERS and integers.issuperset(node.input):
-            integers.add(node.output[0])
-            followers.append(node)
-    return followers
+def _return_floats(graph: onnx.GraphProto, name: str) -> None:
+    """Remove the rounding after one node, in place."""
+    users = {node.input[0]: node for node in graph.node if node.input}
+    [layer] = [node for node in graph.node if node.name == name]
+    rounded = users[layer.output[0]]
+    restored = users[rounded.output[0]]
+    layer.output[0] = restored.output[0]
+    graph.node.remove(rounded)
+    graph.node.remove(restored)
 
 
 def _with_headroom(ranges: Ranges) -> Ranges:
@@ -153,13 +151,14 @@ def _as_overrides(ranges: Ranges) -> Overrides:
     }
 
 
-def _weight_overrides(region: _Region) -> Overrides:
+def _weight_overrides(rounding: _Rounding) -> Overrides:
     """Return the scales of the weights that the quantiser can take over."""
-    found = {node.input[1]: region.layers.weights[node.input[1]] for node in region.layers.nodes}
+    names = {node.input[1] for node in rounding.region.layers}
+    found = {name: rounding.weights[name] for name in names}
     return {
-        name: _channel_scales(weight, region.types)
+        name: _channel_scales(weight, rounding.types)
         for name, weight in found.items()
-        if weight.fits_int8 and not weight.transposed
+        if weight.fits_int8
     }
 
 
@@ -171,7 +170,8 @@ def _channel_scales(weight: IntegerWeight, types: Types) -> list[dict[str, Any]]
     """
     scale = np.where(weight.scale == 0, 1, np.abs(weight.scale)).astype(np.float32)[:, 0]
     zero = np.int8(0) if types[2] == "S" else np.uint8(128)
+    axis = int(weight.transposed)
     return [
-        {"quant_type": QUANT_TYPES[types[2]], "axis": 0, "scale": value, "zero_point": zero}
+        {"quant_type": QUANT_TYPES[types[2]], "axis": axis, "scale": value, "zero_point": zero}
         for value in scale
     ]

