@@ -55,7 +55,8 @@ def load_cifar10(folder: Path) -> tuple[Images, Images]:
 
 def _images(folder: Path, pictures: list[str], labels: str) -> Images:
     """Return the images of pictures with one image a row, red, green and blue a pixel."""
-    rows = np.concatenate([np.asarray(Image.open(folder / name).convert("RGB")) for name in pictures])
+    read = [np.asarray(Image.open(folder / name).convert("RGB")) for name in pictures]
+    rows = np.concatenate(read)
     pixels = np.ascontiguousarray(rows.transpose(0, 2, 1)).reshape(-1, 3, SIZE, SIZE)
     return Images(
         pixels=pixels, labels=np.array(json.loads((folder / labels).read_text()), np.uint8)

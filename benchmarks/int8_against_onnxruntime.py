@@ -141,8 +141,8 @@ def accuracy(path: Path, test: Images, images: int) -> float:
 
 
 def as_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
-    columns = {"accuracy": "accuracy", "ms": "ms", "ratio": "times faster", "quartiles": "quartiles"}
-    columns["run_bytes"] = "bytes"
+    columns = {"accuracy": "accuracy", "ms": "ms", "ratio": "times faster"}
+    columns |= {"quartiles": "quartiles", "run_bytes": "bytes"}
     table = Table("file", *columns.values(), title="ResNet-20, CIFAR-10", title_justify="left")
     for name, row in rows.items():
         table.add_row(name, *(str(row[column]) for column in columns))

@@ -24,7 +24,7 @@ class ResNet20(nn.Module):
         self.conv1 = nn.Conv2d(3, WIDTHS[0], 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(WIDTHS[0])
         self.layers = nn.Sequential(
-            *(BasicBlock(before, width, 1 + (before != width)) for before, width in pairwise(WIDTHS))
+            *(BasicBlock(old, new, 1 + (old != new)) for old, new in pairwise(WIDTHS))
         )
         self.fc = nn.Linear(WIDTHS[-1], 10)
 

@@ -92,7 +92,7 @@ def integer_region(
 
 def data_inputs(node: onnx.NodeProto) -> Sequence[str]:
     """Return the names of the inputs that are activations, or constants in their place."""
-    return node.input if node.op_type in JOINING else node.input[:1]
+    return list(node.input) if node.op_type in JOINING else [node.input[0]]
 
 
 def _runs_on_integers(
@@ -112,11 +112,11 @@ def _leading_on(
     """Yield in the graph's order the nodes that a layer reads from, and those that vanish."""
     needed = {node.input[0] for node in layers}
     made = {node.output[0] for node in layers}
-    kept = []
+    kept: list[onnx.NodeProto] = []
     for node in reversed(followers):
         if not needed.isdisjoint(node.output):
             needed.update(data_inputs(node))
             kept.append(node)
         elif node.op_type in ABSORBED and node.input[0] in made:
             kept.append(node)
-    return reversed(kept)
+    yield from reversed(kept)
