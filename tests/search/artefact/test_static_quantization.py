@@ -1,8 +1,11 @@
+from collections import Counter
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812
 from onnx import numpy_helper
 from torch import nn
 
@@ -74,6 +77,45 @@ def test_every_combination_of_types_computes_the_same(types, net, bits, symmetri
     assert set(stored_types(quantised)) == {np.dtype(np.int8 if types[2] == "S" else np.uint8)}
     assert decibels(outputs(graph, inputs), outputs(quantised, inputs)) > 25
     assert graph.SerializeToString() == before
+
+
+class Followed(nn.Module):
+    """Two convolutions and a linear layer; what is between them has kernels on integers."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two = nn.Conv2d(3, 32, 3), nn.Conv2d(16, 32, 1)
+        self.linear = nn.Linear(32, 5)
+
+    def forward(self, x):
+        x = F.relu(self.one(x))
+        x = F.leaky_relu(self.two(F.interpolate(x[:, :16] + x[:, 16:], scale_factor=2.0)), 0.1)
+        return self.linear(x.mean((2, 3)))
+
+
+def optimised_operators(graph, path):
+    """The operators that ONNX Runtime runs, counted."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(path), 4
+    onnxruntime.InferenceSession(graph.SerializeToString(), options)
+    return Counter(node.op_type for node in onnx.load(path).graph.node)
+
+
+def test_all_between_integer_layers_runs_on_integers(tmp_path):
+    torch.manual_seed(0)
+    task = Data(torch.randn(16, 3, 8, 8))
+    model = Quantization(bits=8)(Followed().eval(), task)
+    graph, codes = float_graph(model, task)
+    inputs = task.example.numpy()
+    machine = machine_of("U8S8", saturates=False)
+    quantised, _ = quantise_onnx(graph, codes.values(), [{"input": inputs}], machine)
+    counts = optimised_operators(quantised, tmp_path / "optimised.onnx")
+    assert counts["QuantizeLinear"] == 1  # of the images
+    assert counts["DequantizeLinear"] == 0  # the linear layer returns floats
+    kernels = ("Conv", "Add", "LeakyRelu", "GlobalAveragePool")
+    assert [counts[f"QLinear{kernel}"] for kernel in kernels] == [2, 1, 1, 1]
+    assert counts["QGemm"] == 1
+    assert decibels(outputs(graph, inputs), outputs(quantised, inputs)) > 35
 
 
 class OneConvolution(nn.Module):
