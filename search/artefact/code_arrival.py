@@ -15,7 +15,7 @@ from compressors.models.copying import copy_model
 from compressors.models.fused_attention import plain_attention
 from compressors.models.trainable import require_gradients
 from compressors.weights.encoded import CodedWeight
-from search.artefact.onnx_form.graph_parts import attributes_of
+from search.artefact.onnx_form.rewriting.graph_parts import attributes_of
 from search.errors import ArtefactError
 
 Array = NDArray[Any]

@@ -7,12 +7,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from search.artefact.onnx_form.graph_parts import (
+from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerWeight
+from search.artefact.onnx_form.rewriting.graph_parts import (
     attributes_of,
     has_unit_factors,
     keep_initialisers,
 )
-from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerWeight
 
 DOMAIN = "com.microsoft"
 BLOCKS = {2: (64, 128), 4: (16, 32, 64, 128, 256), 8: (16, 32, 64, 128, 256)}

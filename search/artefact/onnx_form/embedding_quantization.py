@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from search.artefact.onnx_form.block_quantization import BLOCKS, DOMAIN, pack_bits, unsigned
-from search.artefact.onnx_form.graph_parts import attributes_of, keep_initialisers
 from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerWeight
+from search.artefact.onnx_form.rewriting.graph_parts import attributes_of, keep_initialisers
 
 SMALLEST_BLOCK = 16
 

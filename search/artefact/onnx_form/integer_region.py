@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from search.artefact.onnx_form.graph_parts import attributes_of
+from search.artefact.onnx_form.rewriting.graph_parts import attributes_of
 
 ABSORBED = ("Relu", "Clip")
 """Operators that vanish where they follow a layer: rounding to their range does the same."""

@@ -22,11 +22,11 @@ from search.artefact.onnx_form.embedding_quantization import (
     quantise_embeddings,
 )
 from search.artefact.onnx_form.export import Feeds
-from search.artefact.onnx_form.global_pooling import pool_means
-from search.artefact.onnx_form.graph_parts import has_unit_factors
 from search.artefact.onnx_form.integer_region import integer_region
 from search.artefact.onnx_form.integer_types import IntegerTypes, integer_types
 from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerRows, IntegerWeight
+from search.artefact.onnx_form.rewriting.global_pooling import pool_means
+from search.artefact.onnx_form.rewriting.graph_parts import has_unit_factors
 from search.artefact.onnx_form.static_quantization import quantise_static
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import onnx
 from torch import nn
 
-from search.artefact.onnx_form.canonical import canonical
-from search.artefact.onnx_form.shared_tensors import share_tensors
+from search.artefact.onnx_form.rewriting.canonical import canonical
+from search.artefact.onnx_form.rewriting.shared_tensors import share_tensors
 from search.artefact.packed_form.unpack import LIMIT_BYTES
 from search.errors import ArtefactError
 

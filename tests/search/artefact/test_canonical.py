@@ -6,8 +6,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from search.artefact.onnx_form.canonical import canonical
 from search.artefact.onnx_form.export import feeds
+from search.artefact.onnx_form.rewriting.canonical import canonical
 from tests.search.artefact.graphs import exported
 from tests.zoo import NETS, toy_task
 

@@ -4,7 +4,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from search.artefact.onnx_form.shared_tensors import share_tensors
+from search.artefact.onnx_form.rewriting.shared_tensors import share_tensors
 
 
 def graph_of(tensors):

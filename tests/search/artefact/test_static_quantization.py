@@ -12,10 +12,10 @@ from torch import nn
 from compressors.quantization import Quantization
 from compressors.weights.encoded import coded_weights
 from search.artefact.baking import bake
-from search.artefact.onnx_form.batch_norm_folding import fold_batch_norms
 from search.artefact.onnx_form.export import simplify
 from search.artefact.onnx_form.integer_types import IntegerTypes
 from search.artefact.onnx_form.quantization import integer_operators, quantise_onnx
+from search.artefact.onnx_form.rewriting.batch_norm_folding import fold_batch_norms
 from search.artefact.onnx_form.type_measurement import TYPES
 from tests.search.artefact.graphs import exported
 from tests.zoo import toy_task

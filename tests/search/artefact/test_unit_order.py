@@ -7,9 +7,9 @@ from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from search.artefact.baking import bake
-from search.artefact.onnx_form.canonical import canonical
 from search.artefact.onnx_form.export import feeds
-from search.artefact.onnx_form.unit_order import order_units
+from search.artefact.onnx_form.rewriting.canonical import canonical
+from search.artefact.onnx_form.rewriting.unit_order import order_units
 from search.artefact.packed_form.packing import pack
 from tests.search.artefact.graphs import exported
 from tests.search.artefact.test_canonical import run

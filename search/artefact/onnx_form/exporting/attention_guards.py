@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from search.artefact.onnx_form.canonical import graphs_of
+from search.artefact.onnx_form.rewriting.canonical import graphs_of
 
 LOWEST = np.finfo(np.float32).min
 """Stands for minus infinity: added to any score, it gives the softmax a weight of 0."""

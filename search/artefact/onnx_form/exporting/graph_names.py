@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import onnx
 
-from search.artefact.onnx_form.canonical import graphs_of
 from search.artefact.onnx_form.exporting.call import Call
+from search.artefact.onnx_form.rewriting.canonical import graphs_of
 
 OWN = ":own"
 """Ends the new name of a tensor that had the name of an input or output."""

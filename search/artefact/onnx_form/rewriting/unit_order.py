@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from compressors.weights.encoded import CodedWeight
-from search.artefact.onnx_form.graph_parts import attributes_of
+from search.artefact.onnx_form.rewriting.graph_parts import attributes_of
 
 UNITWISE = ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Elu", "Softplus", "HardSwish", "Clip", "Erf")
 """Operators that apply the same function to every unit separately."""

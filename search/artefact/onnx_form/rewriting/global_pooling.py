@@ -3,7 +3,7 @@
 import onnx
 from onnx import helper, numpy_helper, shape_inference
 
-from search.artefact.onnx_form.graph_parts import attributes_of
+from search.artefact.onnx_form.rewriting.graph_parts import attributes_of
 
 
 def pool_means(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -8,7 +8,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from search.artefact.onnx_form.graph_parts import keep_initialisers
+from search.artefact.onnx_form.rewriting.graph_parts import keep_initialisers
 
 MIN_BYTES = 1024
 """Least size of a tensor that nodes may replace; below it they may be the larger."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from compressors.weights.encoded import CodedWeight
-from search.artefact.onnx_form.graph_parts import (
+from search.artefact.onnx_form.rewriting.graph_parts import (
     attributes_of,
     has_unit_factors,
     keep_initialisers,
