@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compressors.base import Inputs, output_tensors, run
-from compressors.models.batch_norm import reestimate_batch_norm
+from compressors.models.batch_norm import reestimate_batch_norm, training_norms
 from compressors.models.calibration import batch_size
 from compressors.models.plain import plain_model
 from compressors.testing.data import take
@@ -31,7 +31,7 @@ class Architecture:
             torch.manual_seed(0)
             model, inputs = self.build(), self.inputs()
             _spread(model)
-            reestimate_batch_norm(model, [inputs])
+            reestimate_batch_norm(model, [inputs], training_norms(model))
             return ArchitectureTask(plain_model(model.eval(), inputs).model, inputs)
 
 

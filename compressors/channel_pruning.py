@@ -38,7 +38,7 @@ class ChannelPruning:
     Channels are those of convolution and linear layers, the hidden units of recurrent layers and
     the heads of attention. Channels that are coupled, by a residual connection for instance, go
     together (Fang et al., 2023, arXiv:2301.12900). The result is a plain, smaller model, its
-    batch-norm statistics measured anew.
+    batch-norm statistics measured anew where what goes has changed them.
     """
 
     kind: ClassVar[CompressorKind] = CompressorKind.REMOVES_STRUCTURE
@@ -98,7 +98,7 @@ class ChannelPruning:
         cut_channels(smaller, sound)
         with torch.no_grad(), following_norms(smaller):
             run(smaller, example)
-        renew_batch_norm(smaller, task)
+        renew_batch_norm(smaller, task, model)
         return smaller
 
     def skipped_layers(self, model: nn.Module, task: Task) -> dict[str, str]:

@@ -68,7 +68,8 @@ class Distillation:
     """Precision of the forward pass in training; `fastest` times a few steps of both, so that
     results may differ between machines; it is float32 for a task with a `train_step`."""
     reestimate_batch_norm: bool = False
-    """Whether batch-norm statistics are re-estimated at the end, also after 0 epochs."""
+    """Whether batch-norm statistics are re-estimated at the end, also after 0 epochs, where the
+    inputs of a layer are not those in the baseline."""
 
     def __post_init__(self) -> None:
         check_range("epochs", self.epochs, 0, float("inf"))
@@ -102,7 +103,7 @@ class Distillation:
             self._train(student, task)
             student.requires_grad_(False)
         if self.reestimate_batch_norm:
-            renew_batch_norm(student, task)
+            renew_batch_norm(student, task, task.baseline)
         return student
 
     def _train(self, student: nn.Module, task: Task) -> None:

@@ -31,7 +31,7 @@ class LayerRemoval:
     """Remove whole blocks whose input and output have the same shape.
 
     The block of least influence goes first, and influence is measured again after each removal
-    (Men et al., 2024, arXiv:2403.03853). Batch-norm statistics are measured anew at the end.
+    (Men et al., 2024, arXiv:2403.03853). Batch-norm statistics behind what goes are measured anew.
     """
 
     kind: ClassVar[CompressorKind] = CompressorKind.REMOVES_STRUCTURE
@@ -69,7 +69,7 @@ class LayerRemoval:
             influence = block_influence(smaller, remaining, batches)
             least = min(influence, key=lambda block: influence[block])
             _remove(smaller, least, blocks.pop(least))
-        renew_batch_norm(smaller, task)
+        renew_batch_norm(smaller, task, model)
         return smaller
 
 

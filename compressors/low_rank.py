@@ -26,7 +26,7 @@ class LowRank:
     """Replace linear and convolution layers by pairs of thin ones, by truncated singular values.
 
     A layer is replaced where the pair has fewer weights, and kept otherwise. Batch-norm statistics
-    are measured anew at the end.
+    behind a replaced layer are measured anew.
     """
 
     kind: ClassVar[CompressorKind] = CompressorKind.REMOVES_STRUCTURE
@@ -77,7 +77,7 @@ class LowRank:
         for name, rank in ranks.items():
             replace_module(smaller, layers[name], factorised(layers[name], factors[name], rank))
         disable_fused_feedforward(smaller)
-        renew_batch_norm(smaller, task)
+        renew_batch_norm(smaller, task, model)
         return smaller
 
     def skipped_layers(self, model: nn.Module, task: Task) -> dict[str, str]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from compressors.base import Inputs, run
+from compressors.models.batch_norm import train_mode
 from compressors.models.calibration import device_of, to_device
 from compressors.models.copying import refresh_recurrent_weights
 from compressors.models.small_batches import SmallBatches
@@ -70,7 +71,7 @@ def train(
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _warm_cosine(step, total))
     loss_of, small = own_step or _step(loss, device, settings.precision), SmallBatches(model)
     with fastest_layout(model, _inputs(batches)):
-        model.train()
+        train_mode(model)
         step = 0
         for epoch in range(math.ceil(settings.epochs)):
             losses: list[Tensor] = []

@@ -53,6 +53,6 @@ def test_training_on_nothing_but_refused_batches_is_an_error() -> None:
 
 def test_statistics_are_measured_without_a_batch_of_one() -> None:
     with_one, without = dense(), dense()
-    reestimate_batch_norm(with_one, [inputs for inputs, _ in pairs(8, 8, 1)])
-    reestimate_batch_norm(without, [inputs for inputs, _ in pairs(8, 8)])
+    reestimate_batch_norm(with_one, [x for x, _ in pairs(8, 8, 1)], [with_one[1]])
+    reestimate_batch_norm(without, [x for x, _ in pairs(8, 8)], [without[1]])
     assert fingerprint(with_one) == fingerprint(without)

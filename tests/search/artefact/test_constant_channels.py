@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from compressors.models.batch_norm import reestimate_batch_norm
+from compressors.models.batch_norm import reestimate_batch_norm, training_norms
 from compressors.models.constant_channels import settle_constant_channels
 from compressors.models.copying import copy_model
 from compressors.quantization import Quantization
@@ -76,7 +76,7 @@ def task_of(net):
     torch.manual_seed(0)
     model = NETS[net]().eval().requires_grad_(False)
     inputs = torch.randn(32, 3, 6, 6)
-    reestimate_batch_norm(model, [inputs])
+    reestimate_batch_norm(model, [inputs], training_norms(model))
     return ToyTask(model, inputs, torch.zeros(32).long())
 
 
