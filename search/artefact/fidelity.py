@@ -64,7 +64,7 @@ def file_fidelity_db(path: Path, expected: Iterable[Expected]) -> float:
             value is not finite.
     """
     expected = list(expected)
-    ratios = []
+    ratios, inputs = [], expected[0][0]
     try:
         predict = predictor(path, like=expected[0][1])
         for inputs, outputs in expected:

@@ -22,7 +22,7 @@ from search.artefact.onnx_form.embedding_quantization import (
     quantise_embeddings,
 )
 from search.artefact.onnx_form.export import Feeds
-from search.artefact.onnx_form.integer_region import integer_region
+from search.artefact.onnx_form.integer_region import IntegerRegion, integer_region
 from search.artefact.onnx_form.integer_types import IntegerTypes, integer_types
 from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerRows, IntegerWeight
 from search.artefact.onnx_form.rewriting.global_pooling import pool_means
@@ -97,9 +97,7 @@ def quantise_onnx(
         with _quiet():
             if plan.static:
                 model = pool_means(model)
-                region = integer_region(model, plan.static, plan.products)
-                static = {node.name for node in region.layers}
-                dynamic = [node for node in dynamic if node.name not in static]
+                region, dynamic = _region(model, plan)
                 calibration = Calibration(batches=list(batches), method=methods[0])
                 model = quantise_static(model, region, plan.weights, calibration, machine)
             if dynamic:
@@ -114,6 +112,20 @@ def quantisable_nodes(model: onnx.ModelProto, codes: Iterable[CodedWeight]) -> l
     plan = _plan(model, codes)
     chosen = {node.name for node in (*plan.static, *plan.dynamic, *plan.blocks)}
     return [node for node in model.graph.node if node.name in chosen]
+
+
+def _region(model: onnx.ModelProto, plan: _Plan) -> tuple[IntegerRegion, list[onnx.NodeProto]]:
+    """Return what runs on integers of fixed scales, and what is left to run dynamically.
+
+    Either all matrix products are in the region or none: ONNX Runtime's dynamic quantiser splits
+    every Gemm of a graph, those with fixed scales too.
+    """
+    region = integer_region(model, plan.static, plan.products)
+    static = {node.name for node in region.layers}
+    dynamic = [node for node in plan.dynamic if node.name not in static]
+    if dynamic:
+        return integer_region(model, plan.static, ()), plan.dynamic
+    return region, []
 
 
 def _plan(

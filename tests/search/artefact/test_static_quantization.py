@@ -1,4 +1,5 @@
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -7,10 +8,12 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from onnx import numpy_helper
-from torch import nn
+from torch import Tensor, nn
 
 from compressors.quantization import Quantization
+from compressors.testing.task import ToyTask
 from compressors.weights.encoded import coded_weights
+from search.artefact.artefact import write_artefact
 from search.artefact.baking import bake
 from search.artefact.onnx_form.export import simplify
 from search.artefact.onnx_form.integer_types import IntegerTypes
@@ -173,3 +176,24 @@ def test_two_ways_of_calibration_are_refused():
     other = coded_weights(Quantization(bits=8, activations="mse")(task.baseline, task))
     with pytest.raises(ValueError, match="one way, got minmax, mse"):
         quantise_onnx(onnx.ModelProto(), [*one.values(), *other.values()], [])
+
+
+class TwiceAPool(nn.Module):
+    """One linear layer on two poolings of a convolution, of which integers reach one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        return self.head(x.mean((2, 3))) + self.head(x.amax((2, 3)))
+
+
+def test_products_are_static_all_or_none(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TwiceAPool().eval().requires_grad_(False)
+    task = ToyTask(model, torch.randn(32, 3, 8, 8), torch.zeros(32, dtype=torch.long))
+    artefact = write_artefact(Quantization(bits=8)(model, task), task, tmp_path)
+    assert artefact.integer_operators == 3
+    assert artefact.fidelity_db > 30
