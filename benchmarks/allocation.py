@@ -10,7 +10,6 @@ near each other.
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from benchmarks.json_line import print_json_line
 from benchmarks.recipes import step
 from compressors.base import run
 from compressors.outputs.divergence import divergence
@@ -130,10 +130,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
     arguments = parser.parse_args()
     tasks, seeds = (["digits"], SEEDS[:1]) if arguments.quick else (list(TASKS), SEEDS)
-    line = json.dumps({name: compare(name, seeds) for name in tasks})
-    print(line)
-    if arguments.out:
-        arguments.out.write_text(line + "\n")
+    print_json_line({name: compare(name, seeds) for name in tasks}, arguments.out)
 
 
 if __name__ == "__main__":

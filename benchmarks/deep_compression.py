@@ -10,7 +10,6 @@ a choice on the test set, which the table of all members lets the reader judge.
 """
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.json_line import print_json_line
 from benchmarks.recipes import step
 from compressors.training.loop import TrainingSettings, train
 from paredown import run_study
@@ -196,10 +196,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         runs_dir = arguments.runs_dir or Path(scratch)
         results = {name: measure(name, runs_dir, *overrides) for name in names}
-    line = json.dumps(results)
-    print(line)
-    if arguments.out:
-        arguments.out.write_text(line + "\n")
+    print_json_line(results, arguments.out)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ files on the test images; the speed is timed in turns in one process, batch 1 on
 """
 
 import argparse
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,6 +26,7 @@ from rich.table import Table
 
 from benchmarks.cifar10 import Images, load_cifar10
 from benchmarks.int8_latency import ExampleTask, machine, timed
+from benchmarks.json_line import print_json_line
 from benchmarks.resnet20 import load_resnet20
 from compressors.quantization import Quantization
 from search.artefact.artefact import CALIBRATION_SAMPLES, write_artefact
@@ -60,10 +60,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     console = Console(width=110)
     console.print(f"{found['machine']}")
     console.print(as_table(rows))
-    line = json.dumps(found)
-    if options.out is not None:
-        options.out.write_text(line + "\n")
-    print(line)
+    print_json_line(found, options.out)
 
 
 def all_files(task: ExampleTask, folder: Path, *, quick: bool) -> dict[str, Path]:

@@ -5,7 +5,6 @@ round with the float file of the same network.
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from benchmarks.json_line import print_json_line
 from benchmarks.networks import feed_forward, resnet18
 from compressors.base import Compressor
 from compressors.channel_pruning import ChannelPruning
@@ -106,10 +106,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         rows = measure(task, recipes, batch, rounds)
         found["nets"][name] = rows
         console.print(as_table(name, rows))
-    line = json.dumps(found)
-    if options.out is not None:
-        options.out.write_text(line + "\n")
-    print(line)
+    print_json_line(found, options.out)
 
 
 def _main(recipes: Steps) -> Steps:

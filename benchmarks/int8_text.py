@@ -5,7 +5,6 @@ sentence at a time; the speed is timed in turns in one process, batch 1 on one t
 """
 
 import argparse
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.int8_latency import machine, timed
+from benchmarks.json_line import print_json_line
 from benchmarks.reviews import Sentences, load_reviews
 from benchmarks.sentence_classifier import text_task
 from compressors.quantization import Quantization
@@ -57,10 +57,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     console = Console(width=110)
     console.print(f"{found['machine']}")
     console.print(as_table(rows))
-    line = json.dumps(found)
-    if options.out is not None:
-        options.out.write_text(line + "\n")
-    print(line)
+    print_json_line(found, options.out)
 
 
 def all_files(task: EvaluatedTask, folder: Path, *, quick: bool) -> dict[str, Path]:

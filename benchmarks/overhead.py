@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, create_trial
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.json_line import print_json_line
 from search.config.compose import compose_search
 from search.config.study_config import StudyConfig
 from search.executors.base import Job
@@ -170,15 +171,13 @@ def main(arguments: Iterable[str] | None = None) -> None:
         count: measure(count) for count in ((100, 1000) if options.quick else (100, 1000, 10000))
     }
     Console(width=110).print(as_table(rows))
-    line = json.dumps(
+    print_json_line(
         {
             "ms_per_trial": {str(count): round(row["driver"], 1) for count, row in rows.items()},
             "optuna_ms": {str(count): round(row["optuna"], 1) for count, row in rows.items()},
-        }
+        },
+        options.out,
     )
-    if options.out is not None:
-        options.out.write_text(line + "\n")
-    print(line)
 
 
 def measure(count: int) -> dict[str, float]:

@@ -11,7 +11,6 @@ speed-ups.
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from benchmarks.json_line import print_json_line
 from benchmarks.timed_arms import ROOT, beginner, warm_up
 from search.study.journal_file import read_journal
 
@@ -102,10 +102,7 @@ def main() -> None:
         )
         for name, of in {"speed_up": "two workers", "of_the_machine": "two studies"}.items()
     }
-    line = json.dumps({name: round(ratio, 3) for name, ratio in ratios.items()})
-    print(line)
-    if options.out:
-        options.out.write_text(line + "\n")
+    print_json_line({name: round(ratio, 3) for name, ratio in ratios.items()}, options.out)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ weights unless a folder of pretrained ones is given. Seconds are CPU seconds, to
 """
 
 import argparse
-import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from benchmarks.json_line import print_json_line
 from compressors.base import run
 from compressors.models.calibration import labelled_batches
 from compressors.models.copying import copy_model
@@ -168,10 +168,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
         "MiniLM": measure({"_target_": f"{here}.sentence_task", "folder": options.minilm}),
     }
     Console(width=110).print(as_table(found))
-    line = json.dumps({"passes_allowed": PASSES, **found})
-    if options.out is not None:
-        options.out.write_text(line + "\n")
-    print(line)
+    print_json_line({"passes_allowed": PASSES, **found}, options.out)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ use another folder for other code.
 """
 
 import argparse
-import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from benchmarks.comparison import finals, print_comparison, print_growth, summary
+from benchmarks.json_line import print_json_line
 from benchmarks.timed_arms import ABLATIONS, ARMS, Arm, run_arm, warm_up
 from benchmarks.trajectory import PLANES, Trajectory, read_trajectory, write_trajectory
 
@@ -128,10 +128,7 @@ def main() -> None:
             print_growth(found)
             print_comparison(found)
             entries[task] = summary(found)
-    line = json.dumps(entries)
-    print(line)
-    if options.out:
-        options.out.write_text(line + "\n")
+    print_json_line(entries, options.out)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ drawn by the seed. The last line is JSON with the mean hypervolumes of the trial
 """
 
 import argparse
-import json
 import math
 import statistics
 import warnings
@@ -25,6 +24,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 
+from benchmarks.json_line import print_json_line
 from search.recipe.rungs import Rungs
 
 STEPS = 6
@@ -170,10 +170,7 @@ def main() -> None:
         cell = f"{statistics.mean(of_seeds):.3f} ± {spread:.3f}"
         print(f"{way:<9} {cell}, above no rungs in {better} of {seeds}")
     means = {way: round(statistics.mean(of_seeds), 4) for way, of_seeds in volumes.items()}
-    line = json.dumps({"seeds": seeds, "hypervolume": means})
-    print(line)
-    if options.out:
-        options.out.write_text(line + "\n")
+    print_json_line({"seeds": seeds, "hypervolume": means}, options.out)
 
 
 if __name__ == "__main__":
