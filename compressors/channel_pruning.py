@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-import torch
 from torch import nn
 
-from compressors.base import Inputs, Task, check_choice, check_range, run
+from compressors.base import Inputs, Task, check_choice, check_range
 from compressors.budget.importance import IMPORTANCES
 from compressors.budget.knapsack import ALLOCATIONS
 from compressors.budget.per_layer import check_patterns, layer_value
@@ -22,7 +21,7 @@ from compressors.channels.discovery import find_channel_groups
 from compressors.channels.group import ChannelGroup
 from compressors.channels.scoring import Importance, ScoredGroup, scored_groups
 from compressors.channels.verification import sound_cuts
-from compressors.channels.width_attributes import following_norms
+from compressors.channels.width_attributes import follow_norms
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
 from compressors.models.batch_norm import renew_batch_norm
@@ -96,8 +95,7 @@ class ChannelPruning:
         if not sound:
             raise InfeasibleError("channel pruning: the model runs with none of the cuts asked for")
         cut_channels(smaller, sound)
-        with torch.no_grad(), following_norms(smaller):
-            run(smaller, example)
+        follow_norms(smaller, example)
         renew_batch_norm(smaller, task, model)
         return smaller
 

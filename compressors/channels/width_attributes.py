@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
+from compressors.base import Inputs, run
 from compressors.channels.layer_axes import GATES
 from compressors.models.hooks import forward_pre_hooks
 
@@ -60,14 +62,26 @@ def following_norms(model: nn.Module) -> Iterator[None]:
 
     Only what they are given tells the width of such norms, and they warn where it is another one.
     """
-    norms = [
-        module
-        for module in model.modules()
-        if isinstance(module, _InstanceNorm) and not any(True for _ in module.state_dict())
-    ]
 
     def follow(norm: nn.Module, args: tuple[Any, ...]) -> None:
         cast(Any, norm).num_features = args[0].shape[1]
 
-    with forward_pre_hooks(norms, follow):
+    with forward_pre_hooks(_norms_without_tensors(model), follow):
         yield
+
+
+def follow_norms(model: nn.Module, example: Inputs) -> None:
+    """Set the widths of instance norms without tensors to those of a run, in place.
+
+    Args:
+        model: The model, in eval mode; it runs only if it has such norms.
+        example: One batch of inputs `[B, ...]`, on the model's device.
+    """
+    if _norms_without_tensors(model):
+        with torch.no_grad(), following_norms(model):
+            run(model, example)
+
+
+def _norms_without_tensors(model: nn.Module) -> list[nn.Module]:
+    norms = (module for module in model.modules() if isinstance(module, _InstanceNorm))
+    return [norm for norm in norms if not norm.state_dict()]

@@ -15,12 +15,12 @@ from search.artefact.baking import bake
 from search.artefact.code_arrival import check_codes_arrive
 from search.artefact.fidelity import Expected, repeats, verify_float_file
 from search.artefact.onnx_form.export import simplify
-from search.artefact.onnx_form.exporting.attention_guards import move_guards
 from search.artefact.onnx_form.exporting.call import Call
 from search.artefact.onnx_form.exporting.constructs import fixed_lines, packs_sequences
 from search.artefact.onnx_form.exporting.exporters import EXPORTERS, Exporter, export_onnx
 from search.artefact.onnx_form.exporting.named_outputs import output_name
 from search.artefact.onnx_form.exporting.output_shapes import declare_output
+from search.artefact.onnx_form.rewriting.attention_guards import move_guards
 from search.artefact.onnx_form.rewriting.batch_norm_folding import fold_batch_norms
 from search.artefact.onnx_form.rewriting.unit_order import order_units
 from search.artefact.onnx_form.runtime import RUN_ERRORS, failed_part

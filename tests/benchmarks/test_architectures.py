@@ -65,14 +65,15 @@ def test_a_compressor_acts_or_says_why_not(named_task, name: str) -> None:
 
 
 def test_a_model_is_written_in_floats_and_in_integers(named_task, tmp_path) -> None:
-    _, task = named_task
+    architecture, task = named_task
+    ratio = 2 if architecture in ARCHITECTURES else 1  # the others are of a few kilobytes
     whole = write_artefact(task.baseline, task, tmp_path / "floats")
     assert whole.fidelity_db > 60  # channels of little variance enlarge the rounding of floats
     for name in ("8 bits", "4 bits"):
         artefact = write_artefact(COMPRESSORS[name](task.baseline, task), task, tmp_path / name)
         assert artefact.integer_operators > 0
         assert artefact.fidelity_db >= least_fidelity_db(artefact.integer_operators)
-        assert artefact.size_bytes < whole.size_bytes
+        assert artefact.size_bytes < whole.size_bytes / ratio
 
 
 @pytest.mark.parametrize("name", STACKS)

@@ -5,16 +5,12 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
 from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerWeight
-from search.artefact.onnx_form.rewriting.graph_parts import (
-    attributes_of,
-    has_unit_factors,
-    keep_initialisers,
-)
+from search.artefact.onnx_form.packed_operators import DOMAIN, add_constants, finish
+from search.artefact.onnx_form.rewriting.graph_parts import attributes_of, has_unit_factors
 
-DOMAIN = "com.microsoft"
 BLOCKS = {2: (64, 128), 4: (16, 32, 64, 128, 256), 8: (16, 32, 64, 128, 256)}
 """Blocks by bit-width; the operator computes other blocks of 2 bits in floats, or slowly."""
 ACCURACY_LEVEL = 4
@@ -57,12 +53,7 @@ def quantise_blocks(model: onnx.ModelProto, layers: IntegerLayers) -> onnx.Model
             graph.node.extend(_packed(graph, node, layers.weights[node.input[1]]))
         else:
             graph.node.append(node)
-    # A graph inside a node may use any other constant.
-    used = {name for node in graph.node for name in node.input}
-    replaced = {node.input[1] for node in layers.nodes} - used
-    keep_initialisers(graph, lambda name: name not in replaced)
-    if all(opset.domain != DOMAIN for opset in packed.opset_import):
-        packed.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+    finish(packed, {node.input[1] for node in layers.nodes})
     return packed
 
 
@@ -73,10 +64,7 @@ def _packed(
     width = _width(weight)
     assert width is not None
     parts = {f"{node.input[1]}.{part}": v for part, v in _stored(weight, width).items()}
-    known = {tensor.name for tensor in graph.initializer}
-    for name, values in parts.items():
-        if name not in known:
-            graph.initializer.append(numpy_helper.from_array(values, name))
+    add_constants(graph, parts)
     bias = list(node.input[2:])
     output = f"{node.output[0]}.product" if bias else node.output[0]
     rows, columns = weight.integers.shape

@@ -4,13 +4,15 @@ from typing import Any
 
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import helper
 
-from search.artefact.onnx_form.block_quantization import BLOCKS, DOMAIN, pack_bits, unsigned
+from search.artefact.onnx_form.block_quantization import BLOCKS, pack_bits, unsigned
 from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerWeight
-from search.artefact.onnx_form.rewriting.graph_parts import attributes_of, keep_initialisers
+from search.artefact.onnx_form.packed_operators import DOMAIN, add_constants, finish
+from search.artefact.onnx_form.rewriting.graph_parts import attributes_of
 
 SMALLEST_BLOCK = 16
+"""Columns of the smallest block that the operator takes."""
 
 
 def is_quantised_table(node: onnx.NodeProto, weight: IntegerWeight) -> bool:
@@ -36,12 +38,7 @@ def quantise_embeddings(model: onnx.ModelProto, layers: IntegerLayers) -> onnx.M
     for node in graph.node:
         if node.name in chosen:
             _pack(graph, node, layers.weights[node.input[0]])
-    # A graph inside a node may use any other constant.
-    used = {name for node in graph.node for name in node.input}
-    replaced = {node.input[0] for node in layers.nodes} - used
-    keep_initialisers(graph, lambda name: name not in replaced)
-    if all(opset.domain != DOMAIN for opset in packed.opset_import):
-        packed.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+    finish(packed, {node.input[0] for node in layers.nodes})
     return packed
 
 
@@ -50,10 +47,7 @@ def _pack(graph: onnx.GraphProto, node: onnx.NodeProto, weight: IntegerWeight) -
     columns = weight.integers.shape[1]
     width = next(w for w in BLOCKS if w >= weight.bits and columns * w % 8 == 0)
     parts = {f"{node.input[0]}.{part}": v for part, v in _stored(weight, width).items()}
-    known = {tensor.name for tensor in graph.initializer}
-    graph.initializer.extend(
-        numpy_helper.from_array(values, name) for name, values in parts.items() if name not in known
-    )
+    add_constants(graph, parts)
     packed, scales, *zeros = parts
     block = max(SMALLEST_BLOCK, 1 << (columns - 1).bit_length())
     node.CopyFrom(
