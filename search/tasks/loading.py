@@ -18,6 +18,7 @@ from compressors.models.unwrapping import unwrapped
 from compressors.outputs.spec import StatedOutputs, stated_outputs
 from compressors.outputs.structure import floating_tensors, named_tensors
 from search.errors import ConfigError
+from search.tasks.adapters.parts import given_parts, with_implied_parts
 from search.tasks.batch_form import (
     BatchForm,
     HeldOutBatches,
@@ -38,7 +39,10 @@ from search.utils.files import cache_folder
 from search.utils.instantiate import builder
 
 PARTS = ("model", "train", "validation", "test", "loss", "score")
-OPTIONAL_PARTS = ("maximize", "example", "outputs", "target_key", "train_step", "free_axes")
+OPTIONAL_PARTS = (
+    *("maximize", "example", "outputs", "target_key", "train_step", "free_axes"),
+    *("data", "collate", "batch_size"),
+)
 BUDGETS = ("recovery_epochs", "tuning_epochs")
 """Values of a task node that are for the search's ranges, not for the function that builds it."""
 
@@ -75,11 +79,8 @@ def training_task(built: Any, model: nn.Module, cache: Path | None = None) -> Ev
     Raises:
         ConfigError: A part is missing or unfit.
     """
-    get = _getter(built)
-    given = {name: get(name) for name in (*PARTS, *OPTIONAL_PARTS)}
-    parts = {name: part for name, part in given.items() if part is not None} | {"model": model}
-    if "train" not in parts and get("train_batches") is not None:
-        parts["train"] = get("train_batches")
+    parts = given_parts(built, (*PARTS, *OPTIONAL_PARTS, "train_batches")) | {"model": model}
+    parts.setdefault("train", parts.pop("train_batches", None))
     unmeasured = {"validation": (), "test": (), "score": _no_score}
     return _task(_parts(unmeasured | parts, "the task"), cache)
 
@@ -184,24 +185,21 @@ def task_builder(config: Mapping[str, Any]) -> Callable[[], Any]:
     return builder("task", {k: v for k, v in config.items() if k not in BUDGETS})
 
 
-def _getter(built: Any) -> Callable[[str], Any]:
-    """Return the function that gives a part by its name, None where there is none."""
-    return built.get if isinstance(built, Mapping) else lambda name: getattr(built, name, None)
-
-
 def _no_score(outputs: Any, targets: Any) -> float:
     raise ConfigError("the task gives no score: its model can be compressed, but not measured")
 
 
 def _parts(built: Any, target: str) -> dict[str, Any]:
-    get = _getter(built)
-    parts = {name: get(name) for name in (*PARTS, *OPTIONAL_PARTS)}
-    missing = [name for name in PARTS if parts[name] is None]
+    given = given_parts(built, (*PARTS, *OPTIONAL_PARTS))
+    if "model" in given and not isinstance(given["model"], nn.Module):
+        raise ConfigError(
+            f"{target}: model must be a torch.nn.Module, got {type(given['model']).__name__}"
+        )
+    parts = with_implied_parts(given)
+    missing = [name for name in PARTS if name not in parts]
     if missing:
         raise ConfigError(f"{target} gives no {', '.join(missing)}; a task has {', '.join(PARTS)}")
-    if not isinstance(parts["model"], nn.Module):
-        raise ConfigError(f"{target}: model must be a torch.nn.Module, got {type(parts['model'])}")
-    return {name: value for name, value in parts.items() if value is not None}
+    return parts
 
 
 def _checked_outputs(model: nn.Module, example: Inputs) -> Any:
