@@ -1,23 +1,20 @@
-"""The initial trials of a study: the baseline, reference recipes, encodings and a portfolio."""
+"""The initial trials of a study: the baseline, reference recipes and encodings alone."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from compressors.kinds import CompressorKind
-from search.proposal.acting_steps import acts_alone, recovery_after, steps_of_kind
+from search.proposal.acting_steps import acts_alone, steps_of_kind
 from search.proposal.levels import levels
-from search.proposal.portfolio import portfolio_steps
 from search.proposal.reference_recipes import reference_steps
 from search.recipe.recipe import Recipe, Step, build_step, values_of
 from search.recipe.space import Space
 from search.recipe.step_values import StepValues, acting_compressor, params_for, recovers
 from search.trial_record import Value
 
-RECIPES_BEFORE_VARIATION = 6
-"""Number of portfolio recipes that come before the encodings and before any variation."""
-INITIAL_ORIGINS = ("baseline", "rival", "opening", "joint")
-"""First words of the origins of initial trials, as journals keep them: the baseline, reference
-recipes, steps alone and the portfolio."""
+INITIAL_ORIGINS = ("baseline", "rival", "opening", "path", "encoding", "joint")
+"""First words of the origins of trials that do not vary others, as journals keep them: the
+baseline, reference recipes, steps alone, the path and its encodings, and former joint recipes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,27 +24,22 @@ class InitialTrial:
     origin: str
     params: Mapping[str, Value]
     before_variation: bool = False
-    """Whether it comes before any variation of a member of the front."""
+    """Whether it comes before anything else."""
 
 
 def initial_trials(space: Space) -> list[InitialTrial]:
-    """Return the initial trials in order, cheap and promising ones first.
+    """Return the initial trials in order.
 
-    Those before any variation are the baseline, the reference recipes without training and the
-    first recipes of the portfolio. Then come the levels of each encoding alone, unless other steps
-    always act, the rest of the portfolio, the reference recipes with training, and each damaging
-    step that is not in the portfolio. Values that the configuration fixes stay.
+    The baseline and the reference recipes without training come before everything else. The
+    reference recipes with training and the levels of each encoding alone, unless other steps
+    always act, follow. Values that the configuration fixes stay.
     """
     untrained, trained = _references(space)
-    portfolio = portfolio_steps(space)
-    joint = [InitialTrial(origin="joint", params=params_for(space, acting)) for acting in portfolio]
-    first = [_baseline(space), *untrained, *joint[:RECIPES_BEFORE_VARIATION]]
+    first = [_baseline(space), *untrained]
     return [
         *(replace(trial, before_variation=True) for trial in first),
-        *_encodings(space),
-        *joint[RECIPES_BEFORE_VARIATION:],
         *trained,
-        *_damaging(space, covered={name for acting in portfolio for name in acting}),
+        *_encodings(space),
     ]
 
 
@@ -97,16 +89,6 @@ def _encodings(space: Space) -> list[InitialTrial]:
         for name in steps_of_kind(space, CompressorKind.ENCODES_WEIGHTS)
         for values in levels(space.steps[name])
         if acts_alone(space, {name: values})
-    ]
-
-
-def _damaging(space: Space, covered: Collection[str]) -> list[InitialTrial]:
-    """Return each step that damages a model and is not covered, with the recovery after it."""
-    return [
-        _step_alone(space, {name: {}, **recovery_after(space, name)})
-        for kind in (CompressorKind.REMOVES_STRUCTURE, CompressorKind.MASKS_WEIGHTS)
-        for name in steps_of_kind(space, kind)
-        if name not in covered
     ]
 
 

@@ -1,4 +1,4 @@
-"""What is tried next: the initial design, variations of the front, or what the sampler proposes."""
+"""What is tried next: the initial design, the path, variations of the front, or a sample."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,8 +6,11 @@ from dataclasses import dataclass, field
 from optuna.trial import FrozenTrial
 
 from search.config.study_config import StudyConfig
+from search.proposal.bound import ScoreBound
+from search.proposal.damage import Damage
 from search.proposal.genetic_operators import crossings, mutations
 from search.proposal.initial_design import InitialTrial, initial_trials
+from search.proposal.path import Path
 from search.proposal.proposer import Proposal, Proposer, uncompressed
 from search.recipe.space import Space
 from search.trial_record import TrialRecord, Value
@@ -29,6 +32,10 @@ class Known:
     hashes: Collection[str]
     """Hashes of the recipes that were asked for."""
     front: Sequence[TrialRecord]
+    records: Sequence[TrialRecord]
+    """The finished trials in order of number."""
+    open_origins: Sequence[str]
+    """Origins of the trials under way."""
 
     @property
     def number(self) -> int:
@@ -43,6 +50,10 @@ class Schedule:
     config: StudyConfig
     space: Space
     """The configuration's space without the steps that cannot act on the task's model."""
+    damage: Damage
+    """How far each step alone moves the model's outputs."""
+    baseline: Mapping[str, float]
+    """The metrics of the uncompressed model."""
     initial_queue: list[InitialTrial] = field(init=False)
     """What is still to be tried before the sampler."""
 
@@ -54,7 +65,9 @@ class Schedule:
         """Return the origin of the next recipe and the recipe; None if there is no new one."""
         proposer = self._proposer(known)
         return (
-            self._variation(proposer, known)
+            self._first(proposer, known)
+            or self._on_path(proposer, known)
+            or self._variation(proposer, known)
             or self._initial(proposer, known)
             or self._sampled(proposer, known)
         )
@@ -69,10 +82,32 @@ class Schedule:
             front=[member.number for member in known.front],
         )
 
+    def _first(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
+        """Return what comes before everything else."""
+        queue = self.initial_queue
+        return self._initial(proposer, known) if queue and queue[0].before_variation else None
+
+    def _on_path(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
+        """Return the next recipe of the path that is new."""
+        if not self.config.warm_start:
+            return None
+        for trial in self._path().proposals(known.records, known.open_origins):
+            if proposal := _first_new([trial.params], proposer, known):
+                return trial.origin, proposal
+        return None
+
+    def _path(self) -> Path:
+        return Path(
+            space=self.space,
+            damage=self.damage,
+            bound=ScoreBound(constraints=self.config.constraints, baseline=self.baseline),
+            objectives=self.config.objectives,
+        )
+
     def _variation(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
         """Return a new recipe near the front, if it is its turn and the front is open to it."""
         vary = VARIATIONS.get(known.number % CYCLE) if self.config.mutate_front else None
-        if vary is None or (self.initial_queue and self.initial_queue[0].before_variation):
+        if vary is None:
             return None
         seed = derived_seed(self.config.seed, known.number, 2)
         proposal = _first_new(vary(self.space, known.front, seed), proposer, known)

@@ -7,6 +7,8 @@ from search.config.study_config import StudyConfig
 from search.errors import ConfigError, StudyError
 from search.executors.outcome import Outcome
 from search.executors.worker import LOG
+from search.proposal.damage import Damage
+from search.proposal.directions import probes
 from search.proposal.initial_design import anchors
 from search.recipe.space import Space
 from search.report.describe import by_reason, last_line
@@ -29,6 +31,8 @@ class PreparedStudy:
     """The metrics of the uncompressed model."""
     maximize: bool
     """True if a higher score of the task is better."""
+    damage: Damage
+    """How far each step alone moves the model's outputs."""
 
 
 def take_in_baseline(
@@ -50,6 +54,7 @@ def take_in_baseline(
     request = PrepareRequest(
         setting=setting,
         anchors={} if known is not None else anchors(config.space),
+        probes={} if known is not None or not config.warm_start else probes(config.space),
         begun=known is not None,
     )
     phases = PhaseLines(setting.baseline / LOG, dispatcher.display.say)
@@ -64,8 +69,13 @@ def take_in_baseline(
     space = config.space.without(infeasible)
     if not space.steps:
         raise ConfigError("no step of the recipe can act on this model")
-    journal.begin(config.identity(), infeasible)
-    return PreparedStudy(space=space, baseline=reply.metrics, maximize=reply.maximize)
+    journal.begin(config.identity(), infeasible, reply.damage)
+    return PreparedStudy(
+        space=space,
+        baseline=reply.metrics,
+        maximize=reply.maximize,
+        damage=Damage(curves=journal.damage()),
+    )
 
 
 def _reply(outcome: Outcome, setting: JobSetting) -> PrepareReply:

@@ -65,7 +65,12 @@ def run_trials(
                 journal=journal,
                 dispatcher=dispatcher,
                 requests=TrialRequests(config=config, prepared=prepared, setting=setting),
-                schedule=Schedule(config=config, space=prepared.space),
+                schedule=Schedule(
+                    config=config,
+                    space=prepared.space,
+                    damage=prepared.damage,
+                    baseline=prepared.baseline,
+                ),
             ).run()
             score_front(config, journal, dispatcher, setting)
         except BaseException as error:
@@ -130,7 +135,15 @@ class Driver:
         if self._exhausted or self._stagnates():
             return None
         front = self._outputs.archive.front
-        found = self.schedule.next(Known(trials=trials, hashes=self.journal.hashes, front=front))
+        found = self.schedule.next(
+            Known(
+                trials=trials,
+                hashes=self.journal.hashes,
+                front=front,
+                records=self.journal.records(),
+                open_origins=[plan.origin for plan in self._open.values()],
+            )
+        )
         if found is None:
             self._exhausted = True
             what = f"{number} trials: no recipe that was not tried turned up any more"

@@ -1,18 +1,19 @@
 """The study on disk: Optuna's journal as plans of trials and records of finished ones."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.proposal.damage import DamageCurve
 from search.study.plan import TrialPlan
 from search.trial_record import KNOWN_MODEL, TrialRecord
 
 _TEST = "test:"
-_PLAN, _RECORD = "plan", "record"
+_PLAN, _RECORD, _DAMAGE = "plan", "record", "damage"
 _IDENTITY, _INFEASIBLE, _FORMER_INFEASIBLE = "identity", "infeasible_steps", "left_out"
 
 
@@ -88,11 +89,29 @@ class Journal:
             self.study.tell(trial, state=TrialState.PRUNED if weak else TrialState.FAIL)
         self._keep(_record(self.trials()[record.number]))
 
-    def begin(self, identity: Mapping[str, Any], infeasible_steps: Mapping[str, str]) -> None:
-        """Write down, once, what makes trials comparable and which steps cannot act, and why."""
+    def begin(
+        self,
+        identity: Mapping[str, Any],
+        infeasible_steps: Mapping[str, str],
+        damage: Mapping[str, DamageCurve],
+    ) -> None:
+        """Write down, once, what makes trials comparable and what the preparation found.
+
+        Args:
+            identity: What must stay the same while the study grows.
+            infeasible_steps: By step that cannot act on the model, why.
+            damage: By step, the damage that it does alone.
+        """
         if self.infeasible_steps() is None:
+            curves = {name: asdict(curve) for name, curve in damage.items()}
+            self.study.set_user_attr(_DAMAGE, curves)
             self.study.set_user_attr(_INFEASIBLE, dict(infeasible_steps))
             self.study.set_user_attr(_IDENTITY, dict(identity))
+
+    def damage(self) -> dict[str, DamageCurve]:
+        """Return by step the damage that it does alone; empty for a study of an older version."""
+        curves = self.study.user_attrs.get(_DAMAGE, {})
+        return {name: DamageCurve.from_data(curve) for name, curve in curves.items()}
 
     def infeasible_steps(self) -> dict[str, str] | None:
         """Return why some steps cannot act on the model; None before the study has begun."""

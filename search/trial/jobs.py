@@ -9,6 +9,7 @@ import torch
 from compressors.base import Selective, Task
 from compressors.errors import InfeasibleError
 from search.artefact.onnx_form.runtime import predictor
+from search.proposal.damage import DamageCurve
 from search.recipe.recipe import Recipe
 from search.recipe.rungs import training_hash
 from search.tasks.loading import load_task
@@ -17,6 +18,7 @@ from search.tasks.task import EvaluatedTask
 from search.trial.baseline import check_baseline, measure_baseline, read_baseline
 from search.trial.brief_task import BriefTask
 from search.trial.compress import compress
+from search.trial.damage_probe import damage_curve
 from search.trial.evaluate import Evaluator, HoldMachine
 from search.trial.messages import (
     PHASE,
@@ -66,11 +68,14 @@ def prepare(request: PrepareRequest, report: Callable[[str], None]) -> PrepareRe
     brief = BriefTask(task=task)
     infeasible, failing = {}, {}
     skipped: dict[str, dict[str, str]] = {}
+    damage: dict[str, DamageCurve] = {}
     for name, recipe in request.anchors.items():
         report(f"step '{name}'")
         try:
             compress(recipe, brief)
             skipped[name] = _skipped_layers(recipe, brief)
+            if curve := damage_curve(request.probes.get(name, ()), brief):
+                damage[name] = curve
         except InfeasibleError as reason:
             infeasible[name] = str(reason)
         except Exception as error:  # noqa: BLE001 - its own trials will fail, one by one
@@ -82,6 +87,7 @@ def prepare(request: PrepareRequest, report: Callable[[str], None]) -> PrepareRe
         infeasible=infeasible,
         failing=failing,
         skipped_layers=skipped,
+        damage=damage,
         notes=[*task.notes, *baseline.notes, *repeatability_notes(task)],
         outputs=task.outputs.describe(task.outputs.select(task.outputs_like)),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from search.config.latency_settings import LatencySettings
+from search.proposal.damage import DamageCurve
 from search.recipe.recipe import Recipe, recipe_from_data
 from search.trial.screen import Screen
 from search.trial_record import ModelEstimate
@@ -50,6 +51,8 @@ class PrepareRequest:
     setting: JobSetting
     anchors: Mapping[str, Recipe]
     """By step, the recipe of that step alone at its anchor."""
+    probes: Mapping[str, Sequence[tuple[float, Recipe]]]
+    """By step, ascending shares of its range, each with the recipe of that step alone."""
     begun: bool
     """True if the study has measured its baseline, which is then only checked."""
 
@@ -58,6 +61,10 @@ class PrepareRequest:
         return {
             "setting": self.setting.to_data(),
             "anchors": {name: recipe.to_data() for name, recipe in self.anchors.items()},
+            "probes": {
+                name: [[share, recipe.to_data()] for share, recipe in probes]
+                for name, probes in self.probes.items()
+            },
             "begun": self.begun,
         }
 
@@ -67,6 +74,10 @@ class PrepareRequest:
         return cls(
             setting=JobSetting.from_data(data["setting"]),
             anchors={name: recipe_from_data(node) for name, node in data["anchors"].items()},
+            probes={
+                name: [(share, recipe_from_data(node)) for share, node in probes]
+                for name, probes in data["probes"].items()
+            },
             begun=data["begun"],
         )
 
@@ -84,6 +95,8 @@ class PrepareReply:
     """By step, the error that it ends with on this model."""
     skipped_layers: Mapping[str, Mapping[str, str]]
     """By step and layer, why the step leaves the layer as it is."""
+    damage: Mapping[str, DamageCurve]
+    """By step, the damage that it does alone."""
     outputs: str
     """What the distilled output is, in words."""
     notes: Sequence[str] = ()
@@ -96,7 +109,8 @@ class PrepareReply:
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
         """Return the reply that `to_data` described."""
-        return cls(**data)
+        damage = {name: DamageCurve.from_data(curve) for name, curve in data["damage"].items()}
+        return cls(**{**data, "damage": damage})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,96 @@
+"""How far each step alone moves a model's outputs, by its strength, before any recovery."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import Any, Self
+
+import numpy as np
+
+PROBED_SHARES = (0.25, 0.5, 0.75, 1.0)
+"""Shares of a step's main range at which it is probed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DamageCurve:
+    """The divergence that a step causes, by the share of its main range."""
+
+    shares: tuple[float, ...]
+    """Ascending, in (0, 1]."""
+    divergences: tuple[float, ...]
+    """Of the outputs from the baseline's, at least 0."""
+
+    def share_at(self, divergence: float) -> float:
+        """Return the largest share at which the step causes at most a divergence."""
+        found = 0.0
+        for (x, y), (x_next, y_next) in pairwise(self._points()):
+            if y_next <= divergence:
+                found = x_next
+            elif y <= divergence:
+                found = x + (x_next - x) * (divergence - y) / (y_next - y)
+        return found
+
+    def divergence_at(self, share: float) -> float:
+        """Return the divergence at a share, interpolated."""
+        shares, divergences = zip(*self._points(), strict=True)
+        return float(np.interp(share, shares, divergences))
+
+    def _points(self) -> list[tuple[float, float]]:
+        """Return shares and divergences that do not fall, from the origin on."""
+        rising = accumulate(self.divergences, max)
+        return [(0.0, 0.0), *zip(self.shares, rising, strict=True)]
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Self:
+        """Return the curve that `dataclasses.asdict` described."""
+        return cls(shares=tuple(data["shares"]), divergences=tuple(data["divergences"]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damage:
+    """The curves of the steps of a space, on one scale from mild to strong.
+
+    A strength in [0, 1] stands for a divergence, on a logarithmic scale from the least that any
+    step causes at its first probe to the most that any causes. At one strength each step goes as
+    far as it causes that divergence alone, so that steps which damage a model more go less far.
+    """
+
+    curves: Mapping[str, DamageCurve]
+
+    def shares(self, steps: Collection[str], strength: float) -> dict[str, float]:
+        """Return by step the share of its range at a strength; the strength itself if unknown."""
+        level = self._divergence(strength)
+        return {
+            step: self.curves[step].share_at(level) if step in self.curves else strength
+            for step in steps
+        }
+
+    def middle(self, steps: Collection[str]) -> float:
+        """Return the strength half-way between the least and the most damage of some steps."""
+        found = _positive(self.curves[step] for step in steps if step in self.curves)
+        every = _positive(self.curves.values())
+        if not found or min(every) == max(every):
+            return 0.5
+        between = (math.log(min(found)) + math.log(max(found))) / 2
+        return (between - math.log(min(every))) / (math.log(max(every)) - math.log(min(every)))
+
+    def total(self, shares: Mapping[str, float]) -> float:
+        """Return the sum of the divergences that steps cause alone at shares of their ranges."""
+        return sum(
+            self.curves[step].divergence_at(share)
+            for step, share in shares.items()
+            if step in self.curves
+        )
+
+    def _divergence(self, strength: float) -> float:
+        """Return the divergence of a strength; infinite at 1, where all steps go to the end."""
+        positive = _positive(self.curves.values())
+        if strength >= 1 or not positive:
+            return float("inf") if strength >= 1 else 0.0
+        lowest, highest = min(positive), max(positive)
+        return float(lowest * (highest / lowest) ** strength)
+
+
+def _positive(curves: Iterable[DamageCurve]) -> list[float]:
+    return [value for curve in curves for value in curve.divergences if value > 0]

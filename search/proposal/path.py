@@ -1,0 +1,101 @@
+"""Recipes from mild to strong: how strong a recipe may be is found by measurement.
+
+Along a direction, a set of steps that act together, each step goes as far as the damage that it
+does alone allows, and trials bisect towards the bound on the score. The strongest recipe that
+keeps the bound is then written with the other encodings too, for which its training is known.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from compressors.kinds import CompressorKind
+from search.proposal.acting_steps import steps_of_kind
+from search.proposal.bisection import next_strength
+from search.proposal.bound import ScoreBound
+from search.proposal.damage import Damage
+from search.proposal.directions import Direction, directions
+from search.proposal.encodings import encodings
+from search.proposal.initial_design import InitialTrial
+from search.recipe.space import Space
+from search.recipe.step_values import StepValues, params_for
+from search.trial_record import TrialRecord, Value
+
+PATH, ENCODING = "path", "encoding"
+"""First words of the origins `path:<direction>:<strength>` and `encoding:<trial>`."""
+MIDDLE = 0.5
+"""First strength of an encoding alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Path:
+    """The directions of a space, and what was measured along them."""
+
+    space: Space
+    damage: Damage
+    bound: ScoreBound
+    objectives: Mapping[str, str]
+
+    def proposals(
+        self, records: Sequence[TrialRecord], open_origins: Sequence[str]
+    ) -> Iterator[InitialTrial]:
+        """Yield what could be tried next, the best first; nothing at the end of all directions.
+
+        A direction with a trial under way waits for it. Each begins as strong as was allowed along
+        the one before it.
+
+        Args:
+            records: Finished trials.
+            open_origins: Origins of the trials under way.
+        """
+        codes = encodings(self.space, self.objectives, records)
+        start: float | None = None
+        for direction in directions(self.space):
+            name = f"{PATH}:{direction.name}:"
+            if any(origin.startswith(name) for origin in open_origins):
+                continue
+            tried = {_strength(r): r for r in records if r.origin.startswith(name)}
+            used = [(strength, self.bound.used(record)) for strength, record in tried.items()]
+            strength = next_strength(used, self._start(direction, start))
+            if strength is not None:
+                yield self._trial(f"{name}{strength:.4f}", direction, strength, codes[0])
+            if direction.encodes:
+                continue
+            kept = [strength for strength, share in used if share <= 1]
+            if used:
+                start = max(kept) if kept else min(used)[0] / 2
+            if strength is None and kept:
+                number = tried[max(kept)].number
+                for code in codes[1:]:
+                    yield self._trial(f"{ENCODING}:{number}", direction, max(kept), code)
+
+    def _start(self, direction: Direction, allowed: float | None) -> float:
+        """Return the first strength: what was allowed before, or the middle of the damage."""
+        if direction.encodes:
+            return MIDDLE
+        return self.damage.middle(direction.steps) if allowed is None else allowed
+
+    def _trial(
+        self, origin: str, direction: Direction, strength: float, code: StepValues
+    ) -> InitialTrial:
+        acting = direction.acting(self.space, self.damage, strength)
+        if not direction.encodes:
+            acting = {**acting, **self._recovery(strength), **code}
+        return InitialTrial(origin=origin, params=params_for(self.space, acting))
+
+    def _recovery(self, strength: float) -> StepValues:
+        """Return the first recovery with a learning rate that grows with the strength.
+
+        The more is taken away, the more recovery resembles a training from scratch.
+        """
+        names = steps_of_kind(self.space, CompressorKind.RECOVERS)[:1]
+        return {name: self._learning_rate(name, strength) for name in names}
+
+    def _learning_rate(self, name: str, strength: float) -> Mapping[str, Value]:
+        span = self.space.steps[name].ranges.get("learning_rate")
+        if span is None or span.kind == "categorical":
+            return {}
+        return {"learning_rate": span.interpolate(strength)}
+
+
+def _strength(record: TrialRecord) -> float:
+    return float(record.origin.rpartition(":")[2])
