@@ -127,7 +127,7 @@ class Distillation:
             learning_rate=self.learning_rate,
             weight_decay=self.weight_decay,
             precision=self._precision(student, task),
-            steps_per_epoch=_steps_per_epoch(task),
+            steps_per_epoch=steps_per_epoch(task),
         )
 
     def _precision(self, student: nn.Module, task: Task) -> torch.dtype:
@@ -202,7 +202,7 @@ def _teacher_batches(task: Task, epoch: int) -> Iterable[tuple[Inputs, Any, Tens
     return task.teacher_batches(epoch)
 
 
-def _steps_per_epoch(task: Task) -> int:
+def steps_per_epoch(task: Task) -> int:
     """Return the number of training batches, counted once per task: it takes a whole epoch."""
 
     def count() -> dict[str, NDArray[Any]]:

@@ -38,6 +38,20 @@ def fastest_precision(
         inputs: A batch `[B, ...]` on any device.
         loss: Returns the loss of the batch, a scalar, from the outputs.
     """
+    seconds = seconds_by_precision(model, inputs, loss)
+    return min(seconds, key=lambda precision: seconds[precision])
+
+
+def seconds_by_precision(
+    model: nn.Module, inputs: Inputs, loss: Callable[[Any], Tensor]
+) -> dict[torch.dtype, float]:
+    """Return the seconds of a step of training on one batch in float32 and in bfloat16.
+
+    Args:
+        model: It is copied, not changed.
+        inputs: A batch `[B, ...]` on any device.
+        loss: Returns the loss of the batch, a scalar, from the outputs.
+    """
     device = device_of(model)
     probe = copy_model(model)
     there = to_device(inputs, device)
@@ -45,11 +59,10 @@ def fastest_precision(
     # Dropout in the probe must not advance the generator that the training draws from.
     with torch.random.fork_rng(devices=devices), fastest_layout(probe, [there]):
         require_training_gradients(probe.train())
-        seconds = {
+        return {
             precision: _seconds_of_a_step(precision, probe, there, loss)
             for precision in (torch.float32, torch.bfloat16)
         }
-    return min(seconds, key=lambda precision: seconds[precision])
 
 
 def _seconds_of_a_step(

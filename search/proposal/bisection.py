@@ -10,7 +10,9 @@ LITTLE = 0.25
 """Share of the bound below which the strongest is tried at once."""
 NARROW = 1 / 8
 """Distance of strengths below which two differ in nothing that matters."""
-MAX_TRIES = 6
+FAR = 3.0
+"""Share of the bound from which on a failure says nothing but that it failed."""
+MAX_TRIES = 5
 
 Tried = Sequence[tuple[float, float]]
 """Strengths in [0, 1], each with the share of the bound that it used up."""
@@ -20,8 +22,8 @@ def next_strength(tried: Tried, start: float) -> float | None:
     """Return the strength to try next; None if the best one is known well enough.
 
     What a strength uses up is taken to rise with it. Between a strength that keeps the bound and
-    one that breaks it the next is that of the secant, kept off both ends; nothing stronger than
-    the weakest failure is tried.
+    one that breaks it the next is that of the secant, or the middle where the failure is so far
+    off that it says nothing of the way; nothing stronger than the weakest failure is tried.
 
     Args:
         tried: What was tried, in any order.
@@ -40,7 +42,7 @@ def next_strength(tried: Tried, start: float) -> float | None:
     high, used_high = min(failed)
     if high - low < NARROW or used_low >= ENOUGH:
         return None
-    place = (AIM - used_low) / (used_high - used_low)
+    place = (AIM - used_low) / (used_high - used_low) if used_high < FAR else 0.5
     return low + (high - low) * min(max(place, 0.25), 0.75)
 
 
