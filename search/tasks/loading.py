@@ -93,8 +93,8 @@ def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
     train = _Reader(parts["train"], form)
     example = _example(parts, train)
     plain = _plain(parts["model"], few(example))
-    cached = switch_off_cache(plain.model)
     taken = to_device(in_float32(example), torch.device("cpu"))
+    cached = switch_off_cache(plain.model, lambda: outputs_on_cpu(plain.model, few(taken)))
     outputs = _checked_outputs(plain.model, taken)
     loss = of_targets(parts["loss"]) if own_step else parts["loss"]
     return EvaluatedTask(
