@@ -11,7 +11,7 @@ from torch import nn
 from compressors.base import Task
 from compressors.models.calibration import first_samples
 from search.artefact.checked_batches import checked_batches
-from search.artefact.fidelity import expected_outputs, file_fidelity_db
+from search.artefact.fidelity import expected_outputs, file_fidelity_db, scaled_fidelity_db
 from search.artefact.float_form import FloatForm, reasons, write_float_form
 from search.artefact.onnx_form.export import Feeds, feeds
 from search.artefact.onnx_form.float_fallback import quantise_faithfully
@@ -69,7 +69,7 @@ def write_artefact(
 
     def measure(graph: onnx.ModelProto) -> float:
         write_graph(graph, run_path)
-        return file_fidelity_db(run_path, compared)
+        return file_fidelity_db(run_path, compared, scaled_fidelity_db)
 
     codes = list(floats.codes.values())
     form = quantise_faithfully(floats.graph, codes, _Calibration(task), measure)

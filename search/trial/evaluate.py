@@ -58,7 +58,7 @@ class Evaluator:
             MeasurementError: a metric is missing or not finite.
         """
         model, achievements = compress(recipe, self.task, self.prefixes)
-        artefact = write_artefact(model, self.task, folder, self.task.free_axes)
+        artefact = write_artefact(model, self.task, folder, self.baseline.free_axes)
         predict = predictor(artefact.run_path, self.task.outputs_like)
         score = evaluate(predict, self.task.validation, self.task)
         latency = self._latency(artefact.run_path)

@@ -26,6 +26,8 @@ from search.artefact.onnx_form.type_measurement import Types
 HEADROOM = 2.0
 """Factor on the range of activations where a CPU without VNNI would saturate. They then use half of
 their 256 steps: two products of 128 and 127 fit into the 16 bits of their sum."""
+FINE = 2.0**-16
+"""Scale of a weight of zeros: steps of its bias are this share of those of its input."""
 QUANT_TYPES = {"U": QuantType.QUInt8, "S": QuantType.QInt8}
 
 Overrides = dict[str, list[dict[str, Any]]]
@@ -166,9 +168,12 @@ def _channel_scales(weight: IntegerWeight, types: Types) -> list[dict[str, Any]]
     """Return the scale of each output channel in the form of ONNX Runtime's quantiser.
 
     Its rounding of `integer * scale / |scale|` gives the integers back, with opposite signs where
-    folding a batch-normalisation has made a scale negative.
+    folding a batch-normalisation has made a scale negative. A channel of zeros fits any scale; it
+    takes the median of the others, since the bias is rounded to steps of that scale.
     """
-    scale = np.where(weight.scale == 0, 1, np.abs(weight.scale)).astype(np.float32)[:, 0]
+    scale = np.abs(weight.scale[:, 0])
+    used = weight.signed.any(1) & (scale > 0)
+    scale = np.where(used, scale, np.median(scale[used]) if used.any() else FINE).astype(np.float32)
     zero = np.int8(0) if types[2] == "S" else np.uint8(128)
     axis = int(weight.transposed)
     return [
