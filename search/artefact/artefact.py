@@ -17,7 +17,7 @@ from search.artefact.onnx_form.export import Feeds, feeds
 from search.artefact.onnx_form.float_fallback import quantise_faithfully
 from search.artefact.onnx_form.quantization import integer_operators
 from search.artefact.onnx_form.storing import write_graph
-from search.artefact.packed_form.packing import pack
+from search.artefact.packed_form.packing import pack_file
 from search.tasks.free_axes import FreeAxes, batch_axes
 
 RUN_FORM = "model.onnx"
@@ -73,7 +73,7 @@ def write_artefact(
 
     codes = list(floats.codes.values())
     form = quantise_faithfully(floats.graph, codes, _Calibration(task), measure)
-    ship_path.write_bytes(pack(run_path.read_bytes(), codes))
+    pack_file(run_path, ship_path, codes)
     return Artefact(
         run_path=run_path,
         ship_path=ship_path,
