@@ -5,6 +5,7 @@ it, and encoded separately; the rest is deflated. `unpack.py` is the reader.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from search.artefact.packed_form.unpack import (
     Seal,
     field,
     fields,
+    forget,
     mapped,
     read_varint,
     stored,
@@ -52,13 +54,29 @@ def pack_file(run_path: Path, ship_path: Path, codes: Iterable[CodedWeight]) -> 
     with mapped(run_path) as model:
         if beside.exists():
             with mapped(beside) as data:
-                _write(ship_path, _parts(model, codes, data))
+                _write(ship_path, packed_parts(model, codes, data))
                 size = len(model) + len(data)
         else:
-            _write(ship_path, _parts(model, codes, b""))
+            _write(ship_path, packed_parts(model, codes, b""))
             size = len(model)
     with mapped(ship_path) as packed:
         _check(packed, size)
+
+
+def restores(ship_path: Path, run_path: Path) -> bool:
+    """Return whether a packed file restores an ONNX file, and the data file if there is one.
+
+    Raises:
+        CorruptFileError: The packed file is damaged.
+    """
+    paths = [path for path in (run_path, run_path.with_name(DATA_FILE)) if path.exists()]
+    size = sum(path.stat().st_size for path in paths)
+    with mapped(ship_path) as packed, ExitStack() as stack:
+        files = [stack.enter_context(path.open("rb")) for path in paths]
+        for content, outside in Packed(packed, size).pieces():
+            if outside >= len(files) or files[outside].read(len(content)) != content:
+                return False
+        return not any(file.read(1) for file in files)
 
 
 def pack(onnx_bytes: Buffer, codes: Iterable[CodedWeight], data: Buffer = b"") -> bytes:
@@ -70,7 +88,7 @@ def pack(onnx_bytes: Buffer, codes: Iterable[CodedWeight], data: Buffer = b"") -
             their integers; without codes the result is as exact, only larger.
         data: The content of its data file.
     """
-    packed = b"".join(_parts(onnx_bytes, codes, data))
+    packed = b"".join(packed_parts(onnx_bytes, codes, data))
     _check(packed, len(onnx_bytes) + len(data))
     return packed
 
@@ -80,7 +98,8 @@ def _write(path: Path, parts: Iterable[Buffer]) -> None:
         file.writelines(parts)
 
 
-def _parts(onnx_bytes: Buffer, codes: Iterable[CodedWeight], data: Buffer) -> list[Buffer]:
+def packed_parts(onnx_bytes: Buffer, codes: Iterable[CodedWeight], data: Buffer) -> list[Buffer]:
+    """Return what a packed file is made of, one part after the other; see `pack`."""
     rows = CodedRows(codes)
     writer = Writer()
 
@@ -90,11 +109,12 @@ def _parts(onnx_bytes: Buffer, codes: Iterable[CodedWeight], data: Buffer) -> li
             return bytes(tensor)
         write_tensor(writer, values, rows)
         writer.encode()
+        forget(data or tensor)
         return lean
 
     graph = b"".join(_lean(onnx_bytes, without_data))
-    body = [varint(len(writer.program)), bytes(writer.program), deflated(graph, DICTIONARY)]
-    body.append(writer.words())
+    program = bytes(writer.program)
+    body = [varint(len(program)), program, deflated(graph, DICTIONARY), writer.words()]
     seal = Seal(*body)
     for content, outside in ((onnx_bytes, False), (data, True)):
         if content:

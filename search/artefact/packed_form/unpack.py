@@ -52,10 +52,12 @@ DATA_FILE = "model.onnx.data"
 PAGE = 4096
 """The data of each tensor in that file begin at a multiple of it, so that it can be mapped."""
 BLOCK = 1 << 16
+CHUNK = 1 << 22
 RAW, CONSTANT, RANGE, TABLE, MASKED, PLANES, NIBBLES, DEFLATE, CODED = range(9)
 """How an array is stored; see `Reader.array` and `Reader.tensor`."""
 ADAPTIVE, CONTEXT = 0, 8
 """How symbols are coded, plus a boldness from 0 to 7; see `read_adaptive`, `read_in_context`."""
+TRUST = "allow more only if you trust the file"
 MAX_ALPHABET = 1 << 12
 MAX_NESTING = 3
 """Arrays within arrays: the values of a mask within the factors of a code, say."""
@@ -93,7 +95,11 @@ class RangeDecoder:
     """A range decoder (Martin, 1979) over little-endian 32-bit words."""
 
     def __init__(self, words: Buffer) -> None:
-        aligned = np.require(np.frombuffer(words, "<u4"), np.uint32, "A")
+        aligned = np.empty(len(words) // 4, np.uint32)
+        for start in range(0, len(aligned), CHUNK):
+            chunk = words[4 * start : 4 * (start + CHUNK)]
+            aligned[start : start + CHUNK] = np.frombuffer(chunk, "<u4")
+            forget(chunk)
         self._decoder = constriction.stream.queue.RangeDecoder(aligned)
         self._bernoulli = constriction.stream.model.Bernoulli(perfect=False)
 
@@ -474,7 +480,7 @@ class Reader:
 
 def as_bytes(values: NDArray[Any]) -> memoryview:
     """Return the bytes of an array, in C order, copied only where they are not in that order."""
-    return memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
 def inflate(data: Buffer, limit: int, dictionary: bytes = b"") -> tuple[bytes, Buffer]:
@@ -649,7 +655,7 @@ DICTIONARY = _dictionary()
 class Stored(NamedTuple):
     """What is known of the data that a serialised initialiser lacks."""
 
-    count: int
+    values: int
     """Number of values."""
     item: int
     """Bytes of a value."""
@@ -659,7 +665,7 @@ class Stored(NamedTuple):
     @property
     def size(self) -> int:
         """The bytes of all values."""
-        return self.count * self.item
+        return self.values * self.item
 
 
 def stored(tensor: Buffer) -> Stored | None:
@@ -706,15 +712,19 @@ class Seal:
     def __init__(self, *body: Buffer) -> None:
         self._model, self._data, self._outside = hashlib.sha256(), hashlib.sha256(), False
         for part in body:
-            self._model.update(part)
+            self.add(Piece(part))
 
     def add(self, piece: Piece) -> None:
         """Take in the next piece."""
         self._outside |= piece.outside
-        (self._data if piece.outside else self._model).update(piece.content)
+        whole = self._data if piece.outside else self._model
+        for start in range(0, len(piece.content), CHUNK):
+            chunk = piece.content[start : start + CHUNK]
+            whole.update(chunk)
+            forget(chunk)
 
     def value(self) -> bytes:
-        """Return the first 16 bytes of the SHA-256, which is that of both files' if there are two."""
+        """Return the first 16 bytes of the SHA-256 of both files, or of the ONNX file alone."""
         whole = self._model
         if self._outside:
             whole = hashlib.sha256(whole.digest() + self._data.digest())
@@ -805,7 +815,7 @@ class Packed:
         if lacking.offset is not None:
             self._left -= self._gap(lacking.offset)
             self._planned = lacking.offset + lacking.size
-        require(self._left >= 0, f"it unpacks to more than limit_bytes={self._limit}")
+        require(self._left >= 0, f"it unpacks to more than limit_bytes={self._limit}; {TRUST}")
         inside = lacking.offset is None
         return len(with_head(content, lacking)) + lacking.size if inside else len(whole)
 
@@ -817,7 +827,7 @@ class Packed:
 
     def _data(self, lacking: Stored) -> Iterator[Piece]:
         with damage_refused():
-            data = self._reader.tensor(lacking.count, lacking.item)
+            data = self._reader.tensor(lacking.values, lacking.item)
         if lacking.offset is not None:
             yield Piece(bytes(lacking.offset - self._written), outside=True)
             self._written = lacking.offset + lacking.size
@@ -878,8 +888,10 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def unpack_file(source: Path, target: Path, limit_bytes: int = LIMIT_BYTES) -> None:
+def unpack_file(source: Path, target: Path, limit_bytes: int = LIMIT_BYTES) -> int:
     """Write the ONNX file of a packed file, checked to be one, and its data file if it has one.
+
+    Returns the number of bytes written.
 
     The data file is written beside the target under the name that the ONNX file gives it; another
     file of that name is left as it is.
@@ -896,10 +908,10 @@ def unpack_file(source: Path, target: Path, limit_bytes: int = LIMIT_BYTES) -> N
             onnx.load_model_from_string(packed.graph)
         except DecodeError as error:
             raise CorruptFileError(f"the packed file holds no ONNX model: {error}") from error
-        _write(packed, target)
+        return _write(packed, target)
 
 
-def _write(packed: Packed, target: Path) -> None:
+def _write(packed: Packed, target: Path) -> int:
     """Write both files of a packed file; neither appears before all of both is right."""
     beside = target.with_name(DATA_FILE)
     parts = [path.with_name(f"{path.name}.{os.getpid()}.part") for path in (target, beside)]
@@ -907,14 +919,23 @@ def _write(packed: Packed, target: Path) -> None:
         with parts[0].open("wb") as model, parts[1].open("wb") as data:
             for content, outside in packed.pieces():
                 (data if outside else model).write(content)
+        written = sum(part.stat().st_size for part in parts)
         if parts[1].stat().st_size:
             if beside.exists() and not filecmp.cmp(parts[1], beside, shallow=False):
                 raise FileExistsError(f"{beside} is of another model: unpack into another folder")
             parts[1].replace(beside)
         parts[0].replace(target)
+        return written
     finally:
         for part in parts:
             part.unlink(missing_ok=True)
+
+
+def forget(content: Buffer) -> None:
+    """Let a mapped file go from memory; what is read of it again is read from the disk."""
+    source = getattr(content, "obj", None)
+    if isinstance(source, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        source.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager
