@@ -34,14 +34,17 @@ def readable_copy(model: nn.Module) -> nn.Module:
 
     It holds those of the model itself where these are frozen and on the CPU.
     """
-    shared = [
+    shared = [held for held in plain_parameters(model) if held.device.type == "cpu"]
+    return copy_model(model, shared).cpu()
+
+
+def plain_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the frozen parameters that are not parametrised, which copies may share."""
+    return [
         parameter
         for name, parameter in model.named_parameters()
-        if not parameter.requires_grad
-        and parameter.device.type == "cpu"
-        and "parametrizations" not in name.split(".")
+        if not parameter.requires_grad and "parametrizations" not in name.split(".")
     ]
-    return copy_model(model, shared).cpu()
 
 
 def _detached(model: nn.Module) -> dict[int, Any]:

@@ -24,7 +24,18 @@ from search.artefact.packed_form.unpack import (
 from tests.search.artefact.test_artefact import COMPRESSIONS, compressed
 
 OUTSIDE, STORING = "search.artefact.onnx_form.outside", "search.artefact.onnx_form.storing"
-CHOSEN = ("none", "zeros, clusters", "8 bits in groups", "8 bits", "5 bits in integers")
+SLOW = pytest.mark.slow  # 2 s each: quantisers, and the slow exporter
+CASES = [
+    ("transformer", "none"),
+    ("transformer", "8 bits in groups"),
+    ("recurrent", "none"),
+    ("residual", "5 bits in integers"),
+    *(
+        pytest.param(net, compression, marks=SLOW)
+        for net in ("residual", "transformer", "recurrent")
+        for compression in ("zeros, clusters", "4 bits", "8 bits", "4 bits in integers")
+    ),
+]
 
 
 @pytest.fixture
@@ -41,8 +52,7 @@ def larger(large, monkeypatch):
     monkeypatch.setattr(f"{STORING}.MAX_FILE_BYTES", 100)
 
 
-@pytest.mark.parametrize("compression", CHOSEN)
-@pytest.mark.parametrize("net", ["residual", "transformer", "recurrent"])
+@pytest.mark.parametrize(("net", "compression"), CASES)
 def test_a_model_with_a_data_file_computes_the_same(net, compression, tmp_path, larger):
     model, task = compressed(net, COMPRESSIONS[compression])
     artefact = write_artefact(model, task, tmp_path / "new")
@@ -66,7 +76,9 @@ def test_a_model_with_a_data_file_computes_the_same(net, compression, tmp_path, 
         assert 10 * torch.log10(signal / noise) > artefact.fidelity_db - 15
 
 
-@pytest.mark.parametrize("exporter", EXPORTERS)
+@pytest.mark.parametrize(
+    "exporter", ["the TorchScript exporter", pytest.param("torch.export", marks=SLOW)]
+)
 def test_a_large_model_that_fits_one_file_is_in_one(exporter, tmp_path, large, monkeypatch):
     monkeypatch.setattr("search.artefact.float_form.EXPORTERS", {exporter: EXPORTERS[exporter]})
     model, task = compressed("transformer", [])
