@@ -40,6 +40,7 @@ from search.artefact.packed_form.unpack import (
     varint,
 )
 from search.artefact.packed_form.writer import Writer
+from search.utils.heap import return_free_memory
 
 
 def pack_file(run_path: Path, ship_path: Path, codes: Iterable[CodedWeight]) -> None:
@@ -59,6 +60,7 @@ def pack_file(run_path: Path, ship_path: Path, codes: Iterable[CodedWeight]) -> 
         else:
             _write(ship_path, packed_parts(model, codes, b""))
             size = len(model)
+    return_free_memory()
     with mapped(ship_path) as packed:
         _check(packed, size)
 
