@@ -152,10 +152,10 @@ def _unpack(config: DictConfig) -> None:
     from search.artefact.packed_form.unpack import CorruptFileError, unpack_file
 
     try:
-        unpack_file(source, target, arguments["limit_bytes"])
+        written = unpack_file(source, target, arguments["limit_bytes"])
     except (OSError, CorruptFileError) as error:
         raise ConfigError(f"cannot unpack {source}: {error}") from error
-    print(f"{source.stat().st_size} bytes unpacked to {target.stat().st_size}: {target}")
+    print(f"{source.stat().st_size} bytes unpacked to {written}: {target}")
 
 
 def _ui(config: DictConfig) -> None:

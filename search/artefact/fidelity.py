@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compressors.base import Inputs, run
-from compressors.models.copying import copy_model
+from compressors.models.copying import readable_copy
 from compressors.outputs.structure import floating_tensors, named_tensors
 from search.artefact.onnx_form.export import feeds
 from search.artefact.onnx_form.runtime import RUN_ERRORS, failed_part, predictor
@@ -40,7 +40,7 @@ def expected_outputs(model: nn.Module, batches: Iterable[Inputs]) -> list[Expect
     Raises:
         ArtefactError: The outputs are not finite.
     """
-    copy = copy_model(model).cpu()
+    copy = readable_copy(model)
     with torch.no_grad():
         expected = [(inputs, run(copy, inputs)) for inputs in batches]
     tensors = [t for _, outputs in expected for t in floating_tensors(outputs).values()]

@@ -21,6 +21,7 @@ from search.artefact.onnx_form.export import Feeds
 from search.artefact.onnx_form.integer_region import SAME_SCALE, IntegerRegion
 from search.artefact.onnx_form.integer_types import IntegerTypes
 from search.artefact.onnx_form.integer_weights import IntegerWeight
+from search.artefact.onnx_form.outside import folder_of, fresh, load_graph, save_graph
 from search.artefact.onnx_form.type_measurement import Types
 
 HEADROOM = 2.0
@@ -113,9 +114,10 @@ def _quantised(
 ) -> onnx.ModelProto:
     """Return the graph as ONNX Runtime's quantiser rewrites it under these settings."""
     nodes = rounding.region.nodes
-    with TemporaryDirectory() as folder:
-        source, target = Path(folder) / "float.onnx", Path(folder) / "static.onnx"
-        onnx.save(model, source)
+    outside = folder_of(model)
+    with TemporaryDirectory() as temporary:
+        source, target = (fresh(outside or Path(temporary), ".onnx") for _ in range(2))
+        save_graph(model, source)
         quantize_static(
             source,
             target,
@@ -126,9 +128,10 @@ def _quantised(
             activation_type=QUANT_TYPES[rounding.types[0]],
             weight_type=QUANT_TYPES[rounding.types[2]],
             nodes_to_quantize=[node.name for node in nodes],
+            use_external_data_format=outside is not None,
             extra_options={"TensorQuantOverrides": overrides},
         )
-        return onnx.load(target)
+        return load_graph(target)
 
 
 def _return_floats(graph: onnx.GraphProto, name: str) -> None:
