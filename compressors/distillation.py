@@ -125,7 +125,10 @@ class Distillation:
     def _judged_loss(
         self, task: Task, model: nn.Module, inputs: Inputs, targets: Any, *teacher: Tensor
     ) -> Tensor:
-        """Return the loss of a batch by a model in eval mode."""
+        """Return the loss of a batch by a model in eval mode.
+
+        A task's own step of training is for training mode; the loss of the outputs stands for it.
+        """
         with plain_attention(), LastFeatures(model) as features:
             outputs = run(model, inputs)
         loss = self._output_loss(task, outputs, targets, teacher[0], training=False)
