@@ -229,7 +229,19 @@ def test_requested_and_achieved_shares_are_both_there(
     assert metrics["parameters"] == kept
     zeros = (12 * 18) // 2 + (18 * 18) // 2 + (18 * 2) // 2
     assert metrics["achieved/sparsify/zeros"] == pytest.approx(zeros / kept)
+    moved = {name for name in metrics if name.endswith("/weights_moved")}
+    assert moved == {"achieved/distil/weights_moved"}
     assert metrics["size_ratio"] == metrics["size_bytes"] / baseline.metrics["run_bytes"]
+
+
+@pytest.mark.parametrize(("learning_rate", "moves"), [(1e-3, True), (1.0, False)])
+def test_a_recovery_that_could_only_harm_is_seen_to_have_moved_nothing(
+    task: EvaluatedTask, learning_rate: float, moves: bool
+) -> None:
+    values = {"epochs": 2, "learning_rate": learning_rate}
+    step = Step(name="distil", target="compressors.distillation.Distillation", values=values)
+    _, achieved = compress(Recipe(steps=(step,), seed=0), task)
+    assert (achieved["achieved/distil/weights_moved"] > 0) == moves
 
 
 def test_a_compressor_takes_one_file_and_one_yaml(
