@@ -3,9 +3,11 @@
 The calibration data are the batches of `calibration_batches`, 256 training samples; a pass runs a
 model forward and backward over them once. Models are of the library transformers, with random
 weights unless a folder of pretrained ones is given. Seconds are CPU seconds, torch has one thread.
+The exit status is 1 if a preparation costs more than 5 passes.
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -155,7 +157,7 @@ def as_table(found: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
-def main(arguments: Iterable[str] | None = None) -> None:
+def main(arguments: Iterable[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="images of 64 pixels, not of 224")
     parser.add_argument("--minilm", default="", help="folder of a pretrained MiniLM")
@@ -169,7 +171,16 @@ def main(arguments: Iterable[str] | None = None) -> None:
     }
     Console(width=110).print(as_table(found))
     print_json_line({"passes_allowed": PASSES, **found}, options.out)
+    return exit_status(found)
+
+
+def exit_status(found: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return 1 and name on stderr the models whose preparation costs too much, else return 0."""
+    beyond = {name: row["passes"] for name, row in found.items() if row["passes"] > PASSES}
+    for name, passes in beyond.items():
+        print(f"{name}: preparation costs {passes} passes, more than {PASSES}", file=sys.stderr)
+    return int(bool(beyond))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
@@ -11,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compressors.base import Inputs, Task, check_choice, check_range, own_step
+from compressors.base import Inputs, Task, check_choice, check_range, own_step, run
 from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
 from compressors.models.batch_norm import renew_batch_norm
-from compressors.models.calibration import device_of, to_device
+from compressors.models.calibration import device_of, first_batches, to_device
 from compressors.models.copying import copy_model
+from compressors.models.fused_attention import plain_attention
 from compressors.models.trainable import require_training_gradients
 from compressors.outputs.divergence import divergence
 from compressors.training.feature_matching import (
@@ -27,6 +29,7 @@ from compressors.training.feature_matching import (
 )
 from compressors.training.loop import TrainingSettings, train
 from compressors.training.precision import autocast, fastest_precision, in_float32
+from compressors.training.stepping_back import mean_loss, step_back
 from compressors.weights.masks import close_masks
 
 PRECISIONS = ("float32", "bfloat16", "fastest")
@@ -34,6 +37,8 @@ STEPS_PER_MASK_UPDATE = 16
 """Training steps between two movements of the closing masks, at most."""
 MIN_MASK_UPDATES = 16
 """Movements of the closing masks in a training of at least this many steps."""
+JUDGED_SAMPLES = 256
+"""Training samples on which the end of the training is compared with its start."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +49,9 @@ class Distillation:
     are compared by their squared error and their angle (`task.outputs`). Masks with a schedule
     close in this training, and masked weights stay zero. Shared weights stay shared, with trained
     centroids; quantised weights stay on their grid, with trained scales.
+
+    Where the loss in eval mode on the first training batches is above that before the training,
+    the weights go back half of the way, then another half, then to where they came from.
     """
 
     kind: ClassVar[CompressorKind] = CompressorKind.RECOVERS
@@ -104,16 +112,39 @@ class Distillation:
             student.requires_grad_(False)
         if self.reestimate_batch_norm:
             renew_batch_norm(student, task, task.baseline)
-        return student
+        return self._unharmed(student, model, task) if self.epochs > 0 else student
+
+    def _unharmed(self, student: nn.Module, model: nn.Module, task: Task) -> nn.Module:
+        """Return the trained student, or one nearer to the model that came in if that is better."""
+        start = copy_model(model)
+        close_masks(start, 1.0)
+        batches = list(first_batches(self._batches(task, 0), JUDGED_SAMPLES))
+        objective = partial(mean_loss, batches=batches, loss=partial(self._judged_loss, task))
+        return step_back(student, start, objective)
+
+    def _judged_loss(
+        self, task: Task, model: nn.Module, inputs: Inputs, targets: Any, *teacher: Tensor
+    ) -> Tensor:
+        """Return the loss of a batch by a model in eval mode.
+
+        A task's own step of training is for training mode; the loss of the outputs stands for it.
+        """
+        with plain_attention(), LastFeatures(model) as features:
+            outputs = run(model, inputs)
+        loss = self._output_loss(task, outputs, targets, teacher[0], training=False)
+        return loss + self._feature_loss(features, *teacher[1:])
+
+    def _batches(self, task: Task, epoch: int) -> Iterable[tuple[Any, ...]]:
+        """Return the batches of an epoch with what the teacher says of them."""
+        return (feature_batches if self.feature_weight else _teacher_batches)(task, epoch)
 
     def _train(self, student: nn.Module, task: Task) -> None:
-        batches = feature_batches if self.feature_weight else _teacher_batches
         settings = self._settings(student, task)
         layer = last_layer(student, task.example) if self.feature_weight else None
         with LastFeatures(student, layer) as features:
             train(
                 student,
-                lambda epoch: batches(task, self.first_epoch + epoch),
+                lambda epoch: self._batches(task, self.first_epoch + epoch),
                 lambda *known: self._loss(task, features, *known),
                 settings,
                 own_step=self._own_step(task, features, settings.precision),
@@ -188,10 +219,12 @@ class Distillation:
             )
         return self.feature_weight * similarity_loss(features.value, *teacher_features)
 
-    def _output_loss(self, task: Task, outputs: Any, targets: Any, teacher: Tensor) -> Tensor:
+    def _output_loss(
+        self, task: Task, outputs: Any, targets: Any, teacher: Tensor, *, training: bool = True
+    ) -> Tensor:
         if self.soft_weight == 0:
             return task.loss(outputs, targets)
-        student = task.outputs.select(outputs, training=True)
+        student = task.outputs.select(outputs, training=training)
         soft = divergence(task.outputs, student, teacher, self.temperature)
         if self.soft_weight == 1:
             return soft

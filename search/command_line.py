@@ -16,7 +16,15 @@ from omegaconf.errors import OmegaConfBaseException
 from search.config.existing import existing_study
 from search.config.overrides import check_additions, flags_first, name_file, rewrite
 from search.config.paths import conf_folder
-from search.config.schema import unknown_key
+from search.config.schema import (
+    ApplySchema,
+    ExportSchema,
+    FrontSchema,
+    UiSchema,
+    UnpackSchema,
+    check_types,
+    unknown_key,
+)
 from search.config.study_config import study_config
 from search.errors import ConfigError, StudyError
 from search.study.builders import build_executor
@@ -91,6 +99,11 @@ def _composed(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in plain.items()}
 
 
+def _checked(config: DictConfig, schema: type) -> dict[str, Any]:
+    """Return a composed configuration whose keys and types are those of a command's schema."""
+    return check_types(_composed(config), schema)
+
+
 def _search(config: DictConfig) -> None:
     runtime = HydraConfig.get()
     overrides = list(runtime.overrides.task)
@@ -107,14 +120,14 @@ def _search(config: DictConfig) -> None:
 
 
 def _front(config: DictConfig) -> None:
-    arguments = _composed(config)
+    arguments = _checked(config, FrontSchema)
     from search import commands
 
     commands.front(existing_study(arguments))
 
 
 def _export(config: DictConfig) -> None:
-    arguments = _composed(config)
+    arguments = _checked(config, ExportSchema)
     folder = existing_study(arguments)
     from search import commands
 
@@ -122,14 +135,16 @@ def _export(config: DictConfig) -> None:
 
 
 def _apply(config: DictConfig) -> None:
-    arguments = _composed(config) | {"task_name": HydraConfig.get().runtime.choices["task"]}
+    arguments = _checked(config, ApplySchema) | {
+        "task_name": HydraConfig.get().runtime.choices["task"]
+    }
     from search.deploy.apply import apply
 
     apply(arguments)
 
 
 def _unpack(config: DictConfig) -> None:
-    arguments = _composed(config)
+    arguments = _checked(config, UnpackSchema)
     if arguments["file"] is None:
         raise ConfigError("unpack needs a file: paredown unpack model.packed")
     source = Path(arguments["file"])
@@ -137,14 +152,14 @@ def _unpack(config: DictConfig) -> None:
     from search.artefact.packed_form.unpack import CorruptFileError, unpack_file
 
     try:
-        unpack_file(source, target, arguments["limit_bytes"])
+        written = unpack_file(source, target, arguments["limit_bytes"])
     except (OSError, CorruptFileError) as error:
         raise ConfigError(f"cannot unpack {source}: {error}") from error
-    print(f"{source.stat().st_size} bytes unpacked to {target.stat().st_size}: {target}")
+    print(f"{source.stat().st_size} bytes unpacked to {written}: {target}")
 
 
 def _ui(config: DictConfig) -> None:
-    arguments = _composed(config)
+    arguments = _checked(config, UiSchema)
     from search.tracking.ui import serve
 
     serve(Path(arguments["runs_dir"]), arguments["host"], arguments["port"])

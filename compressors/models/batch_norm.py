@@ -1,6 +1,6 @@
 """Batch-norm statistics of a model that has changed since they were measured."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from compressors.base import Inputs, Task, run
 from compressors.models.calibration import calibration_batches, device_of, to_device
+from compressors.models.copying import copy_model
 from compressors.models.hooks import forward_pre_hooks
 from compressors.models.small_batches import SmallBatches
 from compressors.models.trainable import FROZEN
@@ -20,12 +21,15 @@ TOLERANCE = 1e-4
 
 
 def renew_batch_norm(model: nn.Module, task: Task, before: nn.Module) -> None:
-    """Measure the statistics of batch-norm layers anew where their inputs have changed.
+    """Bring the statistics of batch-norm layers up to date where their inputs have changed.
 
     Without this a model that has lost structure is useless, even for comparisons. Inputs are
     unchanged where each of their channels has, on one batch, the mean and the deviation of a
     channel before the change: the layer then has the statistics that it had before, to the bit.
-    Layers that are not trained on batches are never measured.
+    Where the channels of a layer are known among those before the change, its statistics are
+    shifted by what the change does to those of the training data; else they are those of the
+    training data. A shift is the same on data that differ a little from what the model was
+    trained on, such as augmented images. Layers that are not trained on batches stay as they are.
 
     Args:
         model: The changed model, renewed in place; it is in eval mode afterwards.
@@ -38,16 +42,39 @@ def renew_batch_norm(model: nn.Module, task: Task, before: nn.Module) -> None:
     device = device_of(model)
     inputs = next(calibration_batches(task, device, 1))
     known = {name: (norm, moments) for name, norm, moments in _moments(before, inputs)}
-    changed = []
+    changed: dict[str, _BatchNorm] = {}
     for name, norm, moments in _moments(model, inputs):
         places = _places(moments, known[name][1]) if name in known else None
         if places is not None:
             _take_statistics(norm, known[name][0], places)
         elif norm in trained:
-            changed.append(norm)
+            changed[name] = norm
     if changed:
-        batches = calibration_batches(task, device, STATISTICS_SAMPLES)
-        reestimate_batch_norm(model, batches, changed)
+        _shift(model, task, before, changed)
+
+
+def _shift(
+    model: nn.Module, task: Task, before: nn.Module, changed: Mapping[str, _BatchNorm]
+) -> None:
+    """Measure the changed layers anew, and shift the statistics of those whose channels are known.
+
+    Both models are measured on the same batches, with the same layers in training mode.
+    """
+    there = _norms(before)
+    rows = {
+        name: found
+        for name, norm in changed.items()
+        if name in there and (found := _same_channels(norm, there[name])) is not None
+    }
+    batches = list(calibration_batches(task, device_of(model), STATISTICS_SAMPLES))
+    reestimate_batch_norm(model, batches, changed.values())
+    if not rows:
+        return
+    twin = copy_model(before)
+    measured = {name: norm for name, norm in _norms(twin).items() if name in rows}
+    reestimate_batch_norm(twin, [to_device(b, device_of(twin)) for b in batches], measured.values())
+    for name, places in rows.items():
+        _shift_statistics(changed[name], measured[name], there[name], places)
 
 
 def reestimate_batch_norm(
@@ -157,6 +184,50 @@ def _places(moments: Tensor, known: Tensor) -> Tensor | None:
             return None
         places.append(int(row.int().argmax()))
     return torch.tensor(places)
+
+
+def _same_channels(norm: _BatchNorm, before: _BatchNorm) -> Tensor | None:
+    """Return for each channel its place before the change `[C]`; None if that is not known.
+
+    Scale and shift tell the channels apart where some were cut.
+    """
+    if not norm.affine:
+        return torch.arange(norm.num_features) if _is_as_wide(norm, before) else None
+    ours, theirs = (torch.stack([n.weight, n.bias], 1).detach().cpu() for n in (norm, before))
+    if _is_as_wide(norm, before):
+        return torch.arange(len(ours)) if torch.equal(ours, theirs) else None
+    same = (ours[:, None] == theirs).all(2)
+    return same.int().argmax(1) if bool((same.sum(1) == 1).all()) else None
+
+
+def _is_as_wide(norm: _BatchNorm, before: _BatchNorm) -> bool:
+    return norm.num_features == before.num_features
+
+
+def _shift_statistics(
+    norm: _BatchNorm, measured: _BatchNorm, before: _BatchNorm, places: Tensor
+) -> None:
+    """Give a layer the statistics before the change, shifted by what the change does to the data.
+
+    Args:
+        norm: The layer behind the change, with the statistics of the data.
+        measured: The layer before the change, with the statistics of the same data.
+        before: The layer before the change, as it was trained.
+        places: Place before the change of each channel `[C]`.
+    """
+    there = places.to(device_of(norm))
+    mean, variance = _statistics(norm)
+    mean_then, variance_then = (moments[there] for moments in _statistics(measured))
+    mean_trained, variance_trained = (moments[there] for moments in _statistics(before))
+    ratio = (variance + norm.eps) / (variance_then + norm.eps)
+    norm.get_buffer("running_mean").copy_(mean_trained + mean - mean_then)
+    shifted = (variance_trained + norm.eps) * ratio - norm.eps
+    norm.get_buffer("running_var").copy_(shifted.clamp(min=0))
+
+
+def _statistics(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
+    """Return copies of the running mean and variance `[C]`."""
+    return norm.get_buffer("running_mean").clone(), norm.get_buffer("running_var").clone()
 
 
 def _take_statistics(norm: _BatchNorm, before: _BatchNorm, places: Tensor) -> None:

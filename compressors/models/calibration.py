@@ -1,6 +1,6 @@
 """Batches of calibration data, their size and their device."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -75,9 +75,15 @@ def labelled_batches(
     task: Task, device: torch.device, samples: int = 256
 ) -> Iterator[tuple[Inputs, Any]]:
     """Yield the batches of `calibration_batches`, inputs `[B, ...]`, with their targets."""
+    for inputs, targets in first_batches(task.train_batches(0), samples):
+        yield to_device(inputs, device), to_device(targets, device)
+
+
+def first_batches(batches: Iterable[tuple[Any, ...]], samples: int) -> Iterator[tuple[Any, ...]]:
+    """Yield batches, inputs `[B, ...]` first, until they hold so many samples; each is whole."""
     yielded = 0
-    for inputs, targets in task.train_batches(0):
+    for batch in batches:
+        yield batch
+        yielded += batch_size(batch[0])
         if yielded >= samples:
             return
-        yielded += batch_size(inputs)
-        yield to_device(inputs, device), to_device(targets, device)

@@ -29,6 +29,24 @@ def copy_model(model: nn.Module, shared: Iterable[nn.Parameter] = ()) -> nn.Modu
     return copy.eval().requires_grad_(False)
 
 
+def readable_copy(model: nn.Module) -> nn.Module:
+    """Return a copy on the CPU, of whose plain parameters none may be written to.
+
+    It holds those of the model itself where these are frozen and on the CPU.
+    """
+    shared = [held for held in plain_parameters(model) if held.device.type == "cpu"]
+    return copy_model(model, shared).cpu()
+
+
+def plain_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the frozen parameters that are not parametrised, which copies may share."""
+    return [
+        parameter
+        for name, parameter in model.named_parameters()
+        if not parameter.requires_grad and "parametrizations" not in name.split(".")
+    ]
+
+
 def _detached(model: nn.Module) -> dict[int, Any]:
     """Return copies, by identity, of plain tensors in modules that are part of autograd's graph.
 

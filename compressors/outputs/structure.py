@@ -36,6 +36,19 @@ def named_tensors(outputs: object) -> dict[str, Tensor]:
     return found
 
 
+def part_names(outputs: object, path: tuple[str, ...] = ()) -> set[str]:
+    """Return the names of all parts of a model's outputs, tensors or not, but those that are None.
+
+    Args:
+        outputs: Outputs of any structure.
+        path: The names of the structures that these outputs lie in.
+    """
+    items = [(key, item) for key, item in _items(outputs) if item is not None]
+    if not items:
+        return {".".join(path) or LONE}
+    return set().union(*(part_names(item, (*path, key)) for key, item in items))
+
+
 def floating_tensors(outputs: object) -> dict[str, Tensor]:
     """Return those of the named tensors, of any shape, that hold floating-point numbers."""
     return {n: t for n, t in named_tensors(outputs).items() if t.is_floating_point()}

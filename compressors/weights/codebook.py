@@ -51,11 +51,12 @@ class Codebook(nn.Module):
 
     def coded(self, original: Tensor) -> CodedWeight:
         """Return the code of the weight that this codebook makes of `original` `[R, ...]`."""
-        indices = self.indices(original).flatten(1).cpu().numpy().astype(np.int64)
+        levels = self.table().detach().float().cpu().numpy()
+        indices = self.indices(original).flatten(1).cpu().numpy()
         rows, columns = indices.shape
         return CodedWeight(
-            indices=indices,
-            levels=self.table().detach().float().cpu().numpy(),
+            indices=indices.astype(np.min_scalar_type(len(levels) - 1)),
+            levels=levels,
             offset=np.zeros((rows, 1), dtype=np.float32),
             factor=np.ones((rows, 1), dtype=np.float32),
             group=columns,

@@ -18,8 +18,8 @@ class CodedWeight:
     row.
     """
 
-    indices: NDArray[np.int64]
-    """[R, N], each in [0, K)."""
+    indices: NDArray[np.integer[Any]]
+    """[R, N], each in [0, K), of the narrowest type for K: a large model has one for each value."""
     levels: NDArray[np.float32]
     """[K]: the centroids of a codebook, or the integers of a quantiser."""
     offset: NDArray[np.float32]

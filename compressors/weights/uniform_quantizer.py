@@ -75,8 +75,9 @@ class UniformQuantizer(nn.Module):
         """Return the code of the weight that this quantiser makes of `original` `[R, ...]`."""
         integers = self.integers(original)
         grids = (len(integers), self.zero_point.shape[1])
+        narrow = np.min_scalar_type(self.high - self.low)
         return CodedWeight(
-            indices=(integers.long() - self.low).cpu().numpy(),
+            indices=(integers.long() - self.low).cpu().numpy().astype(narrow),
             levels=np.arange(self.low, self.high + 1, dtype=np.float32),
             offset=self.zero_point.expand(grids).cpu().numpy().copy(),
             factor=self.scale.detach().expand(grids).cpu().numpy().copy(),

@@ -4,4 +4,4 @@ A compressed model in memory comes in. Out go `model.onnx` (the run form), `mode
 form) and what was found on reading them back: bytes, fidelity and the layers that run in integers.
 """
 
-__all__ = ["artefact", "onnx_form", "packed_form"]
+__all__ = ["artefact", "model_files", "onnx_form", "packed_form"]

@@ -11,17 +11,18 @@ from torch import nn
 from compressors.base import Task
 from compressors.models.calibration import first_samples
 from search.artefact.checked_batches import checked_batches
-from search.artefact.fidelity import expected_outputs, file_fidelity_db
+from search.artefact.fidelity import expected_outputs, file_fidelity_db, scaled_fidelity_db
 from search.artefact.float_form import FloatForm, reasons, write_float_form
+from search.artefact.model_files import RUN_FORM, SHIP_FORM, run_bytes
 from search.artefact.onnx_form.export import Feeds, feeds
 from search.artefact.onnx_form.float_fallback import quantise_faithfully
+from search.artefact.onnx_form.outside import weights_folder
 from search.artefact.onnx_form.quantization import integer_operators
 from search.artefact.onnx_form.storing import write_graph
-from search.artefact.packed_form.packing import pack
+from search.artefact.packed_form.packing import pack_file
 from search.tasks.free_axes import FreeAxes, batch_axes
+from search.utils.heap import return_free_memory
 
-RUN_FORM = "model.onnx"
-SHIP_FORM = "model.packed"
 CALIBRATION_SAMPLES = 256
 
 
@@ -30,11 +31,12 @@ class Artefact:
     """The two files of a model and what was found on reading them back."""
 
     run_path: Path
-    """The ONNX file, which ONNX Runtime executes without our code."""
+    """The ONNX file, which ONNX Runtime executes without our code. The weights of a large model are
+    in a data file beside it."""
     ship_path: Path
-    """The packed file, from which `unpack` restores the ONNX file, byte for byte."""
+    """The packed file, from which `unpack` restores what is in `run_bytes`, byte for byte."""
     run_bytes: int
-    """Bytes of the ONNX file."""
+    """Bytes of the ONNX file, with its data file."""
     size_bytes: int
     """Bytes of the packed file."""
     fidelity_db: float
@@ -64,20 +66,22 @@ def write_artefact(
     run_path, ship_path = folder / RUN_FORM, folder / SHIP_FORM
     free_axes = free_axes or batch_axes(task.example)
     expected = expected_outputs(model, checked_batches(task, free_axes))
-    floats = write_float_form(model, run_path, expected, free_axes)
     compared = [expected[0], *expected[2:]]
 
     def measure(graph: onnx.ModelProto) -> float:
         write_graph(graph, run_path)
-        return file_fidelity_db(run_path, compared)
+        return file_fidelity_db(run_path, compared, scaled_fidelity_db)
 
-    codes = list(floats.codes.values())
-    form = quantise_faithfully(floats.graph, codes, _Calibration(task), measure)
-    ship_path.write_bytes(pack(run_path.read_bytes(), codes))
+    with weights_folder(model, folder) as outside:
+        floats = write_float_form(model, run_path, expected, free_axes, outside=outside)
+        codes = list(floats.codes.values())
+        form = quantise_faithfully(floats.graph, codes, _Calibration(task), measure)
+    return_free_memory()
+    pack_file(run_path, ship_path, codes)
     return Artefact(
         run_path=run_path,
         ship_path=ship_path,
-        run_bytes=run_path.stat().st_size,
+        run_bytes=run_bytes(run_path),
         size_bytes=ship_path.stat().st_size,
         fidelity_db=floats.fidelity_db if form.fidelity_db is None else form.fidelity_db,
         integer_operators=integer_operators(form.graph),

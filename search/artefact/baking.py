@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import remove_parametrizations
 
-from compressors.models.copying import copy_model
+from compressors.models.copying import readable_copy
 from compressors.weights.encoded import CodedWeight, coded_weights
 
 
@@ -13,7 +13,7 @@ def bake(model: nn.Module) -> tuple[nn.Module, dict[str, CodedWeight]]:
 
     An encoded weight gets exactly the value that its code decodes to. Zeros are positive zeros.
     """
-    plain = copy_model(model).cpu()
+    plain = readable_copy(model)
     codes = coded_weights(plain)
     with torch.no_grad():
         for path, module in plain.named_modules():

@@ -7,7 +7,6 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import numpy_helper
 from torch import nn
 
 from compressors.base import Inputs, output_tensors, run
@@ -15,6 +14,7 @@ from compressors.models.copying import copy_model
 from compressors.models.fused_attention import plain_attention
 from compressors.models.trainable import require_gradients
 from compressors.weights.encoded import CodedWeight
+from search.artefact.onnx_form.outside import array_of
 from search.artefact.onnx_form.rewriting.graph_parts import attributes_of
 from search.errors import ArtefactError
 
@@ -61,16 +61,16 @@ def _lost(graph: onnx.ModelProto, codes: Mapping[str, CodedWeight]) -> list[str]
 
 
 def _same(tensor: onnx.TensorProto | None, code: CodedWeight) -> bool:
-    return tensor is not None and np.array_equal(numpy_helper.to_array(tensor), code.decode())
+    return tensor is not None and np.array_equal(array_of(tensor), code.decode())
 
 
 def _constants(graph: onnx.ModelProto) -> Iterator[Array]:
     for tensor in graph.graph.initializer:
-        yield numpy_helper.to_array(tensor)
+        yield array_of(tensor)
     for node in graph.graph.node:
         value = attributes_of(node).get("value") if node.op_type == "Constant" else None
         if isinstance(value, onnx.TensorProto):
-            yield numpy_helper.to_array(value)
+            yield array_of(value)
 
 
 def _rows(array: Array) -> Iterator[bytes]:

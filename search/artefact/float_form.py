@@ -24,7 +24,7 @@ from search.artefact.onnx_form.rewriting.attention_guards import move_guards
 from search.artefact.onnx_form.rewriting.batch_norm_folding import fold_batch_norms
 from search.artefact.onnx_form.rewriting.unit_order import order_units
 from search.artefact.onnx_form.runtime import RUN_ERRORS, failed_part
-from search.artefact.onnx_form.storing import check_size, write_graph
+from search.artefact.onnx_form.storing import write_graph
 from search.errors import ArtefactError
 from search.tasks.free_axes import FreeAxes, sizes_of
 
@@ -45,7 +45,12 @@ class FloatForm:
 
 
 def write_float_form(
-    model: nn.Module, path: Path, expected: Sequence[Expected], free_axes: FreeAxes
+    model: nn.Module,
+    path: Path,
+    expected: Sequence[Expected],
+    free_axes: FreeAxes,
+    *,
+    outside: Path | None = None,
 ) -> FloatForm:
     """Export a model, compare the file with it, and keep the first right one of all exporters.
 
@@ -55,20 +60,20 @@ def write_float_form(
         expected: Batches of inputs and the model's outputs, `[B, ...]`, that differ in the sizes
             of all free axes; the first is the example of the export.
         free_axes: The free axes of the inputs.
+        outside: The folder for the weights of a large model, to which its graph refers.
 
     Raises:
         ArtefactError: The model's outputs differ from call to call, or no exporter gives a
             file that computes what the model does.
     """
     plain, codes = bake(model)
-    check_size(plain)
     if not repeats(plain, expected[-1][0]):
         raise ArtefactError(
             "the model's outputs differ from call to call: it draws random numbers in eval mode, "
             "as F.dropout does without training=self.training"
         )
     outputs = [output_name(name) for name in named_tensors(expected[0][1])]
-    call = Call.of(plain, expected[0][0], free_axes, outputs)
+    call = Call.of(plain, expected[0][0], free_axes, outputs, outside=outside)
     refusals: dict[str, str] = {}
     for name, exporter in EXPORTERS.items():
         try:

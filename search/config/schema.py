@@ -1,4 +1,4 @@
-"""The keys and types of a composed search configuration, and the check against them."""
+"""The keys and types of the composed configuration of each command, and the check against them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -63,26 +63,77 @@ class SearchSchema:
     tracking: dict[str, Any] = field(default_factory=dict)
 
 
-def check_types(composed: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass
+class FrontSchema:
+    """The keys and types of `paredown front`."""
+
+    study: str | None = None
+    runs_dir: str = MISSING
+
+
+@dataclass
+class ExportSchema:
+    """The keys and types of `paredown export`."""
+
+    study: str | None = None
+    select: str = MISSING
+    output: str | None = None
+    runs_dir: str = MISSING
+
+
+@dataclass
+class ApplySchema:
+    """The keys and types of `paredown apply`."""
+
+    recipe_file: str | None = None
+    output: str | None = None
+    runs_dir: str = MISSING
+    threads: int = MISSING
+    latency: LatencySchema = field(default_factory=LatencySchema)
+    task: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class UnpackSchema:
+    """The keys and types of `paredown unpack`."""
+
+    file: str | None = None
+    out: str | None = None
+    limit_bytes: int = MISSING
+
+
+@dataclass
+class UiSchema:
+    """The keys and types of `paredown ui`."""
+
+    runs_dir: str = MISSING
+    host: str = MISSING
+    port: int = MISSING
+
+
+def check_types(composed: Mapping[str, Any], schema: type = SearchSchema) -> dict[str, Any]:
     """Return a composed configuration with every value converted to the type of its key.
+
+    Args:
+        composed: The configuration of a command.
+        schema: A dataclass of the keys and types of this command.
 
     Raises:
         ConfigError: A key is unknown or missing, or a value has another type.
     """
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(SearchSchema), dict(composed))
+        merged = OmegaConf.merge(OmegaConf.structured(schema), dict(composed))
         return cast(dict[str, Any], OmegaConf.to_container(merged, throw_on_missing=True))
     except OmegaConfBaseException as error:
         raise ConfigError(unknown_key(error)) from error
 
 
 def unknown_key(error: OmegaConfBaseException) -> str:
-    """Return OmegaConf's message in one line, with the nearest known key after a typo."""
+    """Return OmegaConf's message in one line; after an unknown key, the nearest one or all."""
     message = str(error.msg or error).splitlines()[0]
     parent = getattr(error, "parent_node", None)
-    known = list(SearchSchema.__dataclass_fields__)
-    if OmegaConf.is_dict(parent):
-        known = [str(key) for key in cast(DictConfig, parent)]
+    known = [str(key) for key in cast(DictConfig, parent)] if OmegaConf.is_dict(parent) else []
     close = get_close_matches(str(error.key), known, n=1)
-    hint = f"; did you mean '{close[0]}'?" if close and close[0] != error.key else ""
-    return f"{error.full_key or error.key}: {message}{hint}"
+    hint = f"; did you mean '{close[0]}'?" if close else f"; there are: {', '.join(known)}"
+    unknown = known and str(error.key) not in known
+    return f"{error.full_key or error.key}: {message}{hint if unknown else ''}"

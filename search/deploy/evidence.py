@@ -1,6 +1,5 @@
 """What is known of an exported model: where it comes from, what it measured, what built it."""
 
-import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,8 +7,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from search.artefact.model_files import MODEL_FILES
 from search.deploy.selected_trial import SelectedTrial, metrics_on_test
 from search.trial.baseline import Baseline
+from search.utils.files import file_sha256
 from search.utils.provenance import code_version
 
 LIBRARIES = (
@@ -23,7 +24,8 @@ LIBRARIES = (
     "scikit-learn",
 )
 """Libraries whose versions may change the exported files."""
-HASHED_FILES = ("model.onnx", "model.packed", "recipe.yaml", "unpack.py")
+HASHED_FILES = (*MODEL_FILES, "recipe.yaml", "unpack.py")
+"""The files of an export, of which there may be no data file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +112,9 @@ def collect_evidence(
             "baseline_fingerprint": baseline.fingerprint,
         },
         recipe=dict(record.recipe),
-        sha256={name: _sha256(folder / name) for name in HASHED_FILES},
+        sha256={
+            name: file_sha256(folder / name) for name in HASHED_FILES if (folder / name).exists()
+        },
         code=code_version(),
         versions={"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
     )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

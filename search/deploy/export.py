@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 import yaml
 
+from search.artefact.model_files import MODEL_FILES, RUN_FORM, SHIP_FORM
 from search.artefact.onnx_form.runtime import predictor
 from search.artefact.packed_form import unpack
 from search.deploy.evidence import Evidence, collect_evidence
@@ -71,14 +72,15 @@ def export_trial(folder: Path, expression: str, output: Path | None = None) -> E
 
 
 def _place_artefact(selected: SelectedTrial, evaluator: Evaluator, target: Path) -> None:
-    """Put model.onnx and model.packed into the target folder."""
+    """Put the files of the model into the target folder, in place of those of an earlier export."""
     kept = selected.config.trial_folder(selected.record.number)
-    names = ("model.onnx", "model.packed")
-    if not all((kept / name).exists() for name in names):
+    if not all((kept / name).exists() for name in (RUN_FORM, SHIP_FORM)):
         evaluator(recipe_from_data(selected.record.recipe), target)
         return
-    for name in names:
-        shutil.copyfile(kept / name, target / name)
+    for name in MODEL_FILES:
+        (target / name).unlink(missing_ok=True)
+        if (kept / name).exists():
+            shutil.copyfile(kept / name, target / name)
 
 
 def _test_metrics(record: TrialRecord, task: EvaluatedTask, target: Path) -> dict[str, float]:
@@ -86,11 +88,11 @@ def _test_metrics(record: TrialRecord, task: EvaluatedTask, target: Path) -> dic
     known = metrics_on_test(record)
     return (
         known
-        or evaluate(predictor(target / "model.onnx", task.outputs_like), task.test, task).metrics()
+        or evaluate(predictor(target / RUN_FORM, task.outputs_like), task.test, task).metrics()
     )
 
 
 def _write_documents(evidence: Evidence, target: Path) -> None:
     """Write evidence.json and the model card."""
     (target / "evidence.json").write_text(json.dumps(evidence.to_data(), indent=2))
-    (target / "README.md").write_text(model_card(evidence, target / "model.onnx"))
+    (target / "README.md").write_text(model_card(evidence, target / RUN_FORM))

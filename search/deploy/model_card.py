@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 import yaml
 
+from search.artefact.packed_form.unpack import DATA_FILE
 from search.deploy.evidence import Evidence
 
 CARD = """\
@@ -32,7 +33,7 @@ session = onnxruntime.InferenceSession("model.onnx")
 outputs = session.run(None, {{{feeds}}})[0]
 ```
 
-`model.packed` is the same network for shipping: `python unpack.py model.packed model.onnx` writes
+{outside}`model.packed` is the same network for shipping: `{unpack}` writes
 model.onnx again, byte for byte; it needs only numpy, constriction and onnx.
 
 ## Make it again
@@ -44,6 +45,11 @@ model.onnx again, byte for byte; it needs only numpy, constriction and onnx.
 ```
 
 Built with {versions}. Hashes and all metrics are in evidence.json.
+"""
+
+OUTSIDE = f"""\
+The weights are in `{DATA_FILE}`, which must be beside `model.onnx` under this name.
+
 """
 
 
@@ -65,6 +71,8 @@ def model_card(evidence: Evidence, model: Path) -> str:
         notes=f" Note: {evidence.notes}." if evidence.notes else "",
         rows="\n".join(_rows(evidence)),
         feeds=_feeds(evidence, model),
+        outside=OUTSIDE if DATA_FILE in evidence.sha256 else "",
+        unpack=_unpack_command(evidence),
         recipe=yaml.safe_dump(dict(evidence.recipe), sort_keys=False).strip(),
         versions=", ".join(f"{name} {value}" for name, value in versions.items()),
         batch_size=evidence.latency["batch_size"],
@@ -95,6 +103,13 @@ def _score(metrics: Mapping[str, float]) -> str:
     return f"{metrics['score']:.6f} ± {metrics['score_standard_error']:.6f}"
 
 
+def _unpack_command(evidence: Evidence) -> str:
+    """Return the command, with the size to be accepted for a model larger than the default."""
+    size = round(evidence.validation["run_bytes"])
+    limit = f" {size}" if DATA_FILE in evidence.sha256 else ""
+    return f"python unpack.py model.packed model.onnx{limit}"
+
+
 def _shapes(evidence: Evidence, path: Path) -> str:
     """Return the shapes of a sample, with the names of their free axes: `x [batch=1, 3, length=8]`.
 
@@ -103,7 +118,7 @@ def _shapes(evidence: Evidence, path: Path) -> str:
         path: the ONNX file, which gives the names.
     """
     shown = []
-    for node in onnx.load(path).graph.input:
+    for node in onnx.load(path, load_external_data=False).graph.input:
         names = [d.dim_param for d in node.type.tensor_type.shape.dim]
         sizes = evidence.input_shapes[node.name]
         axes = (f"{n}={s}" if n else str(s) for n, s in zip(names, sizes, strict=True))
@@ -114,7 +129,7 @@ def _shapes(evidence: Evidence, path: Path) -> str:
 def _feeds(evidence: Evidence, path: Path) -> str:
     """Return Python code for the inputs of an ONNX file, as zeros of a sample's shape."""
     feeds = []
-    for node in onnx.load(path).graph.input:
+    for node in onnx.load(path, load_external_data=False).graph.input:
         kind = onnx.helper.tensor_dtype_to_np_dtype(node.type.tensor_type.elem_type).name
         sizes = ", ".join(map(str, evidence.input_shapes[node.name]))
         feeds.append(f'"{node.name}": np.zeros([{sizes}], np.{kind})')

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from search.artefact.model_files import RUN_FORM, SHIP_FORM, run_bytes
 from search.artefact.onnx_form.runtime import predictor
-from search.artefact.packed_form import unpack
+from search.artefact.packed_form.packing import restores
 from search.errors import StudyError
 from search.tasks.task import EvaluatedTask
 from search.trial.scoring import evaluate
@@ -21,13 +22,13 @@ def verify(folder: Path, record: TrialRecord, task: EvaluatedTask) -> None:
     Raises:
         StudyError: a metric differs, or the packed file does not unpack to the ONNX file.
     """
-    run, packed = folder / "model.onnx", folder / "model.packed"
+    run, packed = folder / RUN_FORM, folder / SHIP_FORM
     score = evaluate(predictor(run, task.outputs_like), task.validation, task)
     found = {
         "score": score.value,
         "nll": score.nll,
         "size_bytes": packed.stat().st_size,
-        "run_bytes": run.stat().st_size,
+        "run_bytes": run_bytes(run),
     }
     for name in REBUILT_METRICS:
         expected = record.metrics[name]
@@ -36,5 +37,5 @@ def verify(folder: Path, record: TrialRecord, task: EvaluatedTask) -> None:
                 f"trial {record.number} was measured with {name}={expected:g}, but the exported "
                 f"file gives {found[name]:g}: not exported; see {folder}"
             )
-    if unpack.unpack(packed.read_bytes()) != run.read_bytes():
-        raise StudyError(f"{packed} does not unpack to model.onnx: not exported")
+    if not restores(packed, run):
+        raise StudyError(f"{packed} does not unpack to {RUN_FORM}: not exported")

@@ -4,6 +4,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from search.artefact.model_files import MODEL_FILES
 from search.config.study_config import StudyConfig
 from search.pareto.archive import ParetoArchive
 from search.report.result import StudyResult, draw, study_result
@@ -91,5 +92,5 @@ class StudyOutputs:
 
 def delete_model(folder: Path) -> None:
     """Delete the model files of a trial, which its recipe can make again."""
-    for name in ("model.onnx", "model.packed"):
+    for name in MODEL_FILES:
         (folder / name).unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from compressors.base import Inputs
 from compressors.models.plain_layers import in_float32
 from search.errors import ConfigError
+from search.tasks.data_intake import empty_data, held_out_data
 
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
 """Names under which a mapping keeps its targets, the first that it has; never inputs."""
@@ -159,43 +160,17 @@ class HeldOutBatches:
     name: str
     """The task's part, for messages."""
     batches: Any
-    """What the user gives: a loader, a list, or a function without arguments that returns one.
-    What can be iterated is never called: it may need an epoch for that."""
+    """What the user gives: a loader, a list, or a function without arguments that returns one. What
+    can be iterated is never called."""
     form: BatchForm
 
     def __iter__(self) -> Iterator[tuple[Inputs, Any]]:
         """Yield inputs `[B, ...]` and targets; batches that are None are left out."""
-        found, called = False, callable(self.batches) and not hasattr(self.batches, "__iter__")
-        for batch in self.batches() if called else self.batches:
+        found = False
+        for batch in held_out_data(self.batches):
             if batch is not None:
                 found = True
                 inputs, targets = self.form.read(batch)
                 yield inputs, targets.targets if isinstance(targets, WholeBatch) else targets
         if not found:
             raise empty_data(self.name)
-
-
-def empty_data(name: str) -> ConfigError:
-    """Return the error for data without a batch."""
-    return ConfigError(
-        f"the task's {name} data yield no batch; is the data set empty, or smaller than a batch of "
-        "a loader with drop_last=True?"
-    )
-
-
-def check_repeatable_data(name: str, data: Any) -> None:
-    """Check that data can be read more than once.
-
-    Raises:
-        ConfigError: They are a generator or another iterator, or cannot be iterated.
-    """
-    if isinstance(data, Iterator):
-        raise ConfigError(
-            f"the task's {name} data are a {type(data).__name__}, which can be read once; give a "
-            "list, a DataLoader, or a function that returns a new one"
-        )
-    if not callable(data) and not hasattr(data, "__iter__") and not hasattr(data, "__getitem__"):
-        raise ConfigError(
-            f"the task's {name} data must be iterable, got {type(data).__name__}; give a list or a "
-            "DataLoader of batches"
-        )

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from compressors.base import Inputs
 from compressors.models.fingerprint import content
 from search.tasks.batch_form import PAIRS, BatchForm
+from search.tasks.data_intake import training_data
 from search.tasks.random_state import EpochRandomness, generators_of
 
 Batch = tuple[Inputs, Any]
@@ -33,7 +34,7 @@ def raw_batches(data: TrainingData, epoch: int) -> Iterator[Any]:
     """
     randomness = EpochRandomness(epoch)
     with randomness.drawing():
-        source = data(epoch) if callable(data) else data
+        source = training_data(data, epoch)
     randomness.include(generators_of(source))
     with randomness.drawing():
         batches = _fresh_iterator(source)

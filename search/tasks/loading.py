@@ -23,11 +23,10 @@ from search.tasks.batch_form import (
     BatchForm,
     HeldOutBatches,
     batch_form,
-    check_repeatable_data,
-    empty_data,
     of_targets,
 )
 from search.tasks.batches import Batch, TrainingData, raw_batches
+from search.tasks.data_intake import check_held_out_data, check_training_data, empty_data
 from search.tasks.free_axes import checked_axes
 from search.tasks.output_intake import outputs_on_cpu
 from search.tasks.task import EvaluatedTask
@@ -86,16 +85,17 @@ def training_task(built: Any, model: nn.Module, cache: Path | None = None) -> Ev
 
 
 def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
-    for name in ("train", "validation", "test"):
-        check_repeatable_data(name, parts[name])
+    check_training_data(parts["train"])
+    for name in ("validation", "test"):
+        check_held_out_data(name, parts[name])
     own_step = parts.get("train_step")
     model = unwrapped(parts["model"])
     form = batch_form(model, parts.get("target_key", ""), whole=own_step is not None)
     train = _Reader(parts["train"], form)
     example = _example(parts, train)
     plain = _plain(parts["model"], few(example))
-    cached = switch_off_cache(plain.model)
     taken = to_device(in_float32(example), torch.device("cpu"))
+    cached = switch_off_cache(plain.model, lambda: outputs_on_cpu(plain.model, few(taken)))
     outputs = _checked_outputs(plain.model, taken)
     loss = of_targets(parts["loss"]) if own_step else parts["loss"]
     return EvaluatedTask(

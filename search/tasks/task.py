@@ -109,7 +109,8 @@ class EvaluatedTask:
     def free_axes(self) -> FreeAxes:
         """The axes of the inputs whose size differs between batches, and those declared.
 
-        All validation batches and the first training batches are compared, once for these data.
+        All validation batches and the first training batches are compared, whenever a task is
+        built: what they are is known only by reading them. A study keeps the axes of its baseline.
 
         Raises:
             ConfigError: The batches differ in their inputs or in their numbers of axes.
@@ -122,8 +123,7 @@ class EvaluatedTask:
             for inputs, _ in self.validation:
                 yield inputs
 
-        shapes = self.measured("shapes of the inputs", lambda: observed_shapes(batches()))
-        return free_axes(shapes, self.declared_axes)
+        return free_axes(observed_shapes(batches()), self.declared_axes)
 
     @cached_property
     def data_digest(self) -> str:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from compressors.models.fingerprint import fingerprint
 from search.artefact.artefact import write_artefact
 from search.artefact.onnx_form.runtime import predictor
 from search.errors import ConfigError
+from search.tasks.free_axes import FreeAxes
 from search.tasks.task import EvaluatedTask
 from search.trial.artefact_metrics import artefact_metrics, check_finite
 from search.trial.scoring import Score, evaluate
@@ -30,6 +32,8 @@ class Baseline:
     """True if a higher score is better."""
     fingerprint: str
     """Digest of the model's weights and buffers."""
+    free_axes: FreeAxes
+    """The axes of the inputs that are free in its file, and so in those of all trials."""
     notes: tuple[str, ...] = ()
     """What is to be known of the score, one clause each; empty for a baseline that was read."""
 
@@ -55,12 +59,14 @@ def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
         metrics=metrics,
         maximize=task.maximize,
         fingerprint=fingerprint(task.baseline),
+        free_axes=task.free_axes,
         notes=_notes(score),
     )
     kept = {
         "figures": metrics,
         "maximize": baseline.maximize,
         "fingerprint": baseline.fingerprint,
+        "free_axes": baseline.free_axes,
     }
     with write_atomically(folder / FIGURES) as file:
         file.write(json.dumps(kept).encode())
@@ -89,7 +95,16 @@ def read_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
         metrics=kept["figures"],
         maximize=kept["maximize"],
         fingerprint=kept["fingerprint"],
+        free_axes=_kept_axes(kept) or task.free_axes,
     )
+
+
+def _kept_axes(kept: Mapping[str, Any]) -> FreeAxes:
+    """Return the free axes of a baseline, none if it was measured before they were kept."""
+    return {
+        name: {int(axis): symbol for axis, symbol in axes.items()}
+        for name, axes in kept.get("free_axes", {}).items()
+    }
 
 
 def check_baseline(task: EvaluatedTask, folder: Path) -> Baseline:

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from compressors.base import Task
+from compressors.kinds import CompressorKind
 from search.recipe.recipe import Recipe
-from search.trial.model_counts import ModelCounts, achieved, count_model
+from search.trial.model_counts import ModelCounts, achieved, count_model, weights_moved
 from search.trial.prefix_cache import PrefixCache, State
 from search.utils.seeds import derived_seed
 
@@ -24,7 +25,8 @@ def compress(
             recipe is taken from there, and new ones are kept. The result is the same without.
 
     Returns:
-        The model, and by `achieved/<step>/<count>` the share that the step removed.
+        The model, and by `achieved/<step>/<count>` the share that the step removed, and how far a
+        recovery moved the weights.
 
     Raises:
         InfeasibleError: a step finds nothing to act on.
@@ -36,10 +38,13 @@ def compress(
     for position, step in enumerate(recipe.steps[done:], done):
         began = time.perf_counter()
         torch.manual_seed(derived_seed(recipe.seed, position))
-        model = step.compressor()(model, task)
+        compressor, given = step.compressor(), model
+        model = compressor(given, task)
         after = count_model(model)
         for name, share in achieved(before, after).items():
             achievements[f"achieved/{step.name}/{name}"] = share
+        if compressor.kind is CompressorKind.RECOVERS:
+            achievements[f"achieved/{step.name}/weights_moved"] = weights_moved(given, model)
         before = after
         if prefixes:
             state = State(model=model, achieved=dict(achievements))

@@ -17,7 +17,8 @@ from search.trial.compress import compress
 from search.trial.latency import Latency, measure_latency, remembered_latency, verdict
 from search.trial.prefix_cache import PrefixCache
 from search.trial.relative_drop import relative_drop
-from search.trial.scoring import evaluate
+from search.trial.scoring import Score, evaluate
+from search.utils.heap import return_free_memory
 
 HoldMachine = Callable[[], AbstractContextManager[None]]
 """Opens a block in which no other trial computes."""
@@ -58,12 +59,14 @@ class Evaluator:
             MeasurementError: a metric is missing or not finite.
         """
         model, achievements = compress(recipe, self.task, self.prefixes)
-        artefact = write_artefact(model, self.task, folder, self.task.free_axes)
-        predict = predictor(artefact.run_path, self.task.outputs_like)
-        score = evaluate(predict, self.task.validation, self.task)
+        artefact = write_artefact(model, self.task, folder, self.baseline.free_axes)
+        score = self._score(artefact.run_path)
+        measured = artefact_metrics(model, self.task.example, artefact, score)
+        del model  # two files are in memory while they are timed
+        return_free_memory()
         latency = self._latency(artefact.run_path)
         metrics = {
-            **artefact_metrics(model, self.task.example, artefact, score),
+            **measured,
             **self._beside_baseline(score.value, artefact.size_bytes),
             "latency_ms": latency.latency_ms,
             "latency_ratio": latency.ratio,
@@ -75,6 +78,10 @@ class Evaluator:
         return Evaluation(
             metrics=metrics, verdict=verdict(size_ratio, latency), notes="; ".join(artefact.notes)
         )
+
+    def _score(self, artefact: Path) -> Score:
+        predict = predictor(artefact, self.task.outputs_like)
+        return evaluate(predict, self.task.validation, self.task)
 
     def _beside_baseline(self, score: float, size_bytes: int) -> dict[str, float]:
         drop = self.baseline.drop(score)

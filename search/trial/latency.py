@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,12 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from compressors.base import Inputs
+from search.artefact.model_files import run_files
 from search.artefact.onnx_form.export import feeds
 from search.artefact.onnx_form.runtime import open_session
 from search.utils.array_cache import ArrayCache
 from search.utils.cpu import cpu_name
+from search.utils.files import file_sha256
 
 READING_SECONDS = 0.001
 """Least duration of a reading, which repeats the call. On six files the standard deviation of a
@@ -64,7 +65,8 @@ def remembered_latency(
         measure: Measures the latency.
         settings: Everything that the latency depends on beside the files and the machine.
     """
-    digests = [sha256(path.read_bytes()).hexdigest() for path in (candidate, baseline)]
+    files = [file for path in (candidate, baseline) for file in run_files(path)]
+    digests = [file_sha256(file) for file in files]
     key = f"latency {digests} {dict(settings)} {cpu_name()} {onnxruntime.__version__}"
     kept = cache.get(key, lambda: {n: np.array(v) for n, v in asdict(measure()).items()})
     return Latency(**{name: float(value) for name, value in kept.items()})

@@ -1,5 +1,6 @@
 """Count what a model holds and computes: parameters, zeros, channels, layers, operations."""
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -64,6 +65,20 @@ def achieved(before: ModelCounts, after: ModelCounts) -> dict[str, float]:
     }
 
 
+def weights_moved(before: nn.Module, after: nn.Module) -> float:
+    """Return how far the parameters in use have moved, as a share of their length.
+
+    It is 0 where each is as it was before, to the bit. Parameters of another shape are left out.
+    """
+    with torch.no_grad():
+        old = dict(used_weights(before))
+        pairs = [(old.get(name), new) for name, new in used_weights(after)]
+        kept = [(one, new) for one, new in pairs if one is not None and one.shape == new.shape]
+        length = sum(float(one.double().square().sum()) for one, _ in kept)
+        moved = sum(float((new.double() - one).square().sum()) for one, new in kept)
+    return math.sqrt(_share(moved, length))
+
+
 def count_macs(model: nn.Module, example: Inputs) -> int:
     """Return the multiply-accumulates of one example, from torch's count of operations.
 
@@ -117,5 +132,5 @@ def _channels(module: nn.Module) -> int:
     return 0
 
 
-def _share(part: int, whole: int) -> float:
+def _share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0

@@ -12,7 +12,11 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import register_parametrization, remove_parametrizations
 
-from compressors.models.copying import copy_model, refresh_recurrent_weights
+from compressors.models.copying import (
+    copy_model,
+    plain_parameters,
+    refresh_recurrent_weights,
+)
 from compressors.models.fingerprint import fingerprint
 from search.recipe.recipe import Step
 from search.tasks.task import EvaluatedTask
@@ -26,6 +30,8 @@ UNPICKLABLE = (pickle.PicklingError, AttributeError, TypeError, RuntimeError)
 torch for one that is compiled or too deep."""
 MAX_IN_MEMORY = 6
 """The number of latest states that stay in memory."""
+MAX_BYTES_IN_MEMORY = 1 << 26
+"""Size of the largest model that stays in memory if there is a disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +86,8 @@ class PrefixCache:
             self.cache.get(key, lambda: {"state": np.frombuffer(content, np.uint8)})
 
     def _remember(self, key: str, state: State) -> None:
+        if self.cache is not None and _bytes(state.model) > MAX_BYTES_IN_MEMORY:
+            return
         self._in_memory[key] = state
         while len(self._in_memory) > MAX_IN_MEMORY:
             del self._in_memory[next(iter(self._in_memory))]
@@ -106,9 +114,13 @@ def open_prefix_cache(folder: Path | None, task: EvaluatedTask, seed: int) -> Pr
     return PrefixCache(cache=cache, context=context)
 
 
+def _bytes(model: nn.Module) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
+
+
 def _dump(state: State) -> bytes:
     """Return a state as bytes: the model with plain weights, and its parametrisations."""
-    model = copy_model(state.model)
+    model = copy_model(state.model, plain_parameters(state.model))
     chains = [
         (path, name, list(chain), chain.unsafe)
         for path, module in model.named_modules()

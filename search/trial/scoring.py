@@ -1,7 +1,7 @@
 """Score the outputs of a reloaded artefact, with a standard error."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,9 +12,11 @@ from torch import Tensor
 from compressors.base import Inputs
 from compressors.models.calibration import batch_size
 from search.errors import MeasurementError
-from search.trial.joined_outputs import JoinedOutputs
+from search.trial.scored_batches import ScoredBatches
 from search.trial.whole_set import (
+    NO_VALUE,
     StandardError,
+    WholeScore,
     score_function,
     score_name,
     whole_standard_error,
@@ -74,13 +76,18 @@ def evaluate(
     The standard error is the sample deviation over `sqrt(N)` where the task scores each example,
     else that of `whole_standard_error`. Several values for an example count as their mean.
 
+    Where batches differ in length, a score with a value for each example is computed batch by
+    batch; for one number all are padded to the longest, as `ScoredBatches` says, and a score that
+    counts the padding is refused.
+
     Args:
         predict: From inputs `[B, ...]` to outputs of any structure, or one array.
         batches: Batches of inputs and targets.
         task: Gives the score, the loss and the direction.
 
     Raises:
-        MeasurementError: There are fewer than two examples, or a value is not finite.
+        MeasurementError: There are fewer than two examples, a value is not finite, or batches of
+            different lengths cannot be joined.
     """
     outputs, targets, sizes = [], [], []
     with torch.no_grad():
@@ -90,12 +97,12 @@ def evaluate(
             outputs.append(torch.from_numpy(predicted) if array else predicted)
             targets.append(target)
             sizes.append(batch_size(inputs))
-        count = sum(sizes)
+        judged = ScoredBatches(outputs, targets, sizes)
+        count = judged.count
         if count < 2:
             raise MeasurementError(f"a score needs at least 2 examples, got {count}")
-        parts = zip(outputs, targets, sizes, strict=True)
-        losses = [_mean_loss(task.loss(o, t)) * size for o, t, size in parts]
-        value, error = _judged(JoinedOutputs(outputs, sizes), _joined(targets), count, task)
+        losses = [_mean_loss(task.loss(o, t)) * size for o, t, size in judged.each()]
+        value, error = _judged(judged, task)
     score = Score(
         value=value,
         standard_error=error.value,
@@ -109,25 +116,40 @@ def evaluate(
     return score
 
 
-def _judged(
-    outputs: JoinedOutputs, targets: Any, count: int, task: ScoredTask
-) -> tuple[float, StandardError]:
+def _judged(batches: ScoredBatches, task: ScoredTask) -> tuple[float, StandardError]:
     """Return the score of all examples, and its standard error."""
-    score, name = score_function(task.score), score_name(task.score)
-    values = _numbers(score(outputs.all(), targets), name)
+    score, name, count = score_function(task.score), score_name(task.score), batches.count
+    alone = _values_by_batch(batches, score) if batches.differ_in_length else None
+    if alone is None and batches.differ_in_length:
+        batches.check_padding(score, name)
+    values = _numbers(score(*batches.all()), name) if alone is None else alone
     if values.numel() == 1 and (values.ndim == 0 or count != 1):
         if not math.isfinite(float(values)):
             raise MeasurementError(f"score is {float(values)}, not a finite number")
-        error = whole_standard_error(
-            score, lambda rows: (outputs.take(rows), _picked(targets, rows)), count, name
-        )
-        return float(values), error
+        return float(values), whole_standard_error(score, batches.take, count, name)
     if values.shape[:1] != (count,):
         shape = tuple(values.shape)
         raise MeasurementError(f"score gives {shape} for {count} examples")
     values = values.reshape(count, -1).mean(1)
     error = StandardError(value=float(values.std() / math.sqrt(len(values))), note="")
     return float(values.mean()), error
+
+
+def _values_by_batch(batches: ScoredBatches, score: WholeScore) -> Tensor | None:
+    """Return the values `[N]` of a score that has one for each example, from batches alone.
+
+    None for a score that is one number for all examples.
+    """
+    found = []
+    for outputs, targets, size in batches.each():
+        try:
+            values = torch.as_tensor(score(outputs, targets)).double()
+        except NO_VALUE:  # not defined on these examples, but maybe on all
+            return None
+        if values.shape[:1] != (size,):
+            return None
+        found.append(values.reshape(size, -1).mean(1))
+    return torch.cat(found)
 
 
 def _numbers(scored: Any, name: str) -> Tensor:
@@ -157,31 +179,3 @@ def _mean_loss(loss: Any) -> float:
             "call .mean() or set reduction='mean'"
         )
     return float(loss)
-
-
-def _joined(targets: list[Any]) -> Any:
-    """Return the targets of all batches as one batch of the same structure."""
-    first = targets[0]
-    if first is None:
-        return None
-    if isinstance(first, Tensor):
-        return torch.cat(targets)
-    if isinstance(first, Mapping):
-        return {name: _joined([target[name] for target in targets]) for name in first}
-    if isinstance(first, tuple):
-        return tuple(_joined(list(parts)) for parts in zip(*targets, strict=True))
-    if isinstance(first, list):
-        return [item for target in targets for item in target]
-    raise MeasurementError(f"targets must be tensors, tuples, mappings or lists, got {type(first)}")
-
-
-def _picked(targets: Any, chosen: Tensor) -> Any:
-    if targets is None:
-        return None
-    if isinstance(targets, Tensor):
-        return targets[chosen]
-    if isinstance(targets, Mapping):
-        return {name: _picked(part, chosen) for name, part in targets.items()}
-    if isinstance(targets, tuple):
-        return tuple(_picked(part, chosen) for part in targets)
-    return [targets[index] for index in chosen.tolist()]

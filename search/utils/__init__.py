@@ -8,6 +8,7 @@ __all__ = [
     "cpu",
     "failure_cause",
     "files",
+    "heap",
     "instantiate",
     "provenance",
     "seeds",

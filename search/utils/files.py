@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, and the folder of downloads and baselines."""
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,12 @@ def write_atomically(path: Path) -> Iterator[IO[Any]]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hexadecimal SHA-256 of a file of any size."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_folder() -> Path:

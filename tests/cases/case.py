@@ -35,6 +35,9 @@ class Case:
     """From a batch of the user's to the inputs and the targets of the score."""
     structure: Callable[[Sequence[Tensor]], Any] = lone_or_all
     """From the file's outputs in order to what the score is given."""
+    whole: Callable[[Sequence[Any], Sequence[Any]], float] | None = None
+    """From the outputs and targets of each batch to the score of all, where batches differ in
+    length and cannot be joined; None where they can."""
 
     @property
     def name(self) -> str:

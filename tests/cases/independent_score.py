@@ -31,6 +31,8 @@ def independent_score(path: Path, built: Parts, case: Case) -> float:
             [torch.from_numpy(found) for found in session.run(None, feeds(session, inputs))]
         )
         wanted.append(targets)
+    if case.whole:
+        return case.whole([case.structure(answer) for answer in answers], wanted)
     outputs = case.structure([torch.cat(part) for part in zip(*answers, strict=True)])
     targets = tree_map(lambda *parts: torch.cat(parts), wanted[0], *wanted[1:])
     return float(torch.as_tensor(scored(built["score"], outputs, targets)).double().mean())

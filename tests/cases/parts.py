@@ -88,6 +88,7 @@ def task(
     score: Any = right,
     steps: int = 150,
     step: Step | None = None,
+    collate: Callable[[Any], Any] = lambda batch: batch,
     **more: Any,
 ) -> dict[str, Any]:
     """Return the parts of a task whose model is trained on the first part of the data.
@@ -99,9 +100,10 @@ def task(
         score: From outputs and targets to a value for each sample, or one for all.
         steps: Training steps.
         step: From the model and a batch to the loss, where a batch is no pair.
+        collate: From a batch of the data to what a loader yields.
         more: Further parts of the task.
     """
-    parts = split(data)
+    parts = {name: list(map(collate, found)) for name, found in split(data).items()}
     trained(model, parts["train"], step or (lambda m, batch: loss(m(batch[0]), batch[1])), steps)
     return {"model": model, **parts, "loss": loss, "score": score, **more}
 

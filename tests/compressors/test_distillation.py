@@ -56,12 +56,13 @@ class Counting:
         (1.1, 5, {5: 4, 6: 1}),
     ],
 )
-def test_a_training_sees_so_many_batches_of_the_epochs_from_its_first_on(
+def test_a_training_sees_so_many_batches_of_the_epochs_from_its_first_on_before_it_is_judged(
     epochs: float, first: int, taken: dict[int, int]
 ) -> None:
     task = Counting()
     Distillation(epochs=epochs, first_epoch=first)(task.baseline, task)
-    assert task.taken == taken
+    judged = {0: taken.get(0, 0) + 4}
+    assert task.taken == taken | judged
 
 
 def test_another_first_epoch_is_another_training() -> None:

@@ -323,6 +323,41 @@ def test_a_command_without_any_argument_says_what_it_lacks(
     assert err.count("\n") == 1
 
 
+UNKNOWN = {
+    ("front", "++anything=1"): "anything: Key 'anything' not in 'FrontSchema'; there are: study, ",
+    (
+        "export",
+        "++selekt=knee",
+    ): "not in 'ExportSchema'; did you mean 'select'?",
+    ("apply", "++latency.round=1"): "not in 'LatencySchema'; did you mean 'rounds'?",
+    ("apply", "++thread=1"): "not in 'ApplySchema'; did you mean 'threads'?",
+    ("unpack", "++limit=1"): "limit: Key 'limit' not in 'UnpackSchema'",
+    ("ui", "++prot=1"): "not in 'UiSchema'; did you mean 'port'?",
+    ("ui", "port=web"): "port: Value 'web' of type 'str' could not be converted to Integer",
+    (
+        "search",
+        "++anything=1",
+    ): "Key 'anything' not in 'SearchSchema'; there are: study, ",
+}
+
+
+@pytest.mark.parametrize(("command", "override"), UNKNOWN)
+def test_every_command_refuses_a_key_that_it_does_not_have_in_one_line(
+    command: str,
+    override: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["paredown", command, override])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert main() == 2
+    err = capsys.readouterr().err
+    assert UNKNOWN[command, override] in err
+    assert err.count("\n") == 1, err
+
+
 def test_help_and_config_errors_load_neither_torch_nor_mlflow() -> None:
     script = (
         "import sys; from search import cli; sys.argv = ['paredown', 'search', 'trails=5'];"

@@ -9,6 +9,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from search.artefact.onnx_form.export import Feeds
+from search.artefact.onnx_form.outside import session_source
 
 Ranges = dict[str, tuple[float, float]]
 """Lowest and highest value by the name of the activation."""
@@ -98,7 +99,7 @@ def _reader(
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(
-        watched.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        session_source(watched), options, providers=["CPUExecutionProvider"]
     )
 
     def read(feeds: Feeds) -> dict[str, NDArray[np.float32]]:

@@ -12,6 +12,13 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from search.artefact.onnx_form.integer_types import IntegerTypes
 from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerWeight
+from search.artefact.onnx_form.outside import (
+    array_of,
+    folder_of,
+    fresh,
+    load_graph,
+    save_graph,
+)
 
 WEIGHT_INPUTS = {"MatMul": (1,), "Gemm": (1,), "LSTM": (1, 2), "Gather": (0,)}
 """Operators that can be quantised, and the numbers of their inputs that are weights."""
@@ -35,9 +42,10 @@ def quantise_dynamic(
     nodes = layers.nodes
     # The quantiser splits a Gemm into an addition and a matrix product of this name.
     names = [node.name for node in nodes] + [f"{node.name}_MatMul" for node in nodes]
-    with TemporaryDirectory() as folder:
-        source, target = Path(folder) / "float.onnx", Path(folder) / "dynamic.onnx"
-        onnx.save(model, source)
+    outside = folder_of(model)
+    with TemporaryDirectory() as temporary:
+        source, target = (fresh(outside or Path(temporary), ".onnx") for _ in range(2))
+        save_graph(model, source)
         quantize_dynamic(
             source,
             target,
@@ -45,10 +53,11 @@ def quantise_dynamic(
             per_channel=True,
             weight_type=QuantType.QInt8,
             nodes_to_quantize=names,
+            use_external_data_format=outside is not None,
             # The types behind an operator of ONNX Runtime's own are not inferred.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
-        quantised = onnx.load(target)
+        quantised = load_graph(target)
     _rewrite_integers(quantised, layers, machine)
     return quantised
 
@@ -92,7 +101,7 @@ def rows_are_channels(node: onnx.NodeProto, weight: IntegerWeight) -> bool:
 def _make_unsigned(tensor: onnx.TensorProto) -> None:
     """Add 128 to signed bytes; done to integers and zero points alike, this changes no value."""
     if tensor.data_type == onnx.TensorProto.INT8:
-        shifted = numpy_helper.to_array(tensor).astype(np.int16) + 128
+        shifted = array_of(tensor).astype(np.int16) + 128
         _replace(tensor, shifted.astype(np.uint8))
 
 

@@ -10,6 +10,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from compressors.base import Inputs
+from search.artefact.onnx_form.outside import (
+    MIN_OUTSIDE_BYTES,
+    folder_of,
+    fresh,
+    load_graph,
+    session_source,
+)
 from search.tasks.free_axes import named_tensors
 
 Feeds = Mapping[str, NDArray[np.generic]]
@@ -18,6 +25,10 @@ Feeds = Mapping[str, NDArray[np.generic]]
 OPSET = 17
 WEIGHT_CHANGING = ["ConvBNFusion", "ConvMulFusion", "MatMulBNFusion"]
 """Optimisations that only the loading of the file does: changed weights have no codes any more."""
+
+OUTSIDE = "session.optimized_model_external_initializers_file_name"
+OUTSIDE_FROM = "session.optimized_model_external_initializers_min_size_in_bytes"
+"""Settings of ONNX Runtime for a graph whose weights are outside."""
 
 
 def feeds(inputs: Inputs) -> dict[str, NDArray[np.generic]]:
@@ -37,13 +48,17 @@ def simplify(model: onnx.ModelProto) -> onnx.ModelProto:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "simple.onnx"
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    with TemporaryDirectory() as temporary:
+        path = fresh(folder_of(model) or Path(temporary), ".onnx")
         options.optimized_model_filepath = str(path)
+        if path.parent != Path(temporary):
+            options.add_session_config_entry(OUTSIDE, f"{path.name}.weights")
+            options.add_session_config_entry(OUTSIDE_FROM, str(MIN_OUTSIDE_BYTES))
         onnxruntime.InferenceSession(
-            model.SerializeToString(),
+            session_source(model),
             options,
             providers=["CPUExecutionProvider"],
             disabled_optimizers=WEIGHT_CHANGING,
         )
-        return onnx.load(path)
+        return load_graph(path)

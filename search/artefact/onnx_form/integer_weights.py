@@ -6,6 +6,7 @@ it does not change rows. A row is therefore identified by its bytes, wherever it
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 import onnx
@@ -70,7 +71,7 @@ class IntegerRows:
         self._places: dict[bytes, tuple[int, int]] = {}
         for number, code in enumerate(self._codes):
             for row, values in enumerate(code.decode().reshape(code.indices.shape)):
-                self._places.setdefault(values.tobytes(), (number, row))
+                self._places.setdefault(_digest(values), (number, row))
         self._lengths = {code.indices.shape[1] for code in self._codes}
 
     def find(self, tensor: NDArray[np.float32]) -> IntegerWeight | None:
@@ -87,9 +88,9 @@ class IntegerRows:
 
     def _known(self, rows: NDArray[np.float32]) -> list[tuple[int, int]] | None:
         """Return the place of each row; None if one is unknown, or if their groups differ."""
-        if rows.shape[1] not in self._lengths or rows[0].tobytes() not in self._places:
+        if rows.shape[1] not in self._lengths or _digest(rows[0]) not in self._places:
             return None
-        places = [self._places.get(row.tobytes()) for row in rows]
+        places = [self._places.get(_digest(row)) for row in rows]
         known = [place for place in places if place is not None]
         groups = {self._codes[number].group for number, _ in known}
         return known if len(known) == len(rows) and len(groups) == 1 else None
@@ -106,3 +107,7 @@ class IntegerRows:
             bits=max(code.bits or 0 for code, _ in picked),
             transposed=transposed,
         )
+
+
+def _digest(row: NDArray[np.float32]) -> bytes:
+    return blake2b(np.ascontiguousarray(row).data, digest_size=16).digest()

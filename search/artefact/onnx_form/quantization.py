@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import onnx
-from onnx import numpy_helper
 
 from compressors.weights.encoded import CodedWeight
 from search.artefact.onnx_form.activation_ranges import Calibration
@@ -25,6 +24,7 @@ from search.artefact.onnx_form.export import Feeds
 from search.artefact.onnx_form.integer_region import IntegerRegion, integer_region
 from search.artefact.onnx_form.integer_types import IntegerTypes, integer_types
 from search.artefact.onnx_form.integer_weights import IntegerLayers, IntegerRows, IntegerWeight
+from search.artefact.onnx_form.outside import array_of
 from search.artefact.onnx_form.rewriting.global_pooling import pool_means
 from search.artefact.onnx_form.rewriting.graph_parts import has_unit_factors
 from search.artefact.onnx_form.static_quantization import quantise_static
@@ -134,7 +134,7 @@ def _plan(
     codes = [code for code in codes if code.bits is not None]
     integers = IntegerRows(code for code in codes if code.activations is not None)
     floats = IntegerRows(code for code in codes if code.activations is None)
-    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    constants = {t.name: array_of(t) for t in model.graph.initializer}
     plan = _Plan()
     as_floats: dict[str, IntegerWeight] = {}
     for name, constant in constants.items():

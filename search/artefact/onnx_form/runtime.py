@@ -13,6 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as states
 from compressors.base import Inputs
 from compressors.outputs.structure import LONE, named_tensors, rebuild
 from search.artefact.onnx_form.export import feeds
+from search.utils.heap import return_free_memory
 
 RUN_ERRORS = (
     states.Fail,
@@ -46,7 +47,9 @@ def open_session(path: Path, threads: int = 1) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     options.use_deterministic_compute = True
     options.log_severity_level = 4  # what fails is raised
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return_free_memory()  # such as the weights that are packed for the kernels now
+    return session
 
 
 def predictor(path: Path, like: Any = None, threads: int = 1) -> Callable[[Inputs], Any]:

@@ -21,11 +21,14 @@ from search.artefact.onnx_form.export import Feeds
 from search.artefact.onnx_form.integer_region import SAME_SCALE, IntegerRegion
 from search.artefact.onnx_form.integer_types import IntegerTypes
 from search.artefact.onnx_form.integer_weights import IntegerWeight
+from search.artefact.onnx_form.outside import folder_of, fresh, load_graph, save_graph
 from search.artefact.onnx_form.type_measurement import Types
 
 HEADROOM = 2.0
 """Factor on the range of activations where a CPU without VNNI would saturate. They then use half of
 their 256 steps: two products of 128 and 127 fit into the 16 bits of their sum."""
+FINE = 2.0**-16
+"""Scale of a weight of zeros: steps of its bias are this share of those of its input."""
 QUANT_TYPES = {"U": QuantType.QUInt8, "S": QuantType.QInt8}
 
 Overrides = dict[str, list[dict[str, Any]]]
@@ -111,9 +114,10 @@ def _quantised(
 ) -> onnx.ModelProto:
     """Return the graph as ONNX Runtime's quantiser rewrites it under these settings."""
     nodes = rounding.region.nodes
-    with TemporaryDirectory() as folder:
-        source, target = Path(folder) / "float.onnx", Path(folder) / "static.onnx"
-        onnx.save(model, source)
+    outside = folder_of(model)
+    with TemporaryDirectory() as temporary:
+        source, target = (fresh(outside or Path(temporary), ".onnx") for _ in range(2))
+        save_graph(model, source)
         quantize_static(
             source,
             target,
@@ -124,9 +128,10 @@ def _quantised(
             activation_type=QUANT_TYPES[rounding.types[0]],
             weight_type=QUANT_TYPES[rounding.types[2]],
             nodes_to_quantize=[node.name for node in nodes],
+            use_external_data_format=outside is not None,
             extra_options={"TensorQuantOverrides": overrides},
         )
-        return onnx.load(target)
+        return load_graph(target)
 
 
 def _return_floats(graph: onnx.GraphProto, name: str) -> None:
@@ -166,9 +171,12 @@ def _channel_scales(weight: IntegerWeight, types: Types) -> list[dict[str, Any]]
     """Return the scale of each output channel in the form of ONNX Runtime's quantiser.
 
     Its rounding of `integer * scale / |scale|` gives the integers back, with opposite signs where
-    folding a batch-normalisation has made a scale negative.
+    folding a batch-normalisation has made a scale negative. A channel of zeros fits any scale; it
+    takes the median of the others, since the bias is rounded to steps of that scale.
     """
-    scale = np.where(weight.scale == 0, 1, np.abs(weight.scale)).astype(np.float32)[:, 0]
+    scale = np.abs(weight.scale[:, 0])
+    used = weight.signed.any(1) & (scale > 0)
+    scale = np.where(used, scale, np.median(scale[used]) if used.any() else FINE).astype(np.float32)
     zero = np.int8(0) if types[2] == "S" else np.uint8(128)
     axis = int(weight.transposed)
     return [

@@ -4,4 +4,4 @@ The bytes of an ONNX file and the codes of its encoded weights come in; the byte
 go out. `unpack.py` turns them back, and stands alone, so that it can travel with every export.
 """
 
-__all__ = ["unpack"]
+__all__ = ["packing", "unpack"]

@@ -13,7 +13,7 @@ class AdaptiveSymbols:
     """Symbols `[n]` in [0, alphabet), as the reader's `read_adaptive` reads them."""
 
     def __init__(self, symbols: NDArray[Any], alphabet: int) -> None:
-        self._symbols = symbols.astype(np.int32)
+        self._symbols = symbols.astype(np.min_scalar_type(alphabet))
         self._blocks = list(blocks(symbols.size)) if alphabet > 1 else []
         self._sizes = np.array([block.stop - block.start for block in self._blocks], np.int64)
         # Counts [blocks, alphabet] within each block and before it.
@@ -36,4 +36,4 @@ class AdaptiveSymbols:
         for block, before in zip(self._blocks, self._before, strict=True):
             weights = ((before << boldness) + 1).astype(np.float64)
             model = constriction.stream.model.Categorical(weights, perfect=False)
-            encoder.encode(self._symbols[block], model)
+            encoder.encode(self._symbols[block].astype(np.int32), model)

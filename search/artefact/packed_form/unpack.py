@@ -10,15 +10,25 @@ of these is stored, in order; all its symbols are in the words, which one range 
 front to back. Probabilities are functions of integer counts, computed exactly, so that every
 machine decodes the same.
 
+An ONNX file that would be too large for one file of protobuf has its data in `model.onnx.data`
+beside it, ONNX's external data: one tensor after the other, each from the next page on.
+
 No file is trusted: every size is checked against the rest of `limit_bytes` before memory is
-allocated, all work is linear in that limit, and every error raises `CorruptFileError`.
+allocated, all work is linear in that limit, nothing is written outside the target's folder, and
+every error raises `CorruptFileError`. A larger model takes a larger limit, named by the user:
+`python unpack.py model.packed model.onnx 2000000000`.
 """
 
+import filecmp
 import hashlib
 import math
+import mmap
+import os
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,16 +39,25 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 
 Array = NDArray[np.int64]
+Buffer = bytes | memoryview
 
 MAGIC = b"PDN\x02"
 """Three letters and the version of the format."""
 DIGEST_SIZE = 16
 LIMIT_BYTES = 1 << 29
-"""Default size of the largest ONNX file that is unpacked: protobuf's own limit."""
+"""Default size of the largest ONNX file, with its data, that is unpacked. Protobuf takes four times
+as much; a larger file has its data beside it."""
+DATA_FILE = "model.onnx.data"
+"""Name of the file that holds the data of the initialisers that are not in the ONNX file."""
+PAGE = 4096
+"""The data of each tensor in that file begin at a multiple of it, so that it can be mapped."""
+BLOCK = 1 << 16
+CHUNK = 1 << 22
 RAW, CONSTANT, RANGE, TABLE, MASKED, PLANES, NIBBLES, DEFLATE, CODED = range(9)
 """How an array is stored; see `Reader.array` and `Reader.tensor`."""
 ADAPTIVE, CONTEXT = 0, 8
 """How symbols are coded, plus a boldness from 0 to 7; see `read_adaptive`, `read_in_context`."""
+TRUST = "allow more only if you trust the file"
 MAX_ALPHABET = 1 << 12
 MAX_NESTING = 3
 """Arrays within arrays: the values of a mask within the factors of a code, say."""
@@ -75,10 +94,13 @@ ONE = 1 << 16
 class RangeDecoder:
     """A range decoder (Martin, 1979) over little-endian 32-bit words."""
 
-    def __init__(self, words: bytes) -> None:
-        self._decoder = constriction.stream.queue.RangeDecoder(
-            np.frombuffer(words, "<u4").astype(np.uint32)
-        )
+    def __init__(self, words: Buffer) -> None:
+        aligned = np.empty(len(words) // 4, np.uint32)
+        for start in range(0, len(aligned), CHUNK):
+            chunk = words[4 * start : 4 * (start + CHUNK)]
+            aligned[start : start + CHUNK] = np.frombuffer(chunk, "<u4")
+            forget(chunk)
+        self._decoder = constriction.stream.queue.RangeDecoder(aligned)
         self._bernoulli = constriction.stream.model.Bernoulli(perfect=False)
 
     def bits(self, probability: Array) -> Array:
@@ -341,7 +363,7 @@ def read_in_context(coder: RangeDecoder, frame: Frame) -> NDArray[np.uint16]:
 class Reader:
     """Reads a program: numbers, symbols, arrays and tensors, each where the last one ended."""
 
-    def __init__(self, program: bytes, coder: RangeDecoder) -> None:
+    def __init__(self, program: Buffer, coder: RangeDecoder) -> None:
         self._program = program
         self._position = 0
         self._coder = coder
@@ -358,7 +380,7 @@ class Reader:
             shift += 7
         raise CorruptFileError("a number has too many digits")
 
-    def take(self, size: int) -> bytes:
+    def take(self, size: int) -> Buffer:
         """Read `size` bytes."""
         require(size <= len(self._program) - self._position, "the program is cut short")
         self._position += size
@@ -429,13 +451,13 @@ class Reader:
         """Read float32 values `[count]`."""
         return self.array(count, 4, 1).view("<f4")
 
-    def tensor(self, count: int, size: int) -> bytes:
+    def tensor(self, count: int, size: int) -> Buffer:
         """Read the bytes of a tensor of `count` values of `size` bytes each."""
         if self._program[self._position : self._position + 1] != bytes([CODED]):
-            return self.array(count, size).tobytes()
+            return as_bytes(self.array(count, size))
         self.number(CODED)
         require(size == 4, "a code is of float32")
-        return self._coded(count).tobytes()
+        return as_bytes(self._coded(count))
 
     def _coded(self, count: int) -> NDArray[np.float32]:
         """Read levels, an offset and a factor for each group of a row, and the indices."""
@@ -456,15 +478,24 @@ class Reader:
         return values.T if transposed else values
 
 
-def inflate(data: bytes, limit: int, dictionary: bytes = b"") -> tuple[bytes, bytes]:
+def as_bytes(values: NDArray[Any]) -> memoryview:
+    """Return the bytes of an array, in C order, copied only where they are not in that order."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+
+
+def inflate(data: Buffer, limit: int, dictionary: bytes = b"") -> tuple[bytes, Buffer]:
     """Return a deflated stream's content, of at most `limit` bytes, and what follows the stream."""
     stream = zlib.decompressobj(-15, dictionary)
-    content = stream.decompress(data, limit + 1)
+    content, taken = bytearray(), 0
+    while not stream.eof and taken < len(data) and len(content) <= limit:
+        block = data[taken : taken + BLOCK]
+        content += stream.decompress(block, limit + 1 - len(content))
+        taken += len(block)
     require(stream.eof and len(content) <= limit, "a deflated stream is cut short or too long")
-    return content, stream.unused_data
+    return bytes(content), data[taken - len(stream.unused_data) :]
 
 
-def fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
+def fields(message: Buffer) -> Iterator[tuple[int, Buffer, Buffer]]:
     """Yield number, whole encoding and content of each field of a serialised protobuf message."""
     position = 0
     while position < len(message):
@@ -483,7 +514,7 @@ def fields(message: bytes) -> Iterator[tuple[int, bytes, bytes]]:
         yield tag >> 3, message[start:position], message[content_start:position]
 
 
-def read_varint(data: bytes, position: int) -> tuple[int, int]:
+def read_varint(data: Buffer, position: int) -> tuple[int, int]:
     """Return the integer at a position and where the next field begins."""
     value = 0
     for shift, byte in enumerate(data[position : position + 10]):
@@ -495,7 +526,12 @@ def read_varint(data: bytes, position: int) -> tuple[int, int]:
 
 def field(number: int, content: bytes) -> bytes:
     """Return the encoding of a field of bytes."""
-    return varint(number << 3 | 2) + varint(len(content)) + content
+    return head(number, len(content)) + content
+
+
+def head(number: int, size: int) -> bytes:
+    """Return what precedes the content of a field of so many bytes."""
+    return varint(number << 3 | 2) + varint(size)
 
 
 def varint(value: int) -> bytes:
@@ -610,69 +646,220 @@ def _dictionary() -> bytes:
 
 GRAPH, INITIALISER, RAW_DATA = 7, 5, 9
 """Numbers of the fields in ModelProto, GraphProto and TensorProto."""
-DIMS, DATA_TYPE, NAME = 1, 2, 8
+DIMS, DATA_TYPE, NAME, EXTERNAL_DATA, DATA_LOCATION = 1, 2, 8, 13, 14
 
 
 DICTIONARY = _dictionary()
 
 
-def map_initialisers(model: bytes, change: Callable[[bytes], bytes]) -> bytes:
-    """Return a serialised ONNX model with each initialiser of its graph replaced."""
+class Stored(NamedTuple):
+    """What is known of the data that a serialised initialiser lacks."""
 
-    def change_graph(graph: bytes) -> bytes:
-        return b"".join(
-            field(INITIALISER, change(content)) if number == INITIALISER else whole
-            for number, whole, content in fields(graph)
-        )
+    values: int
+    """Number of values."""
+    item: int
+    """Bytes of a value."""
+    offset: int | None
+    """Where the data begin in the data file; None for data in the ONNX file."""
 
-    return b"".join(
-        field(GRAPH, change_graph(content)) if number == GRAPH else whole
-        for number, whole, content in fields(model)
-    )
+    @property
+    def size(self) -> int:
+        """The bytes of all values."""
+        return self.values * self.item
 
 
-def stored_size(tensor: bytes) -> tuple[int, int] | None:
-    """Return number and bytes of the values that a serialised initialiser lacks, or None."""
-    count, size = 1, 0
+def stored(tensor: Buffer) -> Stored | None:
+    """Return what a serialised initialiser lacks; None for one that is complete, or is small.
+
+    Raises:
+        CorruptFileError: Its data are in a file, but not in their place in `DATA_FILE`.
+    """
+    count, item, outside, entries = 1, 0, False, {}
     for number, _, content in fields(tensor):
         if number == DIMS:
             count *= read_varint(content, 0)[0]
             require(count < 1 << 48, "a tensor is too large")
         elif number == DATA_TYPE:
-            size = ITEM_SIZES.get(read_varint(content, 0)[0], 0)
+            item = ITEM_SIZES.get(read_varint(content, 0)[0], 0)
+        elif number == DATA_LOCATION:
+            outside = read_varint(content, 0)[0] == 1
+        elif number == EXTERNAL_DATA:
+            pair = {key: bytes(value) for key, _, value in fields(content)}
+            entries[pair.get(1)] = pair.get(2)
         elif number != NAME:
             return None
-    return (count, size) if count * size >= MIN_TENSOR_BYTES else None
+    if not outside:
+        found = Stored(count, item, None)
+        return found if not entries and found.size >= MIN_TENSOR_BYTES else None
+    offset = entries.get(b"offset") or b""
+    require(offset.isdigit() and len(offset) < 16, "a tensor has no place in the data file")
+    wanted = {b"location": DATA_FILE.encode(), b"offset": offset, b"length": b"%d" % (count * item)}
+    require(entries == wanted and count * item > 0, "a tensor is in no known data file")
+    return Stored(count, item, int(offset))
 
 
-def unpack(packed: bytes, limit_bytes: int = LIMIT_BYTES) -> bytes:
-    """Return the bytes of the ONNX file.
+class Piece(NamedTuple):
+    """A piece of what is unpacked; the pieces of a file, joined, are the file."""
+
+    content: Buffer
+    outside: bool = False
+    """True for the data file, False for the ONNX file."""
+
+
+class Seal:
+    """The digest of a packed body and of what it restores."""
+
+    def __init__(self, *body: Buffer) -> None:
+        self._model, self._data, self._outside = hashlib.sha256(), hashlib.sha256(), False
+        for part in body:
+            self.add(Piece(part))
+
+    def add(self, piece: Piece) -> None:
+        """Take in the next piece."""
+        self._outside |= piece.outside
+        whole = self._data if piece.outside else self._model
+        for start in range(0, len(piece.content), CHUNK):
+            chunk = piece.content[start : start + CHUNK]
+            whole.update(chunk)
+            forget(chunk)
+
+    def value(self) -> bytes:
+        """Return the first 16 bytes of the SHA-256 of both files, or of the ONNX file alone."""
+        whole = self._model
+        if self._outside:
+            whole = hashlib.sha256(whole.digest() + self._data.digest())
+        return whole.digest()[:DIGEST_SIZE]
+
+
+@contextmanager
+def damage_refused() -> Iterator[None]:
+    """Raise `CorruptFileError` for what libraries raise on damaged data."""
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    except CorruptFileError:
+        raise
+    # constriction raises AssertionError where words fit no symbol, numpy and zlib the others.
+    except (AssertionError, ValueError, MemoryError, zlib.error) as error:
+        raise CorruptFileError(f"the packed model is damaged: {error}") from error
+
+
+class Packed:
+    """A packed file, of which the graph is read and the data of its tensors are not yet.
+
+    Args:
+        packed: The content of the file.
+        limit_bytes: Size of the largest ONNX file, with its data file, that is accepted.
+
+    Raises:
+        CorruptFileError: The data are not a packed model, or damaged.
+    """
+
+    def __init__(self, packed: Buffer, limit_bytes: int = LIMIT_BYTES) -> None:
+        start = len(MAGIC) + DIGEST_SIZE
+        magic = bytes(packed[:4])
+        require(magic[:3] == MAGIC[:3], "not a packed model: its first bytes differ")
+        require(magic == MAGIC, f"packed in version {magic[3:4].hex()} of the format, not 02")
+        self._digest = bytes(packed[len(MAGIC) : start])
+        self._body = memoryview(packed)[start:]
+        self._limit, self._planned, self._written = limit_bytes, 0, 0
+        with damage_refused():
+            self.graph, self._reader = self._open()
+        self._left = limit_bytes - len(self.graph)
+
+    def _open(self) -> tuple[bytes, Reader]:
+        size, start = read_varint(self._body, 0)
+        require(size <= len(self._body) - start, "the program is cut short")
+        graph, words = inflate(self._body[start + size :], self._limit, DICTIONARY)
+        require(len(words) % 4 == 0, "the words are cut short")
+        program = bytes(self._body[start : start + size])
+        return graph, Reader(program, RangeDecoder(words))
+
+    def pieces(self) -> Iterator[Piece]:
+        """Yield the pieces of the files, once; what is yielded holds only if none raises.
+
+        Raises:
+            CorruptFileError: The file is damaged, or unpacks to more than the limit.
+        """
+        seal = Seal(self._body)
+        for piece in self._restored():
+            seal.add(piece)
+            yield piece
+        require(seal.value() == self._digest, "the digest does not match")
+
+    def _restored(self) -> Iterator[Piece]:
+        for number, whole, content in fields(self.graph):
+            if number == GRAPH:
+                yield from self._graph(content)
+            else:
+                yield Piece(whole)
+        self._reader.end()
+
+    def _graph(self, graph: Buffer) -> Iterator[Piece]:
+        """Yield a graph with its data, whose sizes are checked before any are read."""
+        yield Piece(head(GRAPH, sum(self._checked_size(*found) for found in fields(graph))))
+        for number, whole, content in fields(graph):
+            lacking = stored(content) if number == INITIALISER else None
+            if lacking is None:
+                yield Piece(whole)
+                continue
+            yield Piece(whole if lacking.offset is not None else with_head(content, lacking))
+            yield from self._data(lacking)
+
+    def _checked_size(self, number: int, whole: Buffer, content: Buffer) -> int:
+        """Return the bytes of a field of the graph in the ONNX file, with its data."""
+        lacking = stored(content) if number == INITIALISER else None
+        if lacking is None:
+            return len(whole)
+        self._left -= lacking.size
+        if lacking.offset is not None:
+            self._left -= self._gap(lacking.offset)
+            self._planned = lacking.offset + lacking.size
+        require(self._left >= 0, f"it unpacks to more than limit_bytes={self._limit}; {TRUST}")
+        inside = lacking.offset is None
+        return len(with_head(content, lacking)) + lacking.size if inside else len(whole)
+
+    def _gap(self, offset: int) -> int:
+        """Return the bytes from the end of the data so far to the next tensor's place."""
+        gap = -self._planned % PAGE
+        require(offset == self._planned + gap, "a tensor is not in its place in the data file")
+        return gap
+
+    def _data(self, lacking: Stored) -> Iterator[Piece]:
+        with damage_refused():
+            data = self._reader.tensor(lacking.values, lacking.item)
+        if lacking.offset is not None:
+            yield Piece(bytes(lacking.offset - self._written), outside=True)
+            self._written = lacking.offset + lacking.size
+        yield Piece(data, outside=lacking.offset is not None)
+
+
+def with_head(tensor: Buffer, lacking: Stored) -> bytes:
+    """Return the field of an initialiser whose data are in the ONNX file, up to its data."""
+    raw = head(RAW_DATA, lacking.size)
+    size = len(tensor) + len(raw) + lacking.size
+    return head(INITIALISER, size) + bytes(tensor) + raw
+
+
+def unpack(packed: Buffer, limit_bytes: int = LIMIT_BYTES) -> bytes:
+    """Return the bytes of the ONNX file, without those of a data file beside it.
 
     For any data, this takes at most about eight times `limit_bytes` of memory beside that of the
     libraries, and time linear in `limit_bytes`.
 
     Args:
         packed: The content of a packed file.
-        limit_bytes: Size of the largest ONNX file that is accepted.
+        limit_bytes: Size of the largest ONNX file, with its data file, that is accepted.
 
     Raises:
         CorruptFileError: The data are not a packed model, a byte of them has changed, or they
             unpack to more than `limit_bytes`.
     """
-    start = len(MAGIC) + DIGEST_SIZE
-    require(packed[:3] == MAGIC[:3], "not a packed model: its first bytes differ")
-    require(packed[:4] == MAGIC, f"packed in version {packed[3:4].hex()} of the format, not 02")
-    body = packed[start:]
-    try:
-        with np.errstate(all="ignore"):
-            restored = _restore(body, limit_bytes)
-    except CorruptFileError:
-        raise
-    # constriction raises AssertionError where words fit no symbol, numpy and zlib the others.
-    except (AssertionError, ValueError, MemoryError, zlib.error) as error:
-        raise CorruptFileError(f"the packed model is damaged: {error}") from error
-    require(digest(body, restored) == packed[len(MAGIC) : start], "the digest does not match")
-    return restored
+    restored = BytesIO()
+    for content, outside in Packed(packed, limit_bytes).pieces():
+        if not outside:
+            restored.write(content)
+    return restored.getvalue()
 
 
 def fits_context(rows: int, columns: int) -> bool:
@@ -684,61 +871,81 @@ def fits_context(rows: int, columns: int) -> bool:
     return rows + columns <= 1024 + rows * columns // 64
 
 
-def digest(body: bytes, restored: bytes) -> bytes:
-    """Return the first 16 bytes of the SHA-256 of a packed body and of the file it restores."""
-    return hashlib.sha256(body + restored).digest()[:DIGEST_SIZE]
-
-
-def _restore(body: bytes, limit_bytes: int) -> bytes:
-    size, start = read_varint(body, 0)
-    require(size <= len(body) - start, "the program is cut short")
-    graph, words = inflate(body[start + size :], limit_bytes, DICTIONARY)
-    require(len(words) % 4 == 0, "the words are cut short")
-    reader = Reader(body[start : start + size], RangeDecoder(words))
-    left = limit_bytes - len(graph)
-
-    def with_data(tensor: bytes) -> bytes:
-        nonlocal left
-        stored = stored_size(tensor)
-        if stored is None:
-            return tensor
-        count, item = stored
-        left -= count * item
-        require(left >= 0, f"it unpacks to more than limit_bytes={limit_bytes}")
-        return tensor + field(RAW_DATA, reader.tensor(count, item))
-
-    restored = map_initialisers(graph, with_data)
-    reader.end()
-    return restored
-
-
 def main(arguments: list[str]) -> int:
-    """Unpack the file named first into the file named second, once ONNX can read it."""
-    if len(arguments) != 2:
-        print("usage: python unpack.py model.packed model.onnx", file=sys.stderr)
+    """Unpack the file named first into the file named second, once ONNX can read it.
+
+    A third argument is the largest size that is accepted, in bytes.
+    """
+    if len(arguments) not in (2, 3) or not all(word.isdigit() for word in arguments[2:]):
+        print("usage: python unpack.py model.packed model.onnx [limit_bytes]", file=sys.stderr)
         return 2
-    source, target = map(Path, arguments)
+    source, target = map(Path, arguments[:2])
     try:
-        unpack_file(source, target)
+        unpack_file(source, target, *map(int, arguments[2:]))
     except (OSError, CorruptFileError) as error:
         print(f"{source}: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def unpack_file(source: Path, target: Path, limit_bytes: int = LIMIT_BYTES) -> None:
-    """Write the ONNX file of a packed file, checked to be one.
+def unpack_file(source: Path, target: Path, limit_bytes: int = LIMIT_BYTES) -> int:
+    """Write the ONNX file of a packed file, checked to be one, and its data file if it has one.
+
+    Returns the number of bytes written.
+
+    The data file is written beside the target under the name that the ONNX file gives it; another
+    file of that name is left as it is.
 
     Raises:
         CorruptFileError: As in `unpack`, or the content is not an ONNX model.
-        OSError: A file cannot be read or written.
+        OSError: A file cannot be read or written, or another data file is in the way.
     """
-    restored = unpack(source.read_bytes(), limit_bytes)
+    if target.name == DATA_FILE:
+        raise FileExistsError(f"{target} is the name of a data file: choose another name")
+    with mapped(source) as content:
+        packed = Packed(content, limit_bytes)
+        try:
+            onnx.load_model_from_string(packed.graph)
+        except DecodeError as error:
+            raise CorruptFileError(f"the packed file holds no ONNX model: {error}") from error
+        return _write(packed, target)
+
+
+def _write(packed: Packed, target: Path) -> int:
+    """Write both files of a packed file; neither appears before all of both is right."""
+    beside = target.with_name(DATA_FILE)
+    parts = [path.with_name(f"{path.name}.{os.getpid()}.part") for path in (target, beside)]
     try:
-        onnx.load_model_from_string(restored)
-    except DecodeError as error:
-        raise CorruptFileError(f"the packed file holds no ONNX model: {error}") from error
-    target.write_bytes(restored)
+        with parts[0].open("wb") as model, parts[1].open("wb") as data:
+            for content, outside in packed.pieces():
+                (data if outside else model).write(content)
+        written = sum(part.stat().st_size for part in parts)
+        if parts[1].stat().st_size:
+            if beside.exists() and not filecmp.cmp(parts[1], beside, shallow=False):
+                raise FileExistsError(f"{beside} is of another model: unpack into another folder")
+            parts[1].replace(beside)
+        parts[0].replace(target)
+        return written
+    finally:
+        for part in parts:
+            part.unlink(missing_ok=True)
+
+
+def forget(content: Buffer) -> None:
+    """Let a mapped file go from memory; what is read of it again is read from the disk."""
+    source = getattr(content, "obj", None)
+    if isinstance(source, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        source.madvise(mmap.MADV_DONTNEED)
+
+
+@contextmanager
+def mapped(path: Path) -> Iterator[Buffer]:
+    """Map a file for reading: its content is in memory only where it is read."""
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            yield b""
+            return
+        yield memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 if __name__ == "__main__":

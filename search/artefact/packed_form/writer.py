@@ -1,7 +1,7 @@
 """Write numbers and symbols of a packed file, each in the smallest of its forms.
 
 The size of symbols is known from their probabilities. Forms are compared by it, and only the best
-are encoded, at the end.
+are encoded.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,15 @@ from search.artefact.packed_form.context_layout import (
     context_layout,
 )
 from search.artefact.packed_form.sign_decisions import sign_decisions
-from search.artefact.packed_form.unpack import ADAPTIVE, CONTEXT, ONE, Array, varint
+from search.artefact.packed_form.unpack import (
+    ADAPTIVE,
+    CONTEXT,
+    ONE,
+    Array,
+    Buffer,
+    as_bytes,
+    varint,
+)
 
 CONTEXT_PAYS_BELOW = 0.99
 """Share of the bytes without context below which the estimate with context is worth its time."""
@@ -39,6 +47,7 @@ class Writer:
         self.information = 0.0
         """Minus the binary logarithm of the probability of all symbols, in bits."""
         self._encodes: list[Encode] = []
+        self._encoder = constriction.stream.queue.RangeEncoder()
 
     @property
     def size(self) -> float:
@@ -83,12 +92,16 @@ class Writer:
             lambda encoder: encoder.encode(bits.astype(np.int32), model, probability / ONE)
         )
 
-    def words(self) -> bytes:
-        """Return all symbols, encoded, as little-endian words of 32 bits."""
-        encoder = constriction.stream.queue.RangeEncoder()
+    def encode(self) -> None:
+        """Encode the symbols so far, which are then kept no longer."""
         for encode in self._encodes:
-            encode(encoder)
-        return bytes(encoder.get_compressed().astype("<u4").tobytes())
+            encode(self._encoder)
+        self._encodes = []
+
+    def words(self) -> Buffer:
+        """Return all symbols, encoded, as little-endian words of 32 bits."""
+        self.encode()
+        return as_bytes(self._encoder.get_compressed().astype("<u4", copy=False))
 
 
 def _written(way: Way) -> Writer:

@@ -83,7 +83,8 @@ def _holds_samples(name: str, data: Any, *, told: bool) -> bool:
 def _is_sample(item: Any) -> bool:
     if isinstance(item, Mapping):
         labels = [item[key] for key in LABEL_KEYS if key in item]
-        return any(map(_has_no_axis, labels)) or any(map(_is_plain, item.values()))
+        batched = any(isinstance(value, Tensor | np.ndarray) for value in item.values())
+        return any(map(_has_no_axis, labels)) or not batched
     return isinstance(item, tuple) and len(item) > 1 and _has_no_axis(item[1])
 
 
@@ -91,11 +92,6 @@ def _has_no_axis(value: Any) -> bool:
     if isinstance(value, Tensor | np.ndarray | np.generic):
         return value.ndim == 0
     return isinstance(value, int | float)
-
-
-def _is_plain(value: Any) -> bool:
-    """Return whether a value is of Python's own types, which no batch for a model holds."""
-    return isinstance(value, list | int | float | str)
 
 
 def _stacked(samples: list[Any]) -> Any:

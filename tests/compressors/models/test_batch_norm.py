@@ -85,8 +85,47 @@ def test_only_layers_behind_a_change_are_measured(place: int) -> None:
     kept = [same(*pair) for pair in zip(model.norms, task.baseline.norms, strict=True)]
     assert kept == [number < place for number in range(LAYERS)]
     mean, variance = plain_statistics(model, task.inputs, place)
-    torch.testing.assert_close(model.norms[place].running_mean, mean)
-    torch.testing.assert_close(model.norms[place].running_var, variance, rtol=0.05, atol=0)
+    mean_then, variance_then = plain_statistics(task.baseline, task.inputs, place)
+    before, renewed = task.baseline.norms[place], model.norms[place]
+    torch.testing.assert_close(renewed.running_mean, before.running_mean + mean - mean_then)
+    expected = before.running_var * variance / variance_then
+    torch.testing.assert_close(renewed.running_var, expected, rtol=0.05, atol=0)
+
+
+def test_data_that_differ_from_those_of_the_training_shift_nothing() -> None:
+    """A change that is next to none leaves the statistics next to what they were."""
+    task = row_task()
+    other = ToyTask(task.baseline, 3 * task.inputs + 1, task.targets)
+    model = copy_model(task.baseline)
+    for conv in model.convs:
+        conv.weight *= 1.001
+    renew_batch_norm(model, other, task.baseline)
+    for norm, before in zip(model.norms, task.baseline.norms, strict=True):
+        assert not same(norm, before)
+        close = {"rtol": 0.01, "atol": 0.02}
+        torch.testing.assert_close(norm.running_mean, before.running_mean, **close)
+        torch.testing.assert_close(norm.running_var, before.running_var, **close)
+
+
+def test_channels_that_cannot_be_told_apart_are_measured_on_the_data() -> None:
+    task = row_task()  # whose norms all have scale 1 and shift 0
+    smaller = ChannelPruning(layers={"convs.0": 0.25, "convs.1": 0.5})(task.baseline, task)
+    x = torch.relu(smaller.norms[0](smaller.convs[0](task.inputs)))
+    mean = smaller.convs[1](x).mean((0, 2, 3))
+    torch.testing.assert_close(smaller.norms[1].running_mean, mean)
+
+
+def test_channels_that_are_told_apart_by_scale_and_shift_are_followed_through_a_cut() -> None:
+    task = row_task()
+    for norm in task.baseline.norms:
+        norm.weight.copy_(torch.rand(WIDTH) + 0.5)
+    smaller = ChannelPruning(layers={"convs.0": 0.25, "convs.1": 0.5})(task.baseline, task)
+    before, renewed = task.baseline.norms[1], smaller.norms[1]
+    places = [before.weight.tolist().index(scale) for scale in renewed.weight.tolist()]
+    x = torch.relu(smaller.norms[0](smaller.convs[0](task.inputs)))
+    now = smaller.convs[1](x).mean((0, 2, 3))
+    then = plain_statistics(task.baseline, task.inputs, 1)[0][places]
+    torch.testing.assert_close(renewed.running_mean, before.running_mean[places] + now - then)
 
 
 def test_channels_that_stay_keep_the_statistics_before_a_cut() -> None:

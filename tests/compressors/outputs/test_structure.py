@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from compressors.outputs.structure import matching, named_tensors, rebuild
+from compressors.outputs.structure import matching, named_tensors, part_names, rebuild
 
 Pair = namedtuple("Pair", ["logits", "hidden"])
 ONE, TWO = torch.ones(2), torch.full((2, 3), 2.0)
@@ -61,3 +61,9 @@ def test_outputs_are_matched_by_shape_and_then_by_nearness() -> None:
     training = (torch.zeros(4, 3), outputs + noise, outputs[:, :2])
     assert matching(outputs, training) == {"output": "1"}
     assert matching({"small": outputs[:, :2], "none": ONE}, training) == {"small": "2"}
+
+
+def test_parts_that_are_no_tensor_have_names_too_but_not_those_that_are_none() -> None:
+    outputs = {"logits": ONE, "cache": object(), "states": (None, TWO), "x": None}
+    assert part_names(outputs) == {"logits", "cache", "states.1"}
+    assert part_names(ONE) == {"output"}

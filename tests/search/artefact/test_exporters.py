@@ -20,7 +20,6 @@ from search.artefact.onnx_form.exporting.call import Call
 from search.artefact.onnx_form.exporting.exporters import EXPORTERS, export_onnx
 from search.artefact.onnx_form.exporting.torch_exporter import export_torch
 from search.artefact.onnx_form.runtime import predictor
-from search.artefact.onnx_form.storing import check_size
 from search.errors import ArtefactError
 from search.tasks.free_axes import batch_axes
 from tests.search.artefact.test_artefact import TaskOf
@@ -131,10 +130,3 @@ def test_a_weight_of_an_inputs_name_keeps_its_code():
     assert any((torch.from_numpy(v.copy()) == model.weight).all() for v in values if v.ndim == 2)
     assert [value.name for value in exported.graph.graph.input] == ["weight", "output", "unused"]
     assert [value.name for value in exported.graph.graph.output] == ["output_1"]
-
-
-def test_a_model_that_is_too_large_for_its_file_is_refused():
-    model = nn.Linear(10, 10)
-    check_size(model, limit=440)
-    with pytest.raises(ArtefactError, match=r"take 440 bytes, and .* at most 439"):
-        check_size(model, limit=439)

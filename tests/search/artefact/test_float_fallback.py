@@ -96,6 +96,60 @@ def test_a_file_without_layers_that_bear_integers_is_the_one_in_floats(tmp_path)
     assert "all are floats now" in note
 
 
+class Packed(nn.Module):
+    """Boxes in pixels and scores below one in one tensor `[B, 6, H, W]`, or `[B, H * W, 6]`."""
+
+    def __init__(self, *, last: bool, scale: float) -> None:
+        super().__init__()
+        self.last = last
+        self.trunk, self.head = nn.Conv2d(8, 8, 3, padding=1), nn.Conv2d(8, 6, 1)
+        self.decode = nn.Conv2d(6, 6, 1, groups=6)
+        with torch.no_grad():
+            self.head.weight[:4] *= scale
+            self.head.bias[:4] *= scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.decode(self.head(torch.relu(self.trunk(x))))
+        return maps.flatten(2).mT if self.last else maps
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["axis 1", "last axis"])
+def test_channels_of_a_small_scale_are_held_to_the_bound_too(last, tmp_path):
+    torch.manual_seed(0)
+    model = Packed(last=last, scale=640).eval().requires_grad_(False)
+    task = ToyTask(model, torch.randn(16, 8, 6, 6), torch.zeros(16).long())
+    model = Quantization(bits=8)(model, task)
+    artefact = write_artefact(model, task, tmp_path)
+    session = onnxruntime.InferenceSession(artefact.run_path.read_bytes())
+    actual = session.run(None, {session.get_inputs()[0].name: task.example.numpy()})[0]
+    expected = model(task.example).numpy()
+    boxes, scores = (
+        10 * np.log10(np.square(e).sum() / np.square(e - a).sum())
+        for e, a in zip(
+            np.split(expected, [4], 2 if last else 1),
+            np.split(actual, [4], 2 if last else 1),
+            strict=True,
+        )
+    )
+    bound = least_fidelity_db(artefact.integer_operators)
+    assert boxes > bound
+    assert scores > bound
+    assert artefact.fidelity_db == pytest.approx(min(boxes, scores), abs=0.1)
+    assert artefact.integer_operators >= 1
+    assert "run as floats" in artefact.notes[0]
+
+
+def test_channels_of_one_scale_are_compared_as_a_whole(tmp_path):
+    torch.manual_seed(0)
+    model = Packed(last=False, scale=2).eval().requires_grad_(False)
+    task = ToyTask(model, torch.randn(16, 8, 6, 6), torch.zeros(16).long())
+    model = Quantization(bits=8)(model, task)
+    artefact = write_artefact(model, task, tmp_path)
+    assert (artefact.integer_operators, artefact.notes) == (3, ())
+    found = decibels_of_file(artefact.run_path, model, task.example)
+    assert found == pytest.approx(artefact.fidelity_db, abs=0.1)
+
+
 def test_the_bound_falls_with_the_noise_of_more_layers():
     bounds = [least_fidelity_db(layers) for layers in (1, 10, 100)]
     assert bounds == pytest.approx([28.16, 18.16, 8.16])

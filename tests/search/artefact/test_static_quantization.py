@@ -130,6 +130,38 @@ class OneConvolution(nn.Module):
         return self.conv(x).flatten(1)
 
 
+@pytest.mark.parametrize("types", TYPES)
+@pytest.mark.parametrize("folded", [False, True], ids=["zero weight", "zero gain of batch-norm"])
+@pytest.mark.parametrize("zeros", [[1, 3], [0, 1, 2, 3]], ids=["some", "all"])
+def test_a_channel_of_zeros_keeps_its_bias(types, folded, zeros):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 2))
+    with torch.no_grad():
+        (model[1] if folded else model[0]).weight[zeros] = 0
+        model[0].bias[zeros] = 0
+        model[1].bias[:] = torch.tensor([0.001, -0.004, 0.002, 0.003])
+        model[0].weight *= 1e-3
+    task = Data(100 * torch.randn(16, 3, 8, 8))
+    graph, codes = float_graph(Quantization(bits=8)(model.eval(), task), task)
+    inputs = task.example.numpy()
+    machine = machine_of(types, saturates=False)
+    quantised, _ = quantise_onnx(graph, codes.values(), [{"input": inputs}], machine)
+    biases = next(decoded_biases(quantised))
+    expected = model[1].bias.detach().numpy()[zeros]
+    np.testing.assert_allclose(biases[zeros], expected, rtol=0.02, atol=2e-5)
+
+
+def decoded_biases(graph):
+    """The biases of the convolutions in integers, as floats."""
+    tensors = {t.name: numpy_helper.to_array(t) for t in graph.graph.initializer}
+    makers = {node.output[0]: node for node in graph.graph.node}
+    for node in graph.graph.node:
+        if node.op_type == "Conv":
+            integers, scale = (tensors[name] for name in makers[node.input[2]].input[:2])
+            assert integers.dtype == np.int32
+            yield integers * scale
+
+
 class Data:
     def __init__(self, example):
         self.example = example

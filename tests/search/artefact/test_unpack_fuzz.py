@@ -21,7 +21,8 @@ from search.artefact.packed_form.unpack import (
     PLANES,
     TABLE,
     CorruptFileError,
-    digest,
+    Piece,
+    Seal,
     unpack,
     varint,
 )
@@ -64,7 +65,9 @@ def samples():
 
 
 def sealed(body, restored=b""):
-    return MAGIC + digest(body, restored) + body
+    seal = Seal(body)
+    seal.add(Piece(restored))
+    return MAGIC + seal.value() + body
 
 
 def survives(packed):
@@ -110,9 +113,7 @@ def test_damage_ends_in_one_kind_of_error(seed):
 
 def forged(body, monkeypatch):
     """Unpack with any digest taken for the right one."""
-    monkeypatch.setattr(
-        "search.artefact.packed_form.unpack.digest", lambda body, restored: b"x" * 16
-    )
+    monkeypatch.setattr("search.artefact.packed_form.unpack.Seal.value", lambda seal: b"x" * 16)
     return survives(MAGIC + b"x" * 16 + body)
 
 

@@ -9,7 +9,7 @@ import yaml
 from onnx import TensorProto, helper
 
 from search.deploy.model_card import model_card
-from tests.search.deploy.evidences import evidence
+from tests.search.deploy.evidences import METRICS, evidence
 
 
 @pytest.fixture
@@ -49,3 +49,14 @@ def test_the_feeds_of_the_card_have_the_shapes_and_types_of_the_inputs(model):
         "image": ((1, 3, 8), "float32"),
         "mask": ((4,), "int64"),
     }
+
+
+def test_the_card_of_a_large_model_names_its_data_file_and_the_limit(model):
+    large = evidence(
+        sha256={"model.onnx": "ab", "model.onnx.data": "cd"},
+        validation=METRICS | {"run_bytes": 700_000_000.0},
+    )
+    card = model_card(large, model)
+    assert "`model.onnx.data`, which must be beside" in card
+    assert "`python unpack.py model.packed model.onnx 700000000`" in card
+    assert "model.onnx.data" not in model_card(evidence(), model)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from search.errors import ConfigError
-from search.tasks.batch_form import PAIRS, HeldOutBatches, batch_form
+from search.tasks.batch_form import batch_form
 from search.tasks.loading import load_task
 from tests.search.tasks.made_up import batches, task
 
@@ -110,6 +110,56 @@ def test_data_that_cannot_be_read_are_named(
         read()
 
 
+class ByEpoch:
+    """Batches that can be iterated, and called for those of an epoch."""
+
+    def __iter__(self) -> Iterator[object]:
+        yield X, Y
+
+    def __call__(self, epoch: int) -> list[object]:
+        return [(X, Y + epoch)]
+
+
+def test_what_can_be_iterated_and_called_is_called_for_the_epochs_of_training_alone(
+    tmp_path: Path,
+) -> None:
+    found = task(tmp_path, train=ByEpoch(), validation=ByEpoch(), test=ByEpoch())
+    assert torch.equal(batches(found, 2)[0][1], Y + 2)
+    assert all(torch.equal(targets, Y) for _, targets in [*found.validation, *found.test])
+
+
+def test_what_can_be_iterated_trains_if_its_call_takes_no_epoch(tmp_path: Path) -> None:
+    class CalledInVain(list):
+        def __call__(self) -> None:
+            raise AssertionError
+
+    data = CalledInVain([(X, Y)])
+    found = task(tmp_path, train=data, validation=data)
+    assert torch.equal(batches(found, 1)[0][1], Y)
+    assert torch.equal(next(iter(found.validation))[1], Y)
+
+
+def test_held_out_data_may_come_from_a_function_or_a_class(tmp_path: Path) -> None:
+    found = task(tmp_path, validation=lambda epoch=0: [(X, Y + epoch)], test=ByEpoch)
+    assert torch.equal(next(iter(found.validation))[1], Y)
+    assert torch.equal(next(iter(found.test))[1], Y)
+
+
+@pytest.mark.parametrize(
+    ("part", "data", "message"),
+    [
+        ("validation", lambda epoch: [(X, Y)], r"validation data .* <lambda>\(epoch\), .* without"),
+        ("test", lambda epoch: [(X, Y)], r"test data .* <lambda>\(epoch\), .* default values"),
+        ("train", lambda: [(X, Y)], r"train data .* <lambda>\(\), .* number of the epoch"),
+    ],
+)
+def test_a_function_that_takes_other_arguments_is_refused(
+    part: str, data: object, message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        task(tmp_path, **{part: data})
+
+
 def test_batches_that_are_none_are_left_out(tmp_path: Path) -> None:
     found = task(tmp_path, train=[None, (X, Y), None, (X, Y)])
     assert len(batches(found, 0)) == 2
@@ -148,17 +198,3 @@ def test_a_model_that_cannot_be_made_plain_is_a_configuration_error(tmp_path: Pa
 
     with pytest.raises(ConfigError, match=r"model cannot be used: .* two calls .* torch.randn\(3"):
         load_task({"_target_": "tests.search.tasks.made_up.make", "model": Noisy(6, 3)}, tmp_path)
-
-
-def test_held_out_data_that_can_be_iterated_are_not_called() -> None:
-    class Batches:
-        def __call__(self, epoch: int) -> list[object]:
-            raise AssertionError(epoch)
-
-        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-            return iter([(torch.ones(2, 3), torch.zeros(2))])
-
-    held_out = HeldOutBatches(name="validation", batches=Batches(), form=PAIRS)
-    assert [len(targets) for _, targets in held_out] == [2]
-    called = HeldOutBatches(name="validation", batches=lambda: Batches(), form=PAIRS)
-    assert [len(targets) for _, targets in called] == [2]

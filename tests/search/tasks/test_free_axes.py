@@ -76,8 +76,16 @@ def test_a_batch_is_cut_along_its_free_axes_only():
 def test_a_task_compares_validation_with_training_batches(tmp_path):
     longer = [(torch.zeros(4, 12), torch.zeros(4))]
     assert made_up.task(tmp_path).free_axes == {"input": {0: "batch"}}
-    task = made_up.task(tmp_path / "longer", validation=longer)
+    task = made_up.task(tmp_path, validation=longer)
     assert task.free_axes == {"input": {0: "batch", 1: "length"}}
+
+
+def test_other_validation_data_beside_the_same_training_data_are_compared_anew(tmp_path):
+    same = torch.zeros(4, 6), torch.zeros(4)
+    alike = made_up.task(tmp_path, validation=[same] * 5)
+    assert alike.free_axes == {"input": {0: "batch"}}
+    longer = made_up.task(tmp_path, validation=[*[same] * 4, (torch.zeros(4, 12), torch.zeros(4))])
+    assert longer.free_axes == {"input": {0: "batch", 1: "length"}}
 
 
 def test_a_task_may_declare_free_axes(tmp_path):

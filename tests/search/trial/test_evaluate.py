@@ -1,5 +1,6 @@
 """A recipe replayed, a compressor of one's own, and the metrics of a trial."""
 
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from search.recipe.rungs import Rungs, without_training
 from search.recipe.validation import check_space
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
-from search.trial.baseline import Baseline, check_baseline, measure_baseline, read_baseline
+from search.trial.baseline import FIGURES, Baseline, check_baseline, measure_baseline, read_baseline
 from search.trial.compress import compress
 from search.trial.estimates import estimate_in_memory, estimate_structure
 from search.trial.evaluate import Evaluator
@@ -228,7 +229,19 @@ def test_requested_and_achieved_shares_are_both_there(
     assert metrics["parameters"] == kept
     zeros = (12 * 18) // 2 + (18 * 18) // 2 + (18 * 2) // 2
     assert metrics["achieved/sparsify/zeros"] == pytest.approx(zeros / kept)
+    moved = {name for name in metrics if name.endswith("/weights_moved")}
+    assert moved == {"achieved/distil/weights_moved"}
     assert metrics["size_ratio"] == metrics["size_bytes"] / baseline.metrics["run_bytes"]
+
+
+@pytest.mark.parametrize(("learning_rate", "moves"), [(1e-3, True), (1.0, False)])
+def test_a_recovery_that_could_only_harm_is_seen_to_have_moved_nothing(
+    task: EvaluatedTask, learning_rate: float, moves: bool
+) -> None:
+    values = {"epochs": 2, "learning_rate": learning_rate}
+    step = Step(name="distil", target="compressors.distillation.Distillation", values=values)
+    _, achieved = compress(Recipe(steps=(step,), seed=0), task)
+    assert (achieved["achieved/distil/weights_moved"] > 0) == moves
 
 
 def test_a_compressor_takes_one_file_and_one_yaml(
@@ -258,6 +271,18 @@ def test_another_model_than_the_measured_one_is_refused(
         next(task.baseline.parameters()).add_(1)
     with pytest.raises(ConfigError, match="differs from the one measured"):
         read_baseline(task, tmp_path / "baseline")
+
+
+def test_trials_take_the_free_axes_of_the_baseline_and_compare_no_batches_again(
+    task: EvaluatedTask, baseline: Baseline, tmp_path: Path
+) -> None:
+    unread = replace(task, validation=None, declared_axes={"input": (1,)})
+    folder = tmp_path / "baseline"
+    assert read_baseline(unread, folder).free_axes == baseline.free_axes == task.free_axes
+    kept = json.loads((folder / FIGURES).read_text())
+    del kept["free_axes"]  # as in the studies of 0.1.0
+    (folder / FIGURES).write_text(json.dumps(kept))
+    assert read_baseline(task, folder).free_axes == task.free_axes
 
 
 def test_a_task_whose_data_or_score_changed_is_refused(

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import nn
 
+from compressors.models.copying import copy_model
 from compressors.weight_pruning import WeightPruning
 from search.errors import MeasurementError
 from search.trial.model_counts import (
@@ -12,6 +13,7 @@ from search.trial.model_counts import (
     count_model,
     count_nonzeros,
     count_parameters,
+    weights_moved,
 )
 from tests.zoo import NETS, toy_task
 
@@ -104,6 +106,19 @@ def test_achieved_shares():
     nothing = ModelCounts(parameters=0, nonzeros=0, layers=0, channels=0)
     assert not any(achieved(nothing, nothing).values())
     assert np.isfinite(list(achieved(nothing, before).values())).all()
+
+
+def test_weights_move_by_a_share_of_their_length() -> None:
+    model = nn.Linear(2, 2)
+    nn.utils.vector_to_parameters(torch.tensor([3.0, 4.0, 0.0, 0.0, 0.0, 0.0]), model.parameters())
+    moved = copy_model(model)
+    assert weights_moved(model, moved) == 0
+    moved.bias += torch.tensor([0.0, 0.5])
+    assert weights_moved(model, moved) == pytest.approx(0.1)
+    masked = WeightPruning(ratio=0.5)(moved, None)  # type: ignore[arg-type]
+    assert weights_moved(moved, masked) == 0  # the two that are zero already
+    assert weights_moved(model, nn.Linear(3, 5)) == 0  # nothing that could be compared
+    assert weights_moved(nn.Identity(), nn.Identity()) == 0
 
 
 def test_a_tied_weight_counts_once_with_and_without_a_mask() -> None:

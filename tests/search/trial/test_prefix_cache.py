@@ -11,9 +11,11 @@ import torch
 from torch import nn
 
 from compressors.base import run
-from compressors.distillation import Distillation
+from compressors.models.copying import copy_model
 from compressors.models.fingerprint import fingerprint
+from compressors.models.trainable import require_training_gradients
 from compressors.testing.task import ToyTask
+from compressors.training.loop import TrainingSettings, train
 from compressors.weight_pruning import WeightPruning
 from compressors.weights.compressible import compressible_weights
 from compressors.weights.encoded import coded_weights
@@ -87,8 +89,12 @@ def test_a_model_comes_back_from_the_disk_as_it_was(net: str, kind: str, tmp_pat
 
 
 def tuned(model: nn.Module, task: ToyTask) -> nn.Module:
+    """Return a copy after one step of training, whether it betters the model or not."""
     torch.manual_seed(3)
-    return Distillation(epochs=0.25, learning_rate=0.01)(model, task)
+    student = require_training_gradients(copy_model(model))
+    settings = TrainingSettings(epochs=0.25, learning_rate=0.01)
+    train(student, task.train_batches, task.loss, settings)
+    return student.requires_grad_(False)
 
 
 @pytest.mark.parametrize(("net", "kind"), PAIRS)

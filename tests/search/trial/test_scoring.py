@@ -194,3 +194,78 @@ def test_a_loss_of_every_example_is_refused_with_the_remedy():
     task.loss = lambda outputs, targets: F.cross_entropy(outputs, targets, reduction="none")
     with pytest.raises(MeasurementError, match=r"loss gives \(50,\); .*reduction='mean'"):
         evaluate(lambda x: x, batches(), task)
+
+
+def texts(lengths=((7, 5, 3), (2, 4), (9, 8, 6)), classes=5):
+    """Yield outputs `[B, T, C]` and labels `[B, T]` of batches that differ in length."""
+    generator = torch.Generator().manual_seed(0)
+    for batch in lengths:
+        outputs = torch.randn(len(batch), max(batch), classes, generator=generator)
+        labels = torch.randint(classes, outputs.shape[:2], generator=generator)
+        known = torch.arange(max(batch)) < torch.tensor(batch)[:, None]
+        yield outputs, labels.masked_fill(~known, -100)
+
+
+class ScoredTexts(Scored):
+    def loss(self, outputs, targets):
+        return F.cross_entropy(outputs.flatten(0, 1), targets.flatten())
+
+
+def perplexity(outputs, targets):
+    return float(F.cross_entropy(outputs.flatten(0, 1), targets.flatten()).exp())
+
+
+def share_right(outputs, targets):
+    known = targets != -100
+    return (known & (outputs.argmax(-1) == targets)).sum(1) / known.sum(1)
+
+
+def each_text():
+    for outputs, labels in texts():
+        for one, wanted in zip(outputs, labels, strict=True):
+            yield one[wanted != -100], wanted[wanted != -100]
+
+
+def test_one_number_for_texts_of_all_lengths_is_that_of_their_tokens():
+    score = evaluate(lambda x: x, texts(), ScoredTexts(perplexity))
+    outputs, labels = (torch.cat(part) for part in zip(*each_text(), strict=True))
+    assert len(labels) == 44
+    assert score.value == pytest.approx(float(F.cross_entropy(outputs, labels).exp()), rel=1e-6)
+    assert 0 < score.standard_error < score.value
+
+
+def test_texts_of_all_lengths_are_scored_one_by_one():
+    score = evaluate(lambda x: x, texts(), ScoredTexts(share_right))
+    right = [float((o.argmax(-1) == t).float().mean()) for o, t in each_text()]
+    assert score.value == pytest.approx(sum(right) / len(right))
+    assert score.standard_error == pytest.approx(torch.tensor(right).std() / math.sqrt(8))
+
+
+def test_values_for_each_example_need_no_padding():
+    errors = [
+        torch.randn(4, length, generator=torch.Generator().manual_seed(9)) for length in (3, 6)
+    ]
+    task = Scored(lambda outputs, targets: (outputs - targets).square().mean(1))
+    task.loss = F.mse_loss
+    score = evaluate(lambda x: x, [(error, torch.zeros_like(error)) for error in errors], task)
+    expected = torch.cat([error.square().mean(1) for error in errors]).mean()
+    assert score.value == pytest.approx(float(expected))
+
+
+def counts_padding(outputs, targets):
+    return float((outputs.argmax(-1) == targets).float().mean())
+
+
+@pytest.mark.parametrize(
+    ("score", "changed", "message"),
+    [
+        (counts_padding, lambda t: t, r"'counts_padding' is one number .* changes from .* of -100"),
+        (perplexity, lambda t: t.double(), r"type float64 differ in length .* one value for each"),
+    ],
+)
+def test_one_number_that_would_count_padding_is_refused(score, changed, message):
+    batches = [(outputs, changed(targets)) for outputs, targets in texts()]
+    task = ScoredTexts(score)
+    task.loss = lambda outputs, targets: outputs.mean().square()
+    with pytest.raises(MeasurementError, match=message):
+        evaluate(lambda x: x, batches, task)

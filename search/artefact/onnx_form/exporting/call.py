@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from itertools import count
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -26,6 +27,8 @@ class Call:
     free_axes: FreeAxes
     outputs: Sequence[str]
     """The names of the outputs, of which none is the name of an input."""
+    outside: Path | None = None
+    """The folder for the weights of a large model, which are not in its graph; None for others."""
 
     @classmethod
     def of(
@@ -34,6 +37,8 @@ class Call:
         example: Inputs,
         free_axes: FreeAxes,
         outputs: Sequence[str],
+        *,
+        outside: Path | None = None,
     ) -> "Call":
         """Return the call of a model on a batch of inputs `[B, ...]`.
 
@@ -42,13 +47,20 @@ class Call:
             example: The batch.
             free_axes: The axes of the inputs that stay free in the graph.
             outputs: The names of the outputs; one that is the name of an input gets a number.
+            outside: The folder for the weights of a large model.
         """
         names = list(named_tensors(example))
         if isinstance(example, Mapping):
             taken = [name for name in signature(model.forward).parameters if name in example]
             names = taken + [name for name in names if name not in taken]
         fresh = [_unlike(name, names) for name in outputs]
-        return cls(example=example, names=names, free_axes=free_axes, outputs=fresh)
+        return cls(
+            example=example,
+            names=names,
+            free_axes=free_axes,
+            outputs=fresh,
+            outside=outside,
+        )
 
     @property
     def arguments(self) -> tuple[Tensor, ...]:

@@ -13,6 +13,7 @@ from torch.export import Dim
 
 from search.artefact.onnx_form.export import simplify
 from search.artefact.onnx_form.exporting.call import Call
+from search.artefact.onnx_form.outside import fresh, load_graph
 
 OPSET = 18
 """The least that this exporter writes."""
@@ -46,8 +47,12 @@ def export_torch(model: nn.Module, call: Call) -> onnx.ModelProto:
         )
     if program is None:
         raise AssertionError("torch.onnx.export returns a program where it writes no file")
-    proto: onnx.ModelProto = program.model_proto
-    return simplify(proto)
+    if call.outside is None:
+        proto: onnx.ModelProto = program.model_proto
+        return simplify(proto)
+    path = fresh(call.outside, ".onnx")
+    program.save(path, external_data=True)
+    return simplify(load_graph(path))
 
 
 @contextmanager

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.jit._trace import TracerWarning
 
 from search.artefact.onnx_form.export import OPSET
-from search.artefact.onnx_form.exporting.call import Call
+from search.artefact.onnx_form.exporting.call import INTERNAL, Call
 from search.artefact.onnx_form.exporting.named_outputs import replaced_forward
+from search.artefact.onnx_form.outside import keep_outside
 
 
 def export_torchscript(model: nn.Module, call: Call) -> onnx.ModelProto:
@@ -39,11 +40,26 @@ def export_torchscript(model: nn.Module, call: Call) -> onnx.ModelProto:
             output_names=call.internal_outputs,
             dynamic_axes={name: dict(free) for name, free in axes.items()},
             training=torch.onnx.TrainingMode.PRESERVE,
+            export_params=call.outside is None,
+            do_constant_folding=call.outside is None,
         )
         proto = onnx.load(path)
+    if call.outside is not None:
+        _add_weights(proto.graph, model, call.outside)
     _drop_aliases(proto.graph)
     _count_axes_from_the_first(proto.graph)
     return proto
+
+
+def _add_weights(graph: onnx.GraphProto, model: nn.Module, folder: Path) -> None:
+    """Make initialisers of the inputs that stand for weights, their values in a file."""
+    tensors = model.state_dict()
+    names = [value.name for value in graph.input if not value.name.endswith(INTERNAL)]
+    weights = {name: tensors[name].numpy() for name in names}
+    inputs = [value for value in graph.input if value.name not in weights]
+    del graph.input[:]
+    graph.input.extend(inputs)
+    graph.initializer.extend(keep_outside(weights, folder))
 
 
 @contextmanager

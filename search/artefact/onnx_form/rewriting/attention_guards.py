@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from search.artefact.onnx_form.outside import array_of
 from search.artefact.onnx_form.rewriting.canonical import graphs_of
 
 LOWEST = np.finfo(np.float32).min
@@ -52,7 +53,7 @@ def move_guards(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _attentions(graph: onnx.GraphProto) -> Iterator[_Attention]:
     makers = {name: node for node in graph.node for name in node.output}
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    constants = {tensor.name: array_of(tensor) for tensor in graph.initializer}
     elsewhere = _used_elsewhere(graph)
     for guard in graph.node:
         weights = _guarded(guard, makers, constants)

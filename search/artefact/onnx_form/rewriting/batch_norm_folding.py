@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from compressors.weights.encoded import CodedWeight
+from search.artefact.onnx_form.outside import array_of
 from search.artefact.onnx_form.rewriting.graph_parts import (
     attributes_of,
     has_unit_factors,
@@ -90,7 +91,7 @@ class _Folding:
         return (weight * rows).astype(np.float32) + np.float32(0)
 
     def _array(self, name: str) -> NDArray[np.float32]:
-        array: NDArray[np.float32] = numpy_helper.to_array(_constant(self.graph, name))
+        array: NDArray[np.float32] = array_of(_constant(self.graph, name))
         return array
 
 

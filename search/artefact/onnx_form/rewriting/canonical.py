@@ -7,6 +7,8 @@ from string import ascii_letters, digits
 import onnx
 from onnx import numpy_helper
 
+from search.artefact.onnx_form.outside import is_outside
+
 SYMBOLS = ascii_letters + digits
 
 
@@ -88,8 +90,9 @@ def _is_default(
 
 
 def _raw(tensor: onnx.TensorProto) -> onnx.TensorProto:
-    """Return a tensor with only a name, a type, a shape and its values as raw bytes."""
-    if tensor.HasField("raw_data") or tensor.data_type == onnx.TensorProto.STRING:
+    """Return a tensor with only a name, a type, a shape and its values, as raw bytes or outside."""
+    stays = tensor.data_type == onnx.TensorProto.STRING or is_outside(tensor)
+    if tensor.HasField("raw_data") or stays:
         lean = onnx.TensorProto()
         lean.CopyFrom(tensor)
     else:

@@ -8,7 +8,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from search.artefact.onnx_form.outside import array_of
 from search.artefact.onnx_form.rewriting.graph_parts import keep_initialisers
+from search.artefact.packed_form.unpack import as_bytes
 
 MIN_BYTES = 1024
 """Least size of a tensor that nodes may replace; below it they may be the larger."""
@@ -30,7 +32,7 @@ def share_tensors(model: onnx.ModelProto) -> onnx.ModelProto:
     transposes: dict[bytes, onnx.TensorProto] = {}
     nodes: list[onnx.NodeProto] = []
     for tensor in list(graph.initializer):
-        values = numpy_helper.to_array(tensor)
+        values = array_of(tensor)
         if values.nbytes < MIN_BYTES:
             continue
         key = _digest(values)
@@ -54,7 +56,9 @@ def _digest(values: NDArray[Any]) -> bytes:
     """Return what tells arrays apart; unsigned bytes equal signed ones around `MIDDLE`."""
     if values.dtype == np.uint8:
         values = (values ^ np.uint8(MIDDLE)).view(np.int8)
-    return sha256(values.dtype.str.encode() + np.ascontiguousarray(values).tobytes()).digest()
+    digest = sha256(values.dtype.str.encode())
+    digest.update(as_bytes(values))
+    return digest.digest()
 
 
 def _made(

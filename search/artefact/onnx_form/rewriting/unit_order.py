@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from compressors.weights.encoded import CodedWeight
+from search.artefact.onnx_form.outside import array_of
 from search.artefact.onnx_form.rewriting.graph_parts import attributes_of
 
 UNITWISE = ("Relu", "LeakyRelu", "Sigmoid", "Tanh", "Elu", "Softplus", "HardSwish", "Clip", "Erf")
@@ -30,7 +31,7 @@ def order_units(model: onnx.ModelProto, codes: Mapping[str, CodedWeight]) -> dic
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     ordered = dict(codes)
     for first, second in _pairs(model.graph, set(tensors)):
-        outgoing = numpy_helper.to_array(tensors[second.input[1]])
+        outgoing = array_of(tensors[second.input[1]])
         grouped = second.input[1] in codes and codes[second.input[1]].factor.shape[1] > 1
         if grouped or np.count_nonzero(outgoing) > (1 - MIN_ZEROS) * outgoing.size:
             continue
@@ -76,7 +77,7 @@ def _reorder(
     axis: int,
 ) -> None:
     """Bring the rows or columns of a tensor, and those of its code, into another order."""
-    values = np.ascontiguousarray(numpy_helper.to_array(tensor).take(order, axis))
+    values = np.ascontiguousarray(array_of(tensor).take(order, axis))
     tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     if tensor.name not in codes:
         return

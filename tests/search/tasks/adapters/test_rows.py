@@ -61,6 +61,7 @@ def test_pairs_of_a_torch_dataset_are_samples() -> None:
     [
         [(torch.randn(4, 3), torch.arange(4))],
         [{"input_ids": torch.ones(4, 3), "labels": torch.arange(4)}],
+        [{"input_ids": torch.ones(4, 3), "labels": torch.arange(4), "note": "kept by the user"}],
         [BatchEncoding({"input_ids": torch.ones(4, 3), "labels": torch.arange(4)})],
         [torch.randn(4, 3)],
         [(torch.randn(4, 3), [torch.arange(4), torch.arange(4)])],
