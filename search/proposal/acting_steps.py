@@ -29,6 +29,15 @@ def recovery_after(space: Space, name: str) -> StepValues:
     return {later[0]: {}} if later else {}
 
 
+def longest_recovery(space: Space) -> float:
+    """Return the most epochs that the first recovery of a recipe may have; 0 without one."""
+    for name in steps_of_kind(space, CompressorKind.RECOVERS)[:1]:
+        step = space.steps[name]
+        span = step.ranges.get("epochs")
+        return float(span.high if span else step.fixed.get("epochs", 0))
+    return 0.0
+
+
 def acts_alone(space: Space, acting: StepValues) -> bool:
     """Return whether no other step acts, apart from recoveries.
 

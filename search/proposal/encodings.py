@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from compressors.kinds import CompressorKind
 from search.proposal.acting_steps import compressor_name, main_range, steps_of_kind
 from search.recipe.space import Space, StepSpace
-from search.recipe.step_values import StepValues
+from search.recipe.step_values import StepValues, params_for
 from search.trial_record import TrialRecord, Value
 
 ENCODING_SHARE = 1 / 4
@@ -30,6 +30,26 @@ def encodings(
     small = [_small(space, name) for name in steps_of_kind(space, CompressorKind.ENCODES_WEIGHTS)]
     fast = _int8(space) if _int8_is_faster(objectives, records) else []
     return [*fast, *small] or [{}]
+
+
+def re_encoded(space: Space, params: Mapping[str, Value], code: StepValues) -> dict[str, Value]:
+    """Return parameters with another encoding at the end, and the recovery after it.
+
+    Args:
+        space: The space of recipes.
+        params: The parameters of a recipe.
+        code: The encoding, as `encodings` returns it.
+    """
+    kept = before_encoding(space)
+    fresh = {n: v for n, v in params_for(space, code).items() if n.partition(".")[0] not in kept}
+    return {n: v for n, v in params.items() if n.partition(".")[0] in kept} | fresh
+
+
+def before_encoding(space: Space) -> set[str]:
+    """Return the steps before the first encoding."""
+    order = list(space.steps)
+    codes = steps_of_kind(space, CompressorKind.ENCODES_WEIGHTS)
+    return set(order[: min((order.index(name) for name in codes), default=len(order))])
 
 
 def _small(space: Space, name: str) -> StepValues:

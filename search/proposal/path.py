@@ -14,7 +14,8 @@ from search.proposal.bisection import next_strength
 from search.proposal.bound import ScoreBound
 from search.proposal.damage import Damage
 from search.proposal.directions import Direction, directions
-from search.proposal.encodings import encodings
+from search.proposal.encodings import encodings, re_encoded
+from search.proposal.finishing import FINISH
 from search.proposal.initial_design import InitialTrial
 from search.recipe.space import Space
 from search.recipe.step_values import StepValues, params_for
@@ -67,6 +68,15 @@ class Path:
                 number = tried[max(kept)].number
                 for code in codes[1:]:
                     yield self._trial(f"{ENCODING}:{number}", direction, max(kept), code)
+
+    def finished_encodings(self, records: Sequence[TrialRecord]) -> Iterator[InitialTrial]:
+        """Yield the trials with a long recovery that keep the bound, written in other encodings."""
+        codes = encodings(self.space, self.objectives, records)
+        for record in records:
+            if record.origin.startswith(f"{FINISH}:") and self.bound.used(record) <= 1:
+                for code in codes:
+                    params = re_encoded(self.space, record.params, code)
+                    yield InitialTrial(origin=f"{ENCODING}:{record.number}", params=params)
 
     def _start(self, direction: Direction, allowed: float | None) -> float:
         """Return the first strength: what was allowed before, or the middle of the damage."""

@@ -54,16 +54,16 @@ class Plan:
         return self._rungs.staged(replace(recipe, steps=steps))
 
 
-def plan_time(costs: Costs | None, epochs: float, seconds: float | None, slots: int) -> Plan:
+def plan_time(costs: Costs | None, epochs: float, seconds: float, slots: int) -> Plan:
     """Return the plan for a study.
 
     Args:
         costs: None if the study trains nothing.
         epochs: The longest recovery of a recipe.
-        seconds: The time that the study has; None for as long as its trials take.
+        seconds: The time that the study has; infinite for as long as its trials take.
         slots: Trials that run at once.
     """
-    if costs is None or seconds is None or not epochs:
+    if costs is None or seconds == float("inf") or not epochs:
         return Plan()
     full, each = costs.epoch * epochs, seconds * slots * EXPLORING / EXPLORED
     short = max(SHORTEST, (each - costs.file) / full)

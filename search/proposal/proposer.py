@@ -1,7 +1,7 @@
 """Recipes from a sampler, never one that was tried before, or from given parameters."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import optuna
@@ -22,6 +22,7 @@ from search.proposal.in_memory_storage import (
     InMemoryStorage,
     shown,
 )
+from search.proposal.plan import Plan
 from search.proposal.samplers import build_sampler
 from search.recipe.recipe import Recipe
 from search.recipe.rungs import Rungs
@@ -66,6 +67,8 @@ class Proposer:
     seed: int
     rungs: Rungs
     """The division of recovery into rungs."""
+    plan: Plan = field(default_factory=Plan)
+    """How long recoveries are while the study explores."""
     front: Collection[int] = ()
     """Numbers of the trials that the sampler learns from even if they are old."""
 
@@ -116,7 +119,14 @@ class Proposer:
 
     def _recipe(self, params: Mapping[str, Value]) -> Recipe:
         # All recipes have one seed, so that those that begin alike share cached models.
-        return self.rungs.staged(self.space.recipe(params, derived_seed(self.seed)))
+        return self.plan.exploring(self._whole(params), self.rungs)
+
+    def _whole(self, params: Mapping[str, Value]) -> Recipe:
+        return self.space.recipe(params, derived_seed(self.seed))
+
+    def long(self, proposal: Proposal) -> Proposal:
+        """Return a proposal with the long recovery that its parameters get at a study's end."""
+        return replace(proposal, recipe=self.plan.finishing(self._whole(proposal.params)))
 
     def _ask(self, study: optuna.Study, storage: InMemoryStorage) -> Proposal:
         trial = study.ask()

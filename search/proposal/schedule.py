@@ -7,11 +7,16 @@ from optuna.trial import FrozenTrial
 
 from search.config.study_config import StudyConfig
 from search.proposal.bound import ScoreBound
+from search.proposal.costs import Costs
 from search.proposal.damage import Damage
+from search.proposal.finishing import FINISH, Finishing
+from search.proposal.forecast import trial_seconds
 from search.proposal.genetic_operators import crossings, mutations
 from search.proposal.initial_design import InitialTrial, initial_trials
 from search.proposal.path import Path
+from search.proposal.plan import Plan
 from search.proposal.proposer import Proposal, Proposer, uncompressed
+from search.recipe.recipe import Recipe
 from search.recipe.space import Space
 from search.trial_record import TrialRecord, Value
 from search.utils.seeds import derived_seed
@@ -36,6 +41,8 @@ class Known:
     """The finished trials in order of number."""
     open_origins: Sequence[str]
     """Origins of the trials under way."""
+    seconds_left: float = float("inf")
+    """Until no trial shall run any more."""
 
     @property
     def number(self) -> int:
@@ -54,6 +61,9 @@ class Schedule:
     """How far each step alone moves the model's outputs."""
     baseline: Mapping[str, float]
     """The metrics of the uncompressed model."""
+    plan: Plan = field(default_factory=Plan)
+    costs: Costs | None = None
+    """What the parts of a trial cost; None if that is not known."""
     initial_queue: list[InitialTrial] = field(init=False)
     """What is still to be tried before the sampler."""
 
@@ -66,6 +76,7 @@ class Schedule:
         proposer = self._proposer(known)
         return (
             self._first(proposer, known)
+            or self._finished(proposer, known)
             or self._on_path(proposer, known)
             or self._variation(proposer, known)
             or self._initial(proposer, known)
@@ -79,6 +90,7 @@ class Schedule:
             sampler=self.config.sampler,
             seed=self.config.seed,
             rungs=self.config.rungs,
+            plan=self.plan,
             front=[member.number for member in known.front],
         )
 
@@ -96,11 +108,41 @@ class Schedule:
                 return trial.origin, proposal
         return None
 
+    def _finished(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
+        """Return a trial that goes on with a long recovery, or one with another encoding of it.
+
+        There is none before the end of the study, and none that would outlast it.
+        """
+        if not self.plan.finishes or known.seconds_left > self.plan.finishing_seconds:
+            return None
+        encoded = self._path().finished_encodings(known.records)
+        finishing = Finishing(
+            bound=self._bound, objectives=self.config.objectives, baseline=self.baseline
+        )
+        going_on = (
+            InitialTrial(origin=f"{FINISH}:{record.number}", params=record.params)
+            for record in finishing.candidates(known.records, known.open_origins)
+        )
+        for trial in (*encoded, *going_on):
+            proposal = proposer.long(proposer.fixed(known.number, known.trials, trial.params))
+            new = proposal.recipe.hash not in known.hashes
+            if new and self.seconds(proposal.recipe, known.records) <= known.seconds_left:
+                return trial.origin, proposal
+        return None
+
+    def seconds(self, recipe: Recipe, records: Sequence[TrialRecord]) -> float:
+        """Return the seconds that a recipe is expected to take; 0 if costs are not known."""
+        return trial_seconds(self.costs, recipe, records) if self.costs else 0.0
+
+    @property
+    def _bound(self) -> ScoreBound:
+        return ScoreBound(constraints=self.config.constraints, baseline=self.baseline)
+
     def _path(self) -> Path:
         return Path(
             space=self.space,
             damage=self.damage,
-            bound=ScoreBound(constraints=self.config.constraints, baseline=self.baseline),
+            bound=self._bound,
             objectives=self.config.objectives,
         )
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from search.recipe.ranges import Range, Suggest
@@ -70,6 +70,16 @@ class Space:
         """Return the space without some steps, and without choices that then have no step."""
         steps = {name: step for name, step in self.steps.items() if name not in names}
         return Space(steps=steps, choices=present_choices(self.choices, steps))
+
+    def with_measured(self, field: str, placeholder: Value, value: Value) -> "Space":
+        """Return the space with a measured value wherever a field has a placeholder for it."""
+        steps = {
+            name: replace(step, fixed={**step.fixed, field: value})
+            if step.fixed.get(field) == placeholder
+            else step
+            for name, step in self.steps.items()
+        }
+        return replace(self, steps=steps)
 
     def recipe(self, params: Mapping[str, Value], seed: int) -> Recipe:
         """Return the recipe of these parameters; inactive steps are dropped."""

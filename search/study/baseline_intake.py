@@ -7,6 +7,7 @@ from search.config.study_config import StudyConfig
 from search.errors import ConfigError, StudyError
 from search.executors.outcome import Outcome
 from search.executors.worker import LOG
+from search.proposal.costs import Costs
 from search.proposal.damage import Damage
 from search.proposal.directions import probes
 from search.proposal.initial_design import anchors
@@ -33,6 +34,8 @@ class PreparedStudy:
     """True if a higher score of the task is better."""
     damage: Damage
     """How far each step alone moves the model's outputs."""
+    costs: Costs | None
+    """What the parts of a trial cost; None in a study that an older version began."""
 
 
 def take_in_baseline(
@@ -69,12 +72,16 @@ def take_in_baseline(
     space = config.space.without(infeasible)
     if not space.steps:
         raise ConfigError("no step of the recipe can act on this model")
-    journal.begin(config.identity(), infeasible, reply.damage)
+    journal.begin(config.identity(), infeasible, reply.damage, reply.costs)
+    costs = journal.costs()
+    if costs is not None:
+        space = space.with_measured("precision", "fastest", costs.precision)
     return PreparedStudy(
         space=space,
         baseline=reply.metrics,
         maximize=reply.maximize,
         damage=Damage(curves=journal.damage()),
+        costs=costs,
     )
 
 

@@ -12,15 +12,18 @@ from search.errors import StudyError
 from search.executors.base import Executor
 from search.executors.outcome import Outcome
 from search.pareto.stagnation import stagnated
+from search.proposal.acting_steps import longest_recovery
+from search.proposal.plan import plan_time
 from search.proposal.schedule import BASELINE, Known, Schedule
 from search.report.describe import last_line
 from search.report.result import StudyResult
-from search.study.baseline_intake import take_in_baseline
+from search.study.baseline_intake import PreparedStudy, take_in_baseline
 from search.study.dispatcher import Dispatcher
 from search.study.front_scoring import score_front
 from search.study.journal import Journal
 from search.study.outputs import StudyOutputs
 from search.study.plan import TrialPlan
+from search.study.plan_line import plan_line
 from search.study.terminal import Display
 from search.study.trial_requests import TrialRequests, record_of
 from search.tracking.base import Mirror
@@ -38,6 +41,7 @@ def run_trials(
     executor: Executor,
     display: Display,
     open_mirror: Callable[[], Mirror],
+    deadline: float = float("inf"),
 ) -> StudyResult:
     """Measure the baseline, run the missing trials, score the front on the test set.
 
@@ -48,6 +52,7 @@ def run_trials(
         display: The terminal.
         open_mirror: Opens the tracker. It takes seconds, in which trials already run, and so is
             called in a thread of its own.
+        deadline: On the monotonic clock in seconds, when no trial shall run any more.
 
     Raises:
         ConfigError: the configuration does not suit the task.
@@ -60,17 +65,16 @@ def run_trials(
         setting = _setting(config, executor)
         try:
             prepared = take_in_baseline(config, journal, dispatcher, setting)
+            schedule = _schedule(config, prepared, deadline - time.monotonic(), executor.slots)
+            if schedule.plan.finishes:
+                display.say(plan_line(schedule.plan, prepared, deadline))
             Driver(
                 config=config,
                 journal=journal,
                 dispatcher=dispatcher,
                 requests=TrialRequests(config=config, prepared=prepared, setting=setting),
-                schedule=Schedule(
-                    config=config,
-                    space=prepared.space,
-                    damage=prepared.damage,
-                    baseline=prepared.baseline,
-                ),
+                schedule=schedule,
+                deadline=deadline,
             ).run()
             score_front(config, journal, dispatcher, setting)
         except BaseException as error:
@@ -88,6 +92,8 @@ class Driver:
     dispatcher: Dispatcher
     requests: TrialRequests
     schedule: Schedule
+    deadline: float
+    """On the monotonic clock in seconds, when no trial shall run any more; infinite for none."""
     _open: dict[int, TrialPlan] = field(default_factory=dict)
     """By number, the trials that were asked for and have no record."""
     _ended: dict[int, Outcome] = field(default_factory=dict)
@@ -102,14 +108,13 @@ class Driver:
         only when trial k - slots has its record, so that no proposal depends on which worker was
         faster.
         """
-        deadline = time.monotonic() + (self.config.timeout or float("inf"))
         waiting = self.journal.unfinished()
         self._outputs.update()
         done = len(self.journal.records())
         with self.dispatcher.display.progress(total=self.config.trials, done=done):
             while True:
                 while len(self._open) < self.dispatcher.executor.slots:
-                    plan = waiting.pop(0) if waiting else self._ask(deadline)
+                    plan = waiting.pop(0) if waiting else self._ask()
                     if plan is None:
                         break
                     self._start(plan)
@@ -122,18 +127,13 @@ class Driver:
     def _outputs(self) -> StudyOutputs:
         return self.dispatcher.outputs
 
-    def _ask(self, deadline: float) -> TrialPlan | None:
-        """Plan the next trial and write it down; None if no further one shall start.
-
-        Args:
-            deadline: On the monotonic clock in seconds.
-        """
+    def _ask(self) -> TrialPlan | None:
+        """Plan the next trial and write it down; None if no further one shall start."""
         trials = self.journal.trials()
         number = len(trials)
-        if number >= self.config.trials or time.monotonic() > deadline:
+        if number >= self.config.trials or self._exhausted or self._stagnates():
             return None
-        if self._exhausted or self._stagnates():
-            return None
+        left = self.deadline - time.monotonic()
         front = self._outputs.archive.front
         found = self.schedule.next(
             Known(
@@ -142,6 +142,7 @@ class Driver:
                 front=front,
                 records=self.journal.records(),
                 open_origins=[plan.origin for plan in self._open.values()],
+                seconds_left=left,
             )
         )
         if found is None:
@@ -150,6 +151,13 @@ class Driver:
             self.dispatcher.display.say(what)
             return None
         origin, proposal = found
+        if self.schedule.seconds(proposal.recipe, self.journal.records()) > left:
+            self._exhausted = True
+            what = (
+                f"{number} of {self.config.trials} trials: the time is up, no other would end in it"
+            )
+            self.dispatcher.display.say(what)
+            return None
         plan = TrialPlan(
             number=number,
             origin=origin,
@@ -202,6 +210,20 @@ class Driver:
         if ready:
             self._outputs.update()
         return bool(ready)
+
+
+def _schedule(config: StudyConfig, prepared: PreparedStudy, seconds: float, slots: int) -> Schedule:
+    """Return the schedule of a study that has some seconds for its trials."""
+    undivided = config.rungs.count == 1  # else the user divides recoveries
+    costs = prepared.costs if undivided else None
+    return Schedule(
+        config=config,
+        space=prepared.space,
+        damage=prepared.damage,
+        baseline=prepared.baseline,
+        plan=plan_time(costs, longest_recovery(prepared.space), seconds, slots),
+        costs=prepared.costs,
+    )
 
 
 def _setting(config: StudyConfig, executor: Executor) -> JobSetting:

@@ -8,12 +8,13 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from search.proposal.costs import Costs
 from search.proposal.damage import DamageCurve
 from search.study.plan import TrialPlan
 from search.trial_record import KNOWN_MODEL, TrialRecord
 
 _TEST = "test:"
-_PLAN, _RECORD, _DAMAGE = "plan", "record", "damage"
+_PLAN, _RECORD, _DAMAGE, _COSTS = "plan", "record", "damage", "costs"
 _IDENTITY, _INFEASIBLE, _FORMER_INFEASIBLE = "identity", "infeasible_steps", "left_out"
 
 
@@ -94,6 +95,7 @@ class Journal:
         identity: Mapping[str, Any],
         infeasible_steps: Mapping[str, str],
         damage: Mapping[str, DamageCurve],
+        costs: Costs | None,
     ) -> None:
         """Write down, once, what makes trials comparable and what the preparation found.
 
@@ -101,10 +103,12 @@ class Journal:
             identity: What must stay the same while the study grows.
             infeasible_steps: By step that cannot act on the model, why.
             damage: By step, the damage that it does alone.
+            costs: What the parts of a trial cost.
         """
         if self.infeasible_steps() is None:
             curves = {name: asdict(curve) for name, curve in damage.items()}
             self.study.set_user_attr(_DAMAGE, curves)
+            self.study.set_user_attr(_COSTS, asdict(costs) if costs else None)
             self.study.set_user_attr(_INFEASIBLE, dict(infeasible_steps))
             self.study.set_user_attr(_IDENTITY, dict(identity))
 
@@ -112,6 +116,11 @@ class Journal:
         """Return by step the damage that it does alone; empty for a study of an older version."""
         curves = self.study.user_attrs.get(_DAMAGE, {})
         return {name: DamageCurve.from_data(curve) for name, curve in curves.items()}
+
+    def costs(self) -> Costs | None:
+        """Return what the parts of a trial cost; None for a study of an older version."""
+        costs = self.study.user_attrs.get(_COSTS)
+        return Costs.from_data(costs) if costs else None
 
     def infeasible_steps(self) -> dict[str, str] | None:
         """Return why some steps cannot act on the model; None before the study has begun."""

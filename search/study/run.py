@@ -1,5 +1,7 @@
 """Running a study from its configuration to its report."""
 
+import math
+import time
 from functools import partial
 
 from search.config.study_config import StudyConfig
@@ -27,6 +29,7 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
         KeyboardInterrupt: after the workers were ended and the tables written; the same call goes
             on where this one stopped.
     """
+    deadline = time.monotonic() + (config.timeout or math.inf)
     task_builder(config.task)
     check_sampler(config.sampler, config.space)
     build_tracker(config).check()
@@ -38,7 +41,9 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
         with write_atomically(config.folder / "config.yaml") as file:
             file.write(config.to_yaml().encode())
         try:
-            return run_trials(config, journal, executor, display, partial(open_mirror, config))
+            return run_trials(
+                config, journal, executor, display, partial(open_mirror, config), deadline
+            )
         finally:
             executor.close()
 

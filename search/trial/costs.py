@@ -1,7 +1,5 @@
 """What training and writing cost, measured on the baseline."""
 
-import torch
-
 from compressors.base import Task
 from compressors.distillation import steps_per_epoch
 from compressors.models.calibration import device_of, to_device

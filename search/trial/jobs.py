@@ -1,5 +1,6 @@
 """The jobs that a worker runs: plain data in, plain data out."""
 
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,6 +19,7 @@ from search.tasks.task import EvaluatedTask
 from search.trial.baseline import check_baseline, measure_baseline, read_baseline
 from search.trial.brief_task import BriefTask
 from search.trial.compress import compress
+from search.trial.costs import measure_costs
 from search.trial.damage_probe import damage_curve
 from search.trial.evaluate import Evaluator, HoldMachine
 from search.trial.messages import (
@@ -60,11 +62,13 @@ def prepare(request: PrepareRequest, report: Callable[[str], None]) -> PrepareRe
         request: The task, and the steps to try.
         report: Called with the name of each phase as it begins.
     """
+    began = time.perf_counter()
     report("the task")
     task = _task(request.setting)
     report("the baseline")
     look_at = check_baseline if request.begun else measure_baseline
     baseline = look_at(task, request.setting.baseline)
+    costs = None if request.begun else measure_costs(task, time.perf_counter() - began)
     brief = BriefTask(task=task)
     infeasible, failing = {}, {}
     skipped: dict[str, dict[str, str]] = {}
@@ -88,6 +92,7 @@ def prepare(request: PrepareRequest, report: Callable[[str], None]) -> PrepareRe
         failing=failing,
         skipped_layers=skipped,
         damage=damage,
+        costs=costs,
         notes=[*task.notes, *baseline.notes, *repeatability_notes(task)],
         outputs=task.outputs.describe(task.outputs.select(task.outputs_like)),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from search.config.latency_settings import LatencySettings
+from search.proposal.costs import Costs
 from search.proposal.damage import DamageCurve
 from search.recipe.recipe import Recipe, recipe_from_data
 from search.trial.screen import Screen
@@ -97,6 +98,8 @@ class PrepareReply:
     """By step and layer, why the step leaves the layer as it is."""
     damage: Mapping[str, DamageCurve]
     """By step, the damage that it does alone."""
+    costs: Costs | None
+    """What the parts of a trial cost; None for a study that was begun."""
     outputs: str
     """What the distilled output is, in words."""
     notes: Sequence[str] = ()
@@ -110,7 +113,8 @@ class PrepareReply:
     def from_data(cls, data: Mapping[str, Any]) -> Self:
         """Return the reply that `to_data` described."""
         damage = {name: DamageCurve.from_data(curve) for name, curve in data["damage"].items()}
-        return cls(**{**data, "damage": damage})
+        costs = None if data["costs"] is None else Costs.from_data(data["costs"])
+        return cls(**{**data, "damage": damage, "costs": costs})
 
 
 @dataclass(frozen=True, kw_only=True)
