@@ -9,10 +9,11 @@ import onnx
 from torch import nn
 
 from compressors.base import Task
-from compressors.models.calibration import first_samples
+from compressors.models.calibration import few, first_samples
 from search.artefact.checked_batches import checked_batches
 from search.artefact.fidelity import expected_outputs, file_fidelity_db
 from search.artefact.float_form import FloatForm, reasons, write_float_form
+from search.artefact.onnx_form.bit_operations import bit_operations
 from search.artefact.onnx_form.export import Feeds, feeds
 from search.artefact.onnx_form.float_fallback import quantise_faithfully
 from search.artefact.onnx_form.quantization import integer_operators
@@ -41,6 +42,8 @@ class Artefact:
     """Signal-to-noise ratio of the reloaded file's outputs against the model in memory."""
     integer_operators: int
     """Number of layers that run in integers."""
+    bit_operations: float
+    """Of one example, see `bit_operations`."""
     notes: tuple[str, ...]
     """Where the file could not follow the model."""
 
@@ -59,6 +62,7 @@ def write_artefact(
     Raises:
         ArtefactError: The outputs are not finite, or no exporter gives a file in floats that
             reaches 40 dB against the model at all sizes of the free axes that are tried.
+        MeasurementError: No layer of the file multiplies anything.
     """
     folder.mkdir(parents=True, exist_ok=True)
     run_path, ship_path = folder / RUN_FORM, folder / SHIP_FORM
@@ -81,6 +85,7 @@ def write_artefact(
         size_bytes=ship_path.stat().st_size,
         fidelity_db=floats.fidelity_db if form.fidelity_db is None else form.fidelity_db,
         integer_operators=integer_operators(form.graph),
+        bit_operations=bit_operations(form.graph, feeds(few(task.example))),
         notes=(*form.notes, *_notes(form.graph), *_export_notes(floats)),
     )
 

@@ -31,9 +31,24 @@ def artefact_metrics(
         "fidelity_db": artefact.fidelity_db,
         "integer_operators": artefact.integer_operators,
         "macs": count_macs(model, example),
+        "bops": artefact.bit_operations,
         "parameters": counts.parameters,
         "nonzeros": counts.nonzeros,
     }
+
+
+def bits_per_weight(size_bytes: float, baseline_parameters: float) -> float:
+    """Return `8 * size_bytes / baseline_parameters`.
+
+    The bytes are those of the whole packed file, with biases, codebooks, scales and the graph. The
+    parameters are the baseline's, not the model's own: removed channels and zeros then count as
+    compression, as in a ratio of sizes, and 32 is an fp32 file without any overhead.
+
+    Args:
+        size_bytes: Bytes of the packed file.
+        baseline_parameters: Number of parameters of the uncompressed model.
+    """
+    return 8 * size_bytes / baseline_parameters
 
 
 def check_finite(metrics: Mapping[str, float]) -> None:

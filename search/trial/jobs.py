@@ -31,6 +31,7 @@ from search.trial.messages import (
 from search.trial.prefix_cache import open_prefix_cache
 from search.trial.scoring import evaluate
 from search.trial.screening import Screened, screen_trial
+from search.trial.tokens import tokens_per_example
 
 
 def prepare_job(data: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
@@ -84,6 +85,7 @@ def prepare(request: PrepareRequest, report: Callable[[str], None]) -> PrepareRe
         skipped_layers=skipped,
         notes=[*task.notes, *baseline.notes, *repeatability_notes(task)],
         outputs=task.outputs.describe(task.outputs.select(task.outputs_like)),
+        tokens=tokens_per_example(task),
     )
 
 

@@ -86,6 +86,8 @@ class PrepareReply:
     """By step and layer, why the step leaves the layer as it is."""
     outputs: str
     """What the distilled output is, in words."""
+    tokens: int = 0
+    """Tokens of one example, where the model gives classes for each; 0 for another model."""
     notes: Sequence[str] = ()
     """What was changed in the user's model and data, and what else is to be known of the task."""
 
