@@ -183,17 +183,31 @@ class ScoreRequest:
     artefact: Path
     split: str
     """`validation` or `test`."""
+    samples: Path | None = None
+    """File for the score of each example, `[N]`, where the task scores each; None to keep none."""
 
     def to_data(self) -> dict[str, Any]:
         """Return the request as plain data."""
         setting = self.setting.to_data()
-        return {"setting": setting, "artefact": str(self.artefact), "split": self.split}
+        samples = None if self.samples is None else str(self.samples)
+        return {
+            "setting": setting,
+            "artefact": str(self.artefact),
+            "split": self.split,
+            "samples": samples,
+        }
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
         """Return the request that `to_data` described."""
         setting = JobSetting.from_data(data["setting"])
-        return cls(setting=setting, artefact=Path(data["artefact"]), split=data["split"])
+        samples = data.get("samples")
+        return cls(
+            setting=setting,
+            artefact=Path(data["artefact"]),
+            split=data["split"],
+            samples=None if samples is None else Path(samples),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

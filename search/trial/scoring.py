@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -54,6 +54,8 @@ class Score:
     """Whether a higher value is better."""
     note: str = ""
     """How the standard error was found, where the score has no value on some resamples."""
+    samples: Tensor | None = field(default=None, compare=False, repr=False)
+    """The score of each example `[N]`; None where the task gives one number for all."""
 
     def metrics(self) -> dict[str, float]:
         """Return the values under their names among a trial's metrics."""
@@ -95,13 +97,16 @@ def evaluate(
             raise MeasurementError(f"a score needs at least 2 examples, got {count}")
         parts = zip(outputs, targets, sizes, strict=True)
         losses = [_mean_loss(task.loss(o, t)) * size for o, t, size in parts]
-        value, error = _judged(JoinedOutputs(outputs, sizes), _joined(targets), count, task)
+        value, error, samples = _judged(
+            JoinedOutputs(outputs, sizes), _joined(targets), count, task
+        )
     score = Score(
         value=value,
         standard_error=error.value,
         nll=sum(losses) / count,
         maximize=task.maximize,
         note=error.note,
+        samples=samples,
     )
     for name, metric in score.metrics().items():
         if not math.isfinite(metric):
@@ -111,8 +116,8 @@ def evaluate(
 
 def _judged(
     outputs: JoinedOutputs, targets: Any, count: int, task: ScoredTask
-) -> tuple[float, StandardError]:
-    """Return the score of all examples, and its standard error."""
+) -> tuple[float, StandardError, Tensor | None]:
+    """Return the score of all examples, its standard error, and the score of each `[N]`."""
     score, name = score_function(task.score), score_name(task.score)
     values = _numbers(score(outputs.all(), targets), name)
     if values.numel() == 1 and (values.ndim == 0 or count != 1):
@@ -121,13 +126,13 @@ def _judged(
         error = whole_standard_error(
             score, lambda rows: (outputs.take(rows), _picked(targets, rows)), count, name
         )
-        return float(values), error
+        return float(values), error, None
     if values.shape[:1] != (count,):
         shape = tuple(values.shape)
         raise MeasurementError(f"score gives {shape} for {count} examples")
     values = values.reshape(count, -1).mean(1)
     error = StandardError(value=float(values.std() / math.sqrt(len(values))), note="")
-    return float(values.mean()), error
+    return float(values.mean()), error, values
 
 
 def _numbers(scored: Any, name: str) -> Tensor:
