@@ -62,7 +62,6 @@ def write_artefact(
     Raises:
         ArtefactError: The outputs are not finite, or no exporter gives a file in floats that
             reaches 40 dB against the model at all sizes of the free axes that are tried.
-        MeasurementError: No layer of the file multiplies anything.
     """
     folder.mkdir(parents=True, exist_ok=True)
     run_path, ship_path = folder / RUN_FORM, folder / SHIP_FORM

@@ -13,7 +13,6 @@ from compressors.quantization import Quantization
 from search.artefact.artefact import write_artefact
 from search.artefact.onnx_form.bit_operations import bit_operations, layer_operations
 from search.artefact.onnx_form.export import feeds
-from search.errors import MeasurementError
 from search.trial.model_counts import count_macs
 from tests.search.artefact.test_artefact import TaskOf, compressed
 from tests.search.artefact.test_float_fallback import quantised
@@ -98,7 +97,7 @@ def test_transposed_convolutions_and_einsums_counted_by_hand(tmp_path: Path) -> 
     assert found == 32 * 32 * (up + mix)
 
 
-def test_a_file_that_multiplies_nothing_is_an_error() -> None:
+def test_a_file_that_multiplies_nothing_has_none() -> None:
     tensor = onnx.helper.make_tensor_value_info
     graph = onnx.helper.make_graph(
         [onnx.helper.make_node("Relu", ["x"], ["y"])],
@@ -107,5 +106,4 @@ def test_a_file_that_multiplies_nothing_is_an_error() -> None:
         [tensor("y", onnx.TensorProto.FLOAT, ["n", 2])],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
-    with pytest.raises(MeasurementError, match="bops is 0"):
-        bit_operations(model, {"x": torch.zeros(2, 2).numpy()})
+    assert bit_operations(model, {"x": torch.zeros(2, 2).numpy()}) == 0
