@@ -76,9 +76,9 @@ def layer_operations(model: onnx.ModelProto, example: Feeds) -> list[LayerOperat
 def bit_operations(model: onnx.ModelProto, example: Feeds) -> float:
     """Return the bit operations (BOPs) of one example, summed over all layers.
 
-    They are multiply-accumulates times weight bits times activation bits (Baskin et al., 2018,
-    UNIQ, arXiv:1804.10969; van Baalen et al., 2020, Bayesian Bits, arXiv:2005.07093), counted on
-    the file by `layer_operations`.
+    They are multiply-accumulates times weight bits times activation bits (van Baalen et al., 2020,
+    Bayesian Bits, arXiv:2005.07093), counted on the file by `layer_operations`. The bits of the
+    accumulator, which Baskin et al. (2018, UNIQ, arXiv:1804.10969) add, are left out.
 
     Args:
         model: The graph as it is in the file.
