@@ -139,7 +139,9 @@ class Quantization:
         names = [weight.name for weight in weights.values()]
         choice = LevelChoice(
             levels=[self._levels(i, count) for i, count in counts.items()],
+            layers=names,
             budget=self.bits * sum(counts.values()),
+            unit="bits",
             name=f"quantisation {grid} {names} {list(LADDER)}",
         )
         return dict(zip(weights, allocate_levels(model, task, choice), strict=True))

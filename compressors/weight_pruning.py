@@ -125,7 +125,9 @@ class WeightPruning:
         orders = sha256(b"".join(bytes(content(one.order)) for one in ranked)).hexdigest()
         choice = LevelChoice(
             levels=[[_level(one, ratio) for ratio in (0.0, *ladder)] for one in ranked],
+            layers=[one.weight.name for one in ranked],
             budget=(1 - self.ratio) * sum(one.order.numel() for one in ranked),
+            unit="weights",
             name=f"zeros {ladder} {[one.weight.name for one in ranked]} {orders}",
         )
         return allocate_levels(model, task, choice)

@@ -101,7 +101,9 @@ class WeightSharing:
         counts = {i: int(weight.value().count_nonzero()) for i, weight in weights.items()}
         choice = LevelChoice(
             levels=[_levels(i, count) for i, count in counts.items()],
+            layers=[weight.name for weight in weights.values()],
             budget=sum(counts.values()) * math.log2(self.clusters),
+            unit="bits",
             name=f"clusters {list(LADDER)} {[weight.name for weight in weights.values()]}",
         )
         return dict(zip(weights, allocate_levels(model, task, choice), strict=True))

@@ -6,6 +6,7 @@ from search.config.existing import read_config
 from search.config.study_config import StudyConfig
 from search.errors import StudyError
 from search.executors.base import Executor
+from search.report.equal_scores import equal_scores
 from search.report.front_table import front_table
 from search.report.result import StudyResult, baseline_of, draw, study_result
 from search.report.summary import write_summary
@@ -18,7 +19,7 @@ def search(config: StudyConfig, executor: Executor) -> None:
     """Launch a study or go on with it, and show its front."""
     display = Display()
     result = run_study(config, executor, display)
-    _show_front(display, result)
+    _show_front(display, config, result)
     display.say((result.folder / "summary.txt").read_text())
     volume = max(result.history.values())
     display.say(f"hypervolume {volume:.4f} (1 is the baseline's score at no cost)")
@@ -36,7 +37,7 @@ def front(folder: Path) -> None:
     config = read_config(folder)
     display = Display()
     result = study_result(config, read_journal(folder, config.objectives).records())
-    _show_front(display, result)
+    _show_front(display, config, result)
     display.say(write_summary(config, result).read_text())
     for path in draw(config, result):
         display.say(str(path))
@@ -57,9 +58,13 @@ def export(folder: Path, expression: str, output: str | None) -> None:
     display.say(f"verified by reloading; written to {done.folder}")
 
 
-def _show_front(display: Display, result: StudyResult) -> None:
+def _show_front(display: Display, config: StudyConfig, result: StudyResult) -> None:
     baseline = baseline_of(result.records)
     if baseline is None:
         raise StudyError(f"{result.folder} has no measured baseline yet: run the search on")
     numbers = [record.number for record in result.front]
-    display.console.print(front_table(result.records, numbers, baseline))
+    equal = equal_scores(config, result.front)
+    marked = equal.numbers if equal else ()
+    display.console.print(front_table(result.records, numbers, baseline, marked))
+    if equal and equal.line:
+        display.say(f"{equal.line}\n")

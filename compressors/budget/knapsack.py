@@ -20,7 +20,7 @@ def allocate(
     doi:10.1007/s12532-017-0130-5).
 
     Args:
-        costs: The finite cost of each level of each layer.
+        costs: The finite cost of each level of each layer; only differences within a layer matter.
         sizes: The size of each level of each layer.
         budget: The greatest sum of the chosen sizes, in their unit.
 
@@ -28,16 +28,23 @@ def allocate(
         The position of the chosen level of each layer.
 
     Raises:
-        InfeasibleError: even the smallest levels together exceed the budget.
+        ValueError: even the smallest levels together exceed the budget, see `fits`.
+        InfeasibleError: the solver gives up.
     """
-    smallest = sum(min(levels) for levels in sizes)
-    if smallest > budget * (1 + 1e-9):
-        raise InfeasibleError(f"the smallest levels need {smallest:g}, the budget is {budget:g}")
+    if not fits(sizes, budget):
+        raise ValueError(f"budget must be at least that of the smallest levels, got {budget:g}")
+    # A measured cost may be a rounding error below 0, and a sum of such costs below a single one.
+    costs = [[cost - min(levels) for cost in levels] for levels in costs]
     chosen = _solve(costs, sizes, budget, [max(levels) for levels in costs])
     # The solver's tolerances are absolute. A level that alone costs more than a known solution is
     # in no better one; without such levels the scale is that of the solution.
     total = sum(levels[level] for levels, level in zip(costs, chosen, strict=True))
     return _solve(costs, sizes, budget, [total] * len(costs))
+
+
+def fits(sizes: Sequence[Sequence[float]], budget: float) -> bool:
+    """Tell whether the smallest levels of all layers together are within a budget."""
+    return sum(map(min, sizes)) <= budget * (1 + 1e-9)
 
 
 def _solve(
@@ -70,5 +77,9 @@ def _solve(
         options={"mip_rel_gap": RELATIVE_GAP},
     )
     if solution.x is None:
-        raise InfeasibleError(f"the integer programme has no solution: {solution.message}")
+        raise InfeasibleError(
+            f"the solver (HiGHS status {solution.status}) found no levels of {len(counts)} layers "
+            f"within the budget of {budget:g}, though the smallest levels fit; choose "
+            "allocation=uniform, which needs no solver"
+        )
     return [int(x.argmax()) for x in np.split(solution.x, np.cumsum(counts)[:-1])]

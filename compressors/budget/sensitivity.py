@@ -70,7 +70,8 @@ def _probe(model: nn.Module, task: Task, changes: Sequence[Change], samples: int
         value = float(torch.stack([divergence(spec, *pair) for pair in pairs]).mean())
         if not torch.isfinite(torch.tensor(value)):
             raise FloatingPointError("a probe of the sensitivity gives outputs that are not finite")
-        found.append(value)
+        # A mean of rounded logarithms may be below 0, which no divergence is.
+        found.append(max(0.0, value))
     return found
 
 

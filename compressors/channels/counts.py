@@ -92,7 +92,9 @@ def counts_by_sensitivity(
     smallest = sum(min(level.size for level in of_group) for of_group in levels)
     choice = LevelChoice(
         levels=levels,
+        layers=[item.group.name for item in scored],
         budget=max((1 - target.ratio) * sum(held), smallest),
+        unit="weights",
         name=_name(scored, counts),
         ascending_cost=True,
     )

@@ -51,7 +51,9 @@ def ranks_by_sensitivity(
     ranks = {name: _probed_ranks(found) for name, found in factors.items()}
     choice = LevelChoice(
         levels=[[_level(n, factors[n], rank) for rank in probed] for n, probed in ranks.items()],
+        layers=list(ranks),
         budget=budget,
+        unit="weights",
         name=f"low rank {ranks}",
     )
     return dict(zip(ranks, allocate_levels(model, task, choice), strict=True))

@@ -9,11 +9,12 @@ import onnx
 from torch import nn
 
 from compressors.base import Task
-from compressors.models.calibration import first_samples
+from compressors.models.calibration import few, first_samples
 from search.artefact.checked_batches import checked_batches
 from search.artefact.fidelity import expected_outputs, file_fidelity_db, scaled_fidelity_db
 from search.artefact.float_form import FloatForm, reasons, write_float_form
 from search.artefact.model_files import RUN_FORM, SHIP_FORM, run_bytes
+from search.artefact.onnx_form.bit_operations import bit_operations
 from search.artefact.onnx_form.export import Feeds, feeds
 from search.artefact.onnx_form.float_fallback import quantise_faithfully
 from search.artefact.onnx_form.outside import weights_folder
@@ -43,6 +44,8 @@ class Artefact:
     """Signal-to-noise ratio of the reloaded file's outputs against the model in memory."""
     integer_operators: int
     """Number of layers that run in integers."""
+    bit_operations: float
+    """Of one example, see `bit_operations`."""
     notes: tuple[str, ...]
     """Where the file could not follow the model."""
 
@@ -76,6 +79,7 @@ def write_artefact(
         floats = write_float_form(model, run_path, expected, free_axes, outside=outside)
         codes = list(floats.codes.values())
         form = quantise_faithfully(floats.graph, codes, _Calibration(task), measure)
+        operations = bit_operations(form.graph, feeds(few(task.example)))
     return_free_memory()
     pack_file(run_path, ship_path, codes)
     return Artefact(
@@ -85,6 +89,7 @@ def write_artefact(
         size_bytes=ship_path.stat().st_size,
         fidelity_db=floats.fidelity_db if form.fidelity_db is None else form.fidelity_db,
         integer_operators=integer_operators(form.graph),
+        bit_operations=operations,
         notes=(*form.notes, *_notes(form.graph), *_export_notes(floats)),
     )
 

@@ -8,6 +8,7 @@ __all__ = [
     "constraints",
     "existing",
     "latency_settings",
+    "metric_names",
     "overrides",
     "paths",
     "schema",

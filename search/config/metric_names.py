@@ -17,12 +17,22 @@ METRICS = {
     "latency_ms": "median CPU time of one inference in milliseconds",
     "latency_ratio": "latency over the baseline's, timed in turns in the same process",
     "latency_spread": "uncertainty of the latency ratio",
+    "tokens_per_second": "tokens that a language model reads in a second of CPU time; only where "
+    "integers [B, T] give classes [B, T, V]",
+    "baseline_tokens_per_second": "the same of the baseline's ONNX file, timed in turns",
     "macs": "multiply-accumulates of one example",
+    "bops": "bit operations of one example: multiply-accumulates x weight bits x activation bits "
+    "of each layer as the ONNX file runs it, 32 x 32 for floats",
+    "bops_ratio": "bit operations over those of the baseline's fp32 ONNX file",
+    "bits_per_weight": "bits of the packed file over the number of the baseline's parameters",
     "parameters": "number of parameters",
     "nonzeros": "number of parameters that are not zero",
     "integer_operators": "layers of the ONNX file that run in integers",
     "fidelity_db": "signal-to-noise ratio of the artefact's outputs against the model in memory",
 }
+
+TOKEN_METRICS = ("tokens_per_second", "baseline_tokens_per_second")
+"""What is measured of models that give classes for each token, and of no others."""
 
 
 def check_metric(place: str, name: str, known: Iterable[str] = METRICS) -> None:

@@ -91,9 +91,17 @@ def _rows(evidence: Evidence) -> list[str]:
         f"| model.onnx, bytes | {base['run_bytes']:.0f} | {found['run_bytes']:.0f} |",
         f"| latency over the baseline's | 1 | {found['latency_ratio']:.3f} |",
         f"| multiply-accumulates | {base['macs']:.0f} | {found['macs']:.0f} |",
+        *_bit_operations(base, found),
         f"| parameters | {base['parameters']:.0f} | {found['parameters']:.0f} |",
         f"| of these not zero | {base['nonzeros']:.0f} | {found['nonzeros']:.0f} |",
     ]
+
+
+def _bit_operations(base: Mapping[str, float], found: Mapping[str, float]) -> list[str]:
+    """Return the row of bit operations; none for a trial of 0.1.0, which did not count them."""
+    if "bops" not in base or "bops" not in found:
+        return []
+    return [f"| bit operations | {base['bops']:.0f} | {found['bops']:.0f} |"]
 
 
 def _score(metrics: Mapping[str, float]) -> str:

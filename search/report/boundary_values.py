@@ -7,21 +7,24 @@ from search.errors import ConfigError
 from search.recipe.ranges import Range
 from search.recipe.recipe import build_step
 from search.recipe.space import Space, StepSpace
+from search.recipe.step_values import recovers
+from search.report.significance import LEVEL, MIN_MEMBERS, chance_of_at_least
 from search.report.step_effects import steps_of
 from search.trial_record import TrialRecord, Value
 
 MAX_DISTANCE = 0.02
 """Largest distance from an end of a range at which a value counts as being there, as a share of
 the range."""
-MIN_MEMBERS = 3
-"""Members of the front that must lie at an end."""
 MAX_HALVINGS = 4
 """Attempts to move an end, each by half of the distance before."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoundaryHit:
-    """An end of a range at which at least half of the front's members lie, three or more."""
+    """An end of a range at which at least half of the front's members lie, three or more.
+
+    More of them lie there than of as many measured trials that are drawn at random.
+    """
 
     parameter: str
     value: float
@@ -30,6 +33,10 @@ class BoundaryHit:
     """Members of the front at this end."""
     of: int
     """Members of the front that have the parameter."""
+    trials: int
+    """Measured trials at this end."""
+    of_trials: int
+    """Measured trials that have the parameter."""
     overrides: str
     """Overrides that move the end outward, to a value that the compressor accepts."""
 
@@ -58,32 +65,62 @@ class _End:
         fraction = self.span.fraction_of(value)
         return fraction <= MAX_DISTANCE if self.side == "low" else fraction >= 1 - MAX_DISTANCE
 
+    def count(self, records: Sequence[TrialRecord]) -> tuple[int, int]:
+        """Return how many trials lie at this end, and how many have the parameter."""
+        name = self.span.name
+        having = [r for r in records if self.step.name in steps_of(r) and name in r.params]
+        return sum(self.holds(record.params[name]) for record in having), len(having)
 
-def boundary_hits(front: Sequence[TrialRecord], space: Space) -> list[BoundaryHit]:
-    """Return the ends of ranges that can be moved outward, those with most members first."""
+
+def boundary_hits(
+    front: Sequence[TrialRecord], records: Sequence[TrialRecord], space: Space
+) -> list[BoundaryHit]:
+    """Return the ends of ranges that can be moved outward, those with most members first.
+
+    Args:
+        front: Members of the front.
+        records: All trials. Where the search tried little else, or the others lie at the end as
+            often, nothing shows that the end is better.
+        space: The ranges. No recovery is made shorter.
+    """
     ends = [
         _End(step=step, field=field, side=side)
         for step in space.steps.values()
         for field, span in step.ranges.items()
         if span.kind != "categorical" and span.low != span.high
         for side in ("low", "high")
+        if not (field == "epochs" and side == "low" and recovers(space, step.name))
     ]
-    hits = [hit for end in ends if (hit := _hit(end, front))]
+    crowded = [end for end in ends if _crowded(*end.count(front))]
+    measured = [record for record in records if record.status == "ok"]
+    level = LEVEL / max(1, len(crowded))
+    hits = [hit for end in crowded if (hit := _hit(end, front, measured, level))]
     return sorted(hits, key=lambda hit: (-hit.members / hit.of, -hit.members))
 
 
-def _hit(end: _End, front: Sequence[TrialRecord]) -> BoundaryHit | None:
-    """Return the hit at an end; None if too few members lie there or it cannot be moved."""
-    name = end.span.name
-    values = [r.params[name] for r in front if end.step.name in steps_of(r) and name in r.params]
-    members = sum(end.holds(value) for value in values)
-    if members < MIN_MEMBERS or 2 * members < len(values):
+def _crowded(members: int, of: int) -> bool:
+    return members >= MIN_MEMBERS and 2 * members >= of
+
+
+def _hit(
+    end: _End, front: Sequence[TrialRecord], measured: Sequence[TrialRecord], level: float
+) -> BoundaryHit | None:
+    """Return the hit at an end; None if chance explains it or it cannot be moved."""
+    members, of = end.count(front)
+    trials, of_trials = end.count(measured)
+    if chance_of_at_least(members, of, of=trials, total=of_trials) > level:
         return None
     overrides = _outward(end)
     if not overrides:
         return None
     return BoundaryHit(
-        parameter=name, value=end.value, members=members, of=len(values), overrides=overrides
+        parameter=end.span.name,
+        value=end.value,
+        members=members,
+        of=of,
+        trials=trials,
+        of_trials=of_trials,
+        overrides=overrides,
     )
 
 

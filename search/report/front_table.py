@@ -1,6 +1,6 @@
 """The front as a table for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich import box
 from rich.table import Table
@@ -12,13 +12,17 @@ from search.trial_record import TrialRecord
 
 
 def front_table(
-    records: Sequence[TrialRecord], front_numbers: Sequence[int], baseline: TrialRecord
+    records: Sequence[TrialRecord],
+    front_numbers: Sequence[int],
+    baseline: TrialRecord,
+    equal: Collection[int] = (),
 ) -> Table:
     """Return the front as a table for the terminal, in the given order, below the baseline.
 
     The size is that of the packed file, in kB (1,000 bytes) and as a share of the baseline's fp32
     run file; latency is the ratio to the baseline's; gain is the verdict. Only the recipe wraps:
-    the table needs 80 columns and reads well from 100.
+    the table needs 80 columns and reads well from 100. The scores of the trials whose numbers are
+    in `equal` are marked with `=`.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for name in ("trial", "score ± se", "drop", "kB", "size", "latency"):
@@ -29,8 +33,16 @@ def front_table(
     members = [by_number[n] for n in front_numbers if n != baseline.number]
     for place, record in enumerate([baseline, *members]):
         cells = _front_cells(record, baseline)
+        cells[1] += _mark(record, equal)
         table.add_row(*(Text(cell) for cell in cells), end_section=place == 0)
     return table
+
+
+def _mark(record: TrialRecord, equal: Collection[int]) -> str:
+    """Return the mark behind a score; scores without one keep its place."""
+    if not equal:
+        return ""
+    return " =" if record.number in equal else "  "
 
 
 def _front_cells(record: TrialRecord, baseline: TrialRecord) -> list[str]:

@@ -34,6 +34,9 @@ HOVER_METRICS = (
     "latency_ratio",
     "latency_ms",
     "macs",
+    "bops_ratio",
+    "bits_per_weight",
+    "tokens_per_second",
 )
 """Metrics under the pointer where a trial has them; the objectives come first."""
 PANEL_HEIGHT = 460

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from search.recipe.ranges import Range
 from search.recipe.space import Space
+from search.recipe.step_values import recovers
+from search.report.significance import LEVEL, MIN_FAILING, chance_of_at_least
 from search.trial_record import TrialRecord, Value
 
-MIN_TRIALS = 5
-"""Failing trials that must lie in a part of a range."""
 MIN_SHARE = 0.2
 """Share of all trials that one reason must have ended before the space is blamed."""
 ENDED_BY_SEARCH = ("stopped", "config_error")
@@ -39,6 +39,8 @@ class _Part:
     words: str
     inside: int
     override: str
+    chance: float
+    """The chance that only failing trials lie there if the parameter does not matter."""
 
 
 def failure_reason(record: TrialRecord) -> str | None:
@@ -55,21 +57,31 @@ def failure_reason(record: TrialRecord) -> str | None:
 def infeasible_range(records: Sequence[TrialRecord], space: Space) -> InfeasibleRange | None:
     """Return what to remove from a space where one reason ended a fifth of all trials or more.
 
-    A part of a range is blamed only if five failing trials lie in it and no feasible one. Of
-    several parts the one with the most failing trials is returned; None if there is no such part.
+    A part of a range is blamed only if five failing trials lie in it and no feasible one, and if
+    chance would not put them there (the exact test of Fisher, at `LEVEL` for all parts together). A
+    recovery is never made shorter, save where trials run out of time: recipes have a long one where
+    they were damaged. Of several parts the one with the most failing trials is returned; None if
+    there is no such part.
     """
     reasons = Counter(found for record in records if (found := failure_reason(record)))
     if not reasons:
         return None
     reason, failing = reasons.most_common(1)[0]
-    if failing < max(MIN_TRIALS, MIN_SHARE * len(records)):
+    if failing < max(MIN_FAILING, MIN_SHARE * len(records)):
         return None
     failed = [record for record in records if failure_reason(record) == reason]
     feasible = [record for record in records if record.feasible]
-    spans = [span for step in space.steps.values() for span in step.ranges.values()]
-    parts = [part for span in spans for part in _parts(span, failed, feasible)]
-    worst = max(parts, key=lambda part: part.inside, default=None)
-    if worst is None or worst.inside < MIN_TRIALS:
+    spans = [
+        span
+        for step in space.steps.values()
+        for field, span in step.ranges.items()
+        if reason == "timeout" or not (field == "epochs" and recovers(space, step.name))
+    ]
+    ends = [part for span in spans for part in _parts(span, failed, feasible)]
+    parts = [part for part in ends if part.inside >= MIN_FAILING]
+    unlikely = [part for part in parts if part.chance <= LEVEL / len(parts)]
+    worst = max(unlikely, key=lambda part: part.inside, default=None)
+    if worst is None:
         return None
     return InfeasibleRange(
         reason=reason,
@@ -90,28 +102,38 @@ def _parts(
         return []
     if span.kind == "categorical":
         never = [choice for choice in span.choices if choice in bad and choice not in good]
-        return [_choice_part(span, choice, bad) for choice in never]
+        return [_choice_part(span, choice, bad, len(good)) for choice in never]
     low, high = min(map(_number, good)), max(map(_number, good))
+    above = sum(_number(value) > high for value in bad)
+    below = sum(_number(value) < low for value in bad)
     return [
         _Part(
             words=f"{span.name} above {high:g}",
-            inside=sum(_number(value) > high for value in bad),
+            inside=above,
             override=f"steps.{span.name}.high={high:g}",
+            chance=_chance(above, len(bad), len(good)),
         ),
         _Part(
             words=f"{span.name} below {low:g}",
-            inside=sum(_number(value) < low for value in bad),
+            inside=below,
             override=f"steps.{span.name}.low={low:g}",
+            chance=_chance(below, len(bad), len(good)),
         ),
     ]
 
 
-def _choice_part(span: Range, choice: Value, bad: Sequence[Value]) -> _Part:
+def _chance(inside: int, bad: int, good: int) -> float:
+    """Return the chance that the outermost `inside` values of a range all failed."""
+    return chance_of_at_least(inside, inside, of=bad, total=bad + good)
+
+
+def _choice_part(span: Range, choice: Value, bad: Sequence[Value], good: int) -> _Part:
     others = ",".join(_override_value(other) for other in span.choices if other != choice)
     return _Part(
         words=f"{span.name}={_override_value(choice)}",
         inside=bad.count(choice),
         override=f"'steps.{span.name}.choices=[{others}]'",
+        chance=_chance(bad.count(choice), len(bad), good),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from search.pareto.front import Objectives, cost_matrix, pareto_front
 from search.trial_record import TrialRecord
 
-LOG_SCALED = ("size_bytes", "run_bytes", "macs", "parameters", "nonzeros")
+LOG_SCALED = ("size_bytes", "run_bytes", "macs", "bops", "parameters", "nonzeros")
 LABELS = {
     "score": "validation score",
     "score_drop": "score lost against the baseline",
@@ -17,6 +17,10 @@ LABELS = {
     "latency_ms": "latency (ms)",
     "latency_ratio": "latency relative to the baseline",
     "macs": "multiply-accumulates",
+    "bops": "bit operations",
+    "bops_ratio": "bit operations relative to the baseline",
+    "bits_per_weight": "bits per weight of the baseline",
+    "tokens_per_second": "tokens per second",
     "parameters": "parameters",
     "nonzeros": "non-zero parameters",
     "fidelity_db": "fidelity to the model in memory (dB)",

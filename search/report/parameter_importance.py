@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import optuna
 from optuna.distributions import (
@@ -15,6 +16,7 @@ from optuna.trial import create_trial
 from search.pareto.front import Objectives, direction_sign, objective_value
 from search.recipe.ranges import Range
 from search.recipe.space import Space
+from search.report.significance import LEVEL, chance_of_at_least, groups_differ
 from search.trial_record import TrialRecord
 
 MIN_TRIALS = 20
@@ -23,21 +25,16 @@ TOP_SHARE = 0.1
 """Share of the trials that count as the best."""
 MIN_TOP_TRIALS = 4
 """Trials that count as the best at least."""
-MIN_RELATIVE_SHARE = 4.0
-"""Least importance of a parameter that stands out, in units of an even share among all parameters.
-With it, a parameter is named for one in ten objectives that are pure chance."""
-SUFFICIENT_SHARE = 0.5
-"""Importance with which a parameter always stands out."""
 
 
 def parameter_importances(
     records: Sequence[TrialRecord], objectives: Objectives, space: Space
 ) -> dict[str, dict[str, float]]:
-    """Return for each objective the parameters that decide which trials are its best tenth.
+    """Return for each objective the parameters in which its best tenth of trials differs.
 
-    The importances of all parameters add up to 1. A parameter is returned if it has four times an
-    even share in each of two halves of the trials, since in one set of trials chance alone makes
-    some parameter look important. The most important comes first.
+    A parameter is returned if its values in the best trials differ from those in the others beyond
+    chance: for all parameters and objectives together, see `significance`. The importances
+    of all parameters, those left out too, add up to 1. The most important comes first.
 
     A parameter that only some recipes have is judged within the trials that have it, weighted by
     how much more often these are among the best (PED-ANOVA: Watanabe et al., 2023,
@@ -54,8 +51,15 @@ def parameter_importances(
     if len(measured) < MIN_TRIALS:
         return {}
     ranges = distributions(space)
-    halves = [_study(measured[first::2], objectives, ranges) for first in (0, 1)]
-    return {name: _outstanding(place, halves) for place, name in enumerate(objectives)}
+    study = _study(measured, objectives, ranges)
+    level = LEVEL / (len(objectives) * max(1, len(ranges)))
+    found = {}
+    for place, name in enumerate(objectives):
+        differ = [n for n, span in ranges.items() if _differs(_sides(n, place, study), span, level)]
+        shares = _shares(place, study) if differ else {}
+        known = [(parameter, shares[parameter]) for parameter in differ if parameter in shares]
+        found[name] = dict(sorted(known, key=lambda item: (-item[1], item[0])))
+    return found
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
@@ -98,20 +102,39 @@ def _study(
     return study
 
 
-def _outstanding(place: int, halves: Sequence[optuna.Study]) -> dict[str, float]:
-    """Return the mean importances of the parameters that stand out in every half."""
-    found = [_shares(place, study) for study in halves]
-    common = set.intersection(*(set(shares) for shares in found))
-    means = {
-        name: sum(shares[name] for shares in found) / len(found)
-        for name in common
-        if all(shares[name] >= _threshold(shares) for shares in found)
-    }
-    return dict(sorted(means.items(), key=lambda item: (-item[1], item[0])))
+def _top(study: optuna.Study) -> int:
+    """Return how many trials count as the best."""
+    return max(MIN_TOP_TRIALS, round(TOP_SHARE * len(study.get_trials(deepcopy=False))))
 
 
-def _threshold(shares: Mapping[str, float]) -> float:
-    return min(SUFFICIENT_SHARE, MIN_RELATIVE_SHARE / len(shares))
+def _sides(parameter: str, place: int, study: optuna.Study) -> tuple[list[Any], list[Any]]:
+    """Return the values of a parameter in the best trials, and in the others, that have it."""
+    ranked = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.values[place])
+    best, others = ranked[: _top(study)], ranked[_top(study) :]
+    best_values, other_values = (
+        [trial.params[parameter] for trial in side if parameter in trial.params]
+        for side in (best, others)
+    )
+    return best_values, other_values
+
+
+def _differs(
+    sides: tuple[Sequence[Any], Sequence[Any]], span: BaseDistribution, level: float
+) -> bool:
+    """Tell whether values of a parameter in the best trials differ from those in the others."""
+    best, others = sides
+    if not isinstance(span, CategoricalDistribution):
+        return groups_differ(best, others, least=MIN_TOP_TRIALS, level=level)
+    chances = [
+        chance_of_at_least(
+            best.count(choice),
+            len(best),
+            of=best.count(choice) + others.count(choice),
+            total=len(best) + len(others),
+        )
+        for choice in span.choices
+    ]
+    return min(chances) <= level / len(chances)
 
 
 def _shares(place: int, study: optuna.Study) -> dict[str, float]:
@@ -119,7 +142,7 @@ def _shares(place: int, study: optuna.Study) -> dict[str, float]:
     # The evaluator imports scikit-learn, which takes a second and which nothing else here needs.
     from optuna.importance import PedAnovaImportanceEvaluator
 
-    quantile = max(TOP_SHARE, MIN_TOP_TRIALS / len(study.get_trials(deepcopy=False)))
+    quantile = _top(study) / len(study.get_trials(deepcopy=False))
     evaluator = PedAnovaImportanceEvaluator(target_quantile=quantile)
     with warnings.catch_warnings():
         # Optuna warns of parameters that fewer than two trials have; it gives them no importance.

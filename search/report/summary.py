@@ -6,13 +6,14 @@ from pathlib import Path
 from search.config.study_config import StudyConfig
 from search.pareto.front import Objectives
 from search.pareto.selection import knee
+from search.recipe.step_values import recovers
 from search.report.describe import describe, last_line
 from search.report.formatting import format_metric
 from search.report.next_steps import next_steps
 from search.report.parameter_importance import MIN_TRIALS, parameter_importances
 from search.report.reference_recipes import ReferenceComparison, compare_with_references
 from search.report.result import StudyResult
-from search.report.step_effects import StepEffect, step_effects
+from search.report.step_effects import StepEffect, is_share, step_effects
 from search.utils.files import write_atomically
 
 MAX_STEPS = 4
@@ -24,19 +25,18 @@ MAX_REFERENCES = 3
 def summary(config: StudyConfig, result: StudyResult) -> list[str]:
     """Return at most about 15 lines on what the finished trials show.
 
-    Steps and parameters are judged by trials in which everything varied at once, which is
-    evidence and no proof; a line says so where few trials support it.
+    Of steps and parameters it says only what a comparison of trials supports, with the figures and
+    the test; nothing where none does.
     """
     if not result.front:
-        return [f"{len(result.records)} trials, none feasible", *next_steps(config, result, [])]
-    effects = step_effects(result.records, result.front_numbers, config.objectives)
+        return [f"{len(result.records)} trials, none feasible", *next_steps(config, result)]
     compared = compare_with_references(result.records, result.front, config.objectives)
     return [
         _overview(config, result),
-        *_step_lines(effects),
+        *_step_lines(config, result),
         *_parameter_lines(config, result),
         *_reference_lines(compared, config.objectives),
-        *next_steps(config, result, effects),
+        *next_steps(config, result),
     ]
 
 
@@ -58,29 +58,27 @@ def _overview(config: StudyConfig, result: StudyResult) -> str:
     )
 
 
-def _step_lines(effects: Sequence[StepEffect]) -> list[str]:
-    used = [effect for effect in effects if effect.front_share > 0 and effect.without_step]
-    lines = [_step_line(effect) for effect in used[:MAX_STEPS]]
-    if others := used[MAX_STEPS:]:
-        shares = [f"{other.step} in {other.front_share:.0%} of the front" for other in others]
-        lines.append(f"other steps: {', '.join(shares)}")
-    return lines
+def _step_lines(config: StudyConfig, result: StudyResult) -> list[str]:
+    recoveries = [name for name in config.space.steps if recovers(config.space, name)]
+    effects = step_effects(result.records, config.objectives, recoveries)
+    return [_step_line(effect) for effect in effects[:MAX_STEPS]]
 
 
 def _step_line(effect: StepEffect) -> str:
-    differences = ", ".join(_difference(name, *pair) for name, pair in effect.medians.items())
-    thin = f" (thin: {effect.with_step} trials with it, {effect.without_step} without)"
+    changes = ", ".join(_change(*change) for change in effect.changes.items())
+    if effect.pairs:
+        return (
+            f"{effect.step}: {changes} in the mean of {effect.pairs} pairs of recipes that differ "
+            "in it alone (t interval, 5 %)"
+        )
     return (
-        f"{effect.step}: in {effect.front_share:.0%} of the front, {effect.feasible_share:.0%} of "
-        f"the feasible; medians with it: {differences}{thin if effect.thin else ''}"
+        f"{effect.step}: {changes} in the median of {effect.with_step} trials with it against "
+        f"{effect.without_step} without, which differ in other steps too (Mann-Whitney test, 5 %)"
     )
 
 
-def _difference(name: str, having: float, lacking: float) -> str:
-    """Return the difference between two medians, as a share where the metric is an amount."""
-    if name.startswith(("score", "relative_drop", "fidelity")) or lacking == 0:
-        return f"{name} {having - lacking:+.3g}"
-    return f"{name} {having / lacking - 1:+.0%}"
+def _change(name: str, change: float) -> str:
+    return f"{name} {change:+.0%}" if is_share(name) else f"{name} {change:+.3g}"
 
 
 def _parameter_lines(config: StudyConfig, result: StudyResult) -> list[str]:
@@ -89,8 +87,8 @@ def _parameter_lines(config: StudyConfig, result: StudyResult) -> list[str]:
         return [f"fewer than {MIN_TRIALS} measured trials: too few to judge the parameters"]
     measured = sum(record.status == "ok" for record in result.records)
     lines = [
-        f"parameters that decide which of {measured} trials are best by {objective}: "
-        f"{_percentages(shares)}"
+        f"the best tenth of {measured} trials by {objective} differs from the others in "
+        f"{_percentages(shares)} (share of importance; Mann-Whitney and Fisher tests, 5 %)"
         for objective, shares in found.items()
         if shares
     ]

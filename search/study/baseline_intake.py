@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from search.config.metric_names import TOKEN_METRICS
 from search.config.study_config import StudyConfig
 from search.errors import ConfigError, StudyError
 from search.executors.outcome import Outcome
@@ -67,6 +68,7 @@ def take_in_baseline(
     phases.show()
     reply = _reply(outcome, setting)
     check_direction(config.objectives, maximize=reply.maximize)
+    check_tokens(config, reply)
     infeasible = dict(reply.infeasible) if known is None else known
     _show(dispatcher.display, reply, infeasible)
     space = config.space.without(infeasible)
@@ -122,4 +124,20 @@ def check_direction(objectives: Mapping[str, str], *, maximize: bool) -> None:
         raise ConfigError(
             f"objectives.score is '{objectives['score']}', but the task's score is better when "
             f"{'higher' if maximize else 'lower'}; set objectives.score={wanted}"
+        )
+
+
+def check_tokens(config: StudyConfig, reply: PrepareReply) -> None:
+    """Check that the study has no objective or constraint on tokens that the task does not have.
+
+    Raises:
+        ConfigError: it has one.
+    """
+    places = [f"objectives.{name}" for name in config.objectives]
+    places += [f"constraints.{constraint.metric}" for constraint in config.constraints]
+    wrong = [place for place in places if place.partition(".")[2] in TOKEN_METRICS]
+    if wrong and not reply.tokens:
+        raise ConfigError(
+            f"{wrong[0]}: tokens are counted where integers [B, T] give classes [B, T, V], but the "
+            f"model's output is {reply.outputs}; take latency_ms instead"
         )

@@ -4,6 +4,7 @@ from search.config.study_config import StudyConfig
 from search.errors import StudyError
 from search.executors.outcome import Outcome
 from search.pareto.front import pareto_front
+from search.report.equal_scores import sample_scores
 from search.study.dispatcher import Dispatcher
 from search.study.journal import Journal
 from search.trial.messages import JobSetting, ScoreReply, ScoreRequest
@@ -36,7 +37,12 @@ def score_front(
 
 def _request(config: StudyConfig, setting: JobSetting, number: int) -> ScoreRequest:
     folder = setting.baseline if number == 0 else config.trial_folder(number)
-    return ScoreRequest(setting=setting, artefact=folder / "model.onnx", split="test")
+    return ScoreRequest(
+        setting=setting,
+        artefact=folder / "model.onnx",
+        split="test",
+        samples=sample_scores(config, number),
+    )
 
 
 def _test_metrics(number: int, outcome: Outcome) -> dict[str, float]:

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
+from compressors.models.calibration import few
 from compressors.models.fingerprint import fingerprint
 from search.artefact.artefact import write_artefact
+from search.artefact.onnx_form.bit_operations import bit_operations
+from search.artefact.onnx_form.export import feeds
 from search.artefact.onnx_form.runtime import predictor
 from search.errors import ConfigError
 from search.tasks.free_axes import FreeAxes
@@ -90,9 +94,13 @@ def read_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
             f"the task's model differs from the one measured in {folder}; build it from saved "
             "weights, so that it is the same every time, or start another study"
         )
+    metrics = kept["figures"]
+    if "bops" not in metrics:  # a study of 0.1.0
+        graph = onnx.load(folder / "model.onnx")
+        metrics["bops"] = bit_operations(graph, feeds(few(task.example)))
     return Baseline(
         folder=folder,
-        metrics=kept["figures"],
+        metrics=metrics,
         maximize=kept["maximize"],
         fingerprint=kept["fingerprint"],
         free_axes=_kept_axes(kept) or task.free_axes,

@@ -5,19 +5,20 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from search.artefact.artefact import write_artefact
+from search.artefact.artefact import Artefact, write_artefact
 from search.artefact.onnx_form.export import feeds
 from search.artefact.onnx_form.runtime import predictor
 from search.config.latency_settings import LatencySettings
 from search.recipe.recipe import Recipe
 from search.tasks.task import EvaluatedTask
-from search.trial.artefact_metrics import artefact_metrics, check_finite
+from search.trial.artefact_metrics import artefact_metrics, bits_per_weight, check_finite
 from search.trial.baseline import Baseline
 from search.trial.compress import compress
 from search.trial.latency import Latency, measure_latency, remembered_latency, verdict
 from search.trial.prefix_cache import PrefixCache
 from search.trial.relative_drop import relative_drop
 from search.trial.scoring import Score, evaluate
+from search.trial.tokens import tokens_per_example, tokens_per_second
 from search.utils.heap import return_free_memory
 
 HoldMachine = Callable[[], AbstractContextManager[None]]
@@ -67,10 +68,11 @@ class Evaluator:
         latency = self._latency(artefact.run_path)
         metrics = {
             **measured,
-            **self._beside_baseline(score.value, artefact.size_bytes),
+            **self._beside_baseline(score.value, artefact),
             "latency_ms": latency.latency_ms,
             "latency_ratio": latency.ratio,
             "latency_spread": latency.spread,
+            **tokens_per_second(tokens_per_example(self.task), self.latency.batch_size, latency),
             **achievements,
         }
         check_finite(metrics)
@@ -83,12 +85,15 @@ class Evaluator:
         predict = predictor(artefact, self.task.outputs_like)
         return evaluate(predict, self.task.validation, self.task)
 
-    def _beside_baseline(self, score: float, size_bytes: int) -> dict[str, float]:
+    def _beside_baseline(self, score: float, artefact: Artefact) -> dict[str, float]:
         drop = self.baseline.drop(score)
+        base = self.baseline.metrics
         return {
             "score_drop": drop,
-            "relative_drop": relative_drop(drop, self.baseline.metrics["score"]),
-            "size_ratio": size_bytes / self.baseline.metrics["run_bytes"],
+            "relative_drop": relative_drop(drop, base["score"]),
+            "size_ratio": artefact.size_bytes / base["run_bytes"],
+            "bits_per_weight": bits_per_weight(artefact.size_bytes, base["parameters"]),
+            "bops_ratio": artefact.bit_operations / base["bops"],
         }
 
     def _latency(self, artefact: Path) -> Latency:

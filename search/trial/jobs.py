@@ -5,6 +5,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from compressors.base import Selective, Task
@@ -35,6 +36,8 @@ from search.trial.messages import (
 from search.trial.prefix_cache import open_prefix_cache
 from search.trial.scoring import evaluate
 from search.trial.screening import Screened, screen_trial
+from search.trial.tokens import tokens_per_example
+from search.utils.files import write_atomically
 
 
 def prepare_job(data: Mapping[str, Any], hold_machine: HoldMachine) -> dict[str, Any]:
@@ -95,6 +98,7 @@ def prepare(request: PrepareRequest, report: Callable[[str], None]) -> PrepareRe
         costs=costs,
         notes=[*task.notes, *baseline.notes, *repeatability_notes(task)],
         outputs=task.outputs.describe(task.outputs.select(task.outputs_like)),
+        tokens=tokens_per_example(task),
     )
 
 
@@ -125,12 +129,14 @@ def run_trial(request: TrialRequest, hold_machine: HoldMachine) -> TrialReply:
 
 
 def score(request: ScoreRequest) -> ScoreReply:
-    """Score an artefact on one split of the task's data."""
+    """Score an artefact on one split of the task's data; keep the score of each example."""
     task = _task(request.setting)
     batches = task.test if request.split == "test" else task.validation
-    return ScoreReply(
-        **evaluate(predictor(request.artefact, task.outputs_like), batches, task).metrics()
-    )
+    found = evaluate(predictor(request.artefact, task.outputs_like), batches, task)
+    if request.samples is not None and found.samples is not None:
+        with write_atomically(request.samples) as file:
+            np.save(file, found.samples.numpy())
+    return ScoreReply(**found.metrics())
 
 
 def _reply(screened: Screened, **measured: Any) -> TrialReply:

@@ -102,6 +102,8 @@ class PrepareReply:
     """What the parts of a trial cost; None for a study that was begun."""
     outputs: str
     """What the distilled output is, in words."""
+    tokens: int = 0
+    """Tokens of one example, where the model gives classes for each; 0 for another model."""
     notes: Sequence[str] = ()
     """What was changed in the user's model and data, and what else is to be known of the task."""
 
@@ -199,17 +201,31 @@ class ScoreRequest:
     artefact: Path
     split: str
     """`validation` or `test`."""
+    samples: Path | None = None
+    """File for the score of each example, `[N]`, where the task scores each; None to keep none."""
 
     def to_data(self) -> dict[str, Any]:
         """Return the request as plain data."""
         setting = self.setting.to_data()
-        return {"setting": setting, "artefact": str(self.artefact), "split": self.split}
+        samples = None if self.samples is None else str(self.samples)
+        return {
+            "setting": setting,
+            "artefact": str(self.artefact),
+            "split": self.split,
+            "samples": samples,
+        }
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
         """Return the request that `to_data` described."""
         setting = JobSetting.from_data(data["setting"])
-        return cls(setting=setting, artefact=Path(data["artefact"]), split=data["split"])
+        samples = data.get("samples")
+        return cls(
+            setting=setting,
+            artefact=Path(data["artefact"]),
+            split=data["split"],
+            samples=None if samples is None else Path(samples),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

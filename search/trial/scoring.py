@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,6 +56,8 @@ class Score:
     """Whether a higher value is better."""
     note: str = ""
     """How the standard error was found, where the score has no value on some resamples."""
+    samples: Tensor | None = field(default=None, compare=False, repr=False)
+    """The score of each example `[N]`; None where the task gives one number for all."""
 
     def metrics(self) -> dict[str, float]:
         """Return the values under their names among a trial's metrics."""
@@ -102,13 +104,14 @@ def evaluate(
         if count < 2:
             raise MeasurementError(f"a score needs at least 2 examples, got {count}")
         losses = [_mean_loss(task.loss(o, t)) * size for o, t, size in judged.each()]
-        value, error = _judged(judged, task)
+        value, error, samples = _judged(judged, task)
     score = Score(
         value=value,
         standard_error=error.value,
         nll=sum(losses) / count,
         maximize=task.maximize,
         note=error.note,
+        samples=samples,
     )
     for name, metric in score.metrics().items():
         if not math.isfinite(metric):
@@ -116,8 +119,8 @@ def evaluate(
     return score
 
 
-def _judged(batches: ScoredBatches, task: ScoredTask) -> tuple[float, StandardError]:
-    """Return the score of all examples, and its standard error."""
+def _judged(batches: ScoredBatches, task: ScoredTask) -> tuple[float, StandardError, Tensor | None]:
+    """Return the score of all examples, its standard error, and the score of each `[N]`."""
     score, name, count = score_function(task.score), score_name(task.score), batches.count
     alone = _values_by_batch(batches, score) if batches.differ_in_length else None
     if alone is None and batches.differ_in_length:
@@ -126,13 +129,13 @@ def _judged(batches: ScoredBatches, task: ScoredTask) -> tuple[float, StandardEr
     if values.numel() == 1 and (values.ndim == 0 or count != 1):
         if not math.isfinite(float(values)):
             raise MeasurementError(f"score is {float(values)}, not a finite number")
-        return float(values), whole_standard_error(score, batches.take, count, name)
+        return float(values), whole_standard_error(score, batches.take, count, name), None
     if values.shape[:1] != (count,):
         shape = tuple(values.shape)
         raise MeasurementError(f"score gives {shape} for {count} examples")
     values = values.reshape(count, -1).mean(1)
     error = StandardError(value=float(values.std() / math.sqrt(len(values))), note="")
-    return float(values.mean()), error
+    return float(values.mean()), error, values
 
 
 def _values_by_batch(batches: ScoredBatches, score: WholeScore) -> Tensor | None:

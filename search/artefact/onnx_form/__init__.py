@@ -4,4 +4,4 @@ A model with plain weights and the codes of its encoded weights come in; a canon
 with integer operators where weights are quantised, goes out.
 """
 
-__all__ = ["export", "integer_types", "runtime"]
+__all__ = ["bit_operations", "export", "integer_types", "runtime"]

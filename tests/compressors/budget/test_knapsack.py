@@ -5,7 +5,6 @@ import torch
 
 from compressors.budget.knapsack import allocate
 from compressors.budget.per_layer import layer_value
-from compressors.errors import InfeasibleError
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -39,8 +38,19 @@ def test_the_units_of_cost_and_size_do_not_matter(scale: float) -> None:
     assert allocate(costs, sizes, 12 * scale) == [0, 1, 1]
 
 
-def test_a_budget_below_the_smallest_levels_is_infeasible() -> None:
-    with pytest.raises(InfeasibleError, match="the smallest levels need 5, the budget is 4"):
+@pytest.mark.parametrize("shift", [-2.0, -3e-9, 5.0])
+def test_only_differences_of_costs_within_a_layer_matter(shift: float) -> None:
+    costs, sizes = [[0.0, 3.0], [0.0, 1.0], [0.0, 2.0]], [[10.0, 1.0]] * 3
+    shifted = [[cost + shift for cost in costs[0]], *costs[1:]]
+    assert allocate(shifted, sizes, 12) == allocate(costs, sizes, 12)
+
+
+def test_costs_that_sum_below_each_single_one_have_a_solution() -> None:
+    assert allocate([[-1e-9, 0.0], [-2e-9, 0.0]], [[2.0, 1.0]] * 2, 3.0) == [1, 0]
+
+
+def test_a_budget_below_the_smallest_levels_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least that of the smallest levels, got 4"):
         allocate([[0.0, 1.0], [0.0]], [[4.0, 3.0], [2.0]], 4.0)
 
 

@@ -1,4 +1,5 @@
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,9 @@ def choice(budget: float) -> LevelChoice[str]:
     names = [name for name, _ in toy_task("mlp").baseline.named_parameters() if "weight" in name]
     return LevelChoice(
         levels=[levels(name, 0.0, 0.9) for name in names[:2]],
+        layers=names[:2],
         budget=budget,
+        unit="weights",
         name="shrunk",
     )
 
@@ -56,7 +59,14 @@ def test_a_cost_that_must_ascend_is_never_below_an_earlier_one(
     divergences = np.array([0.0, 5.0, 1.0, 0.0, 2.0, 4.0])
     monkeypatch.setattr(task, "measured", lambda *_: {"divergence": divergences})
     sizes = [Level(value=n, size=n, change=lambda _: None) for n in (2, 1, 0)]
-    noisy = LevelChoice(levels=[sizes] * 2, budget=2, name="noisy", ascending_cost=ascending)
+    noisy = LevelChoice(
+        levels=[sizes] * 2,
+        layers=["a", "b"],
+        budget=2,
+        unit="weights",
+        name="noisy",
+        ascending_cost=ascending,
+    )
     assert allocate_levels(task.baseline, task, noisy) == expected
 
 
@@ -79,9 +89,23 @@ def test_only_changes_are_measured_and_under_the_name_of_the_choice(
     assert len(found["divergence"]) == 4
 
 
-def test_a_budget_below_the_smallest_levels_is_infeasible() -> None:
+def test_a_budget_below_the_smallest_levels_is_refused_before_anything_is_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     task = toy_task("mlp")
-    levels = [[level for level in of if level.size > 0.5] for of in choice(0.0).levels]
-    few = LevelChoice(levels=levels, budget=1.0, name="few")
-    with pytest.raises(InfeasibleError, match=r"smallest levels need 1\.8, the budget is 1"):
+    monkeypatch.setattr(task, "measured", lambda *_: pytest.fail("measured"))
+    wide = choice(1.0)
+    few = replace(wide, levels=[[one for one in of if one.size > 0.5] for of in wide.levels])
+    expected = rf"2 layers need 1\.8 weights .* the budget is 1 \(most: {few.layers[0]} 0\.9, "
+    with pytest.raises(InfeasibleError, match=expected):
         allocate_levels(task.baseline, task, few)
+
+
+def test_divergences_below_0_by_rounding_do_not_make_a_budget_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = toy_task("mlp")
+    rounded = np.array([2e-9, -1e-9, 1e-9, -3e-9])
+    monkeypatch.setattr(task, "measured", lambda *_: {"divergence": rounded})
+    chosen = allocate_levels(task.baseline, task, choice(1.8))
+    assert [value.split()[1] for value in chosen] == ["0.9", "0.9"]

@@ -63,3 +63,18 @@ def test_outputs_that_are_not_finite_are_an_error() -> None:
     task = toy_task("mlp")
     with pytest.raises(FloatingPointError, match="not finite"):
         sensitivity(task.baseline, task, [scaled(float("inf"))])
+
+
+def test_a_change_that_rounds_away_costs_nothing_and_never_less() -> None:
+    """The mean of rounded logarithms of nearly equal outputs is below 0 in one of four cases."""
+    task = toy_task("mlp")
+    generator = torch.Generator().manual_seed(0)
+
+    def nudged(model: nn.Module) -> None:
+        with torch.no_grad():
+            for weight in model.parameters():
+                weight.add_(1e-6 * torch.randn(weight.shape, generator=generator))
+
+    found = sensitivity(task.baseline, task, [nudged] * 40)
+    assert min(found) == 0.0
+    assert max(found) < 1e-6

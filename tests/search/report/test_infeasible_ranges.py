@@ -43,6 +43,24 @@ def test_the_choice_without_a_feasible_trial_is_taken_away():
     assert infeasible_range(stopped, space()) is None
 
 
+def test_a_part_that_chance_explains_is_not_blamed():
+    records = [bad(n, **{"sparsify.ratio": 0.5 + n / 50}) for n in range(20)]
+    records += [trial(20, 0.9, 20.0, params={"sparsify.ratio": 0.4})]
+    assert infeasible_range(records, space()) is None
+
+
+def test_a_recovery_is_not_made_shorter_since_recipes_with_it_score_worse():
+    def study(**failed: Any) -> list[TrialRecord]:
+        damaged = [replace(bad(n, **{"distil.epochs": 4}), **failed) for n in range(20)]
+        fine = [trial(n, 0.9, 20.0, params={"distil.epochs": n % 2}) for n in range(20, 40)]
+        return [*damaged, *fine]
+
+    assert infeasible_range(study(), space()) is None
+    late = infeasible_range(study(status="timeout", metrics={}), space())
+    assert late is not None
+    assert late.override == "steps.distil.epochs.high=1"
+
+
 @pytest.mark.parametrize("status", ["stopped", "config_error"])
 def test_trials_that_the_search_itself_ended_speak_against_no_range(status):
     assert failure_reason(trial(0, 0, 0, status=status)) is None

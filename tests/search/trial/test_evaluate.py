@@ -244,6 +244,29 @@ def test_a_recovery_that_could_only_harm_is_seen_to_have_moved_nothing(
     assert (achieved["achieved/distil/weights_moved"] > 0) == moves
 
 
+def test_what_the_field_compares_by_is_measured_beside_the_baseline(
+    task: EvaluatedTask, baseline: Baseline, tmp_path: Path
+) -> None:
+    eight = Step(name="q", target="compressors.quantization.Quantization", values={"bits": 8})
+    metrics = evaluator(task, baseline)(Recipe(steps=(eight,), seed=0), tmp_path).metrics
+    assert baseline.metrics["bops"] == 32 * 32 * baseline.metrics["macs"]
+    assert metrics["bops_ratio"] == (8 * 8) / (32 * 32)
+    parameters = sum(weight.numel() for weight in task.baseline.parameters())
+    packed = (tmp_path / "model.packed").stat().st_size
+    assert metrics["bits_per_weight"] == 8 * packed / parameters
+    assert "tokens_per_second" not in metrics
+
+
+def test_the_baseline_of_an_earlier_version_gets_its_bit_operations(
+    task: EvaluatedTask, baseline: Baseline, tmp_path: Path
+) -> None:
+    path = tmp_path / "baseline" / "figures.json"
+    kept = json.loads(path.read_text())
+    del kept["figures"]["bops"]
+    path.write_text(json.dumps(kept))
+    assert read_baseline(task, tmp_path / "baseline").metrics == baseline.metrics
+
+
 def test_a_compressor_takes_one_file_and_one_yaml(
     task: EvaluatedTask, baseline: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
