@@ -6,8 +6,8 @@ from statistics import median
 
 from search.pareto.front import cost_matrix, pareto_front
 from search.pareto.hypervolume import hypervolume
-from search.proposal.bound import ScoreBound
 from search.proposal.costs import training_epochs
+from search.proposal.strength.bound import ScoreBound
 from search.recipe.recipe import recipe_from_data
 from search.trial_record import TrialRecord
 
@@ -26,8 +26,6 @@ class Finishing:
 
     bound: ScoreBound
     objectives: Mapping[str, str]
-    baseline: Mapping[str, float]
-    """The metrics of the uncompressed model."""
 
     def candidates(
         self, records: Sequence[TrialRecord], open_origins: Sequence[str]
@@ -38,19 +36,19 @@ class Finishing:
         loses as small a share of its drop as the median of those that went on.
 
         Args:
-            records: Finished trials.
+            records: Finished trials, the first one that of the uncompressed model.
             open_origins: Origins of the trials under way.
         """
         begun = {*open_origins, *(record.origin for record in records)}
         left = self._kept_loss(records)
         front = pareto_front(records, self.objectives)
         expected = [
-            (record, self._expected(record, left))
+            (record, _expected(record, left, records[0]))
             for record in records
             if self._may_go_on(record) and f"{FINISH}:{record.number}" not in begun
         ]
-        gains = {r.number: self._volume([*front, hoped]) for r, hoped in expected}
-        now = self._volume(front)
+        gains = {r.number: self._volume([*front, hoped], records[0]) for r, hoped in expected}
+        now = self._volume(front, records[0])
         for record, _ in sorted(expected, key=lambda pair: -gains[pair[0].number]):
             if gains[record.number] > now:
                 yield record
@@ -74,18 +72,20 @@ class Finishing:
                 kept.append(min(1.0, self.bound.used(record) / self.bound.used(before)))
         return median(kept) if kept else HEALED
 
-    def _expected(self, record: TrialRecord, left: float) -> TrialRecord:
-        """Return a trial as it may be after a long recovery."""
-        score, base = record.metrics["score"], self.baseline["score"]
-        lost = record.metrics["score_drop"] > 0
-        metrics = {
-            **record.metrics,
-            "score": base + (score - base) * left if lost else score,
-            "score_drop": record.metrics["score_drop"] * (left if lost else 1),
-            "relative_drop": record.metrics["relative_drop"] * (left if lost else 1),
-        }
-        return replace(record, metrics=metrics, violations={})
-
-    def _volume(self, records: Sequence[TrialRecord]) -> float:
+    def _volume(self, records: Sequence[TrialRecord], baseline: TrialRecord) -> float:
         costs = cost_matrix(records, self.objectives)
-        return hypervolume(costs, self.objectives, self.baseline, {})
+        return hypervolume(costs, self.objectives, baseline.metrics, {})
+
+
+def _expected(record: TrialRecord, left: float, baseline: TrialRecord) -> TrialRecord:
+    """Return a trial as it may be after a long recovery, which leaves a share of its loss."""
+    drop, base = record.metrics["score_drop"], baseline.metrics["score"]
+    if drop <= 0:
+        return record
+    metrics = {
+        **record.metrics,
+        "score": base + (record.metrics["score"] - base) * left,
+        "score_drop": drop * left,
+        "relative_drop": record.metrics["relative_drop"] * left,
+    }
+    return replace(record, metrics=metrics, violations={})

@@ -1,6 +1,6 @@
 """Recipes from a sampler, never one that was tried before, or from given parameters."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -73,7 +73,11 @@ class Proposer:
     """Numbers of the trials that the sampler learns from even if they are old."""
 
     def propose(
-        self, number: int, trials: list[FrozenTrial], seen: Collection[str]
+        self,
+        number: int,
+        trials: list[FrozenTrial],
+        seen: Collection[str],
+        bearable: Callable[[Mapping[str, Value]], bool] = lambda _: True,
     ) -> Proposal | None:
         """Return a recipe that was not tried before, or None if none was found.
 
@@ -85,15 +89,21 @@ class Proposer:
             number: Number of the next trial.
             trials: The trials so far.
             seen: The hashes of the recipes that were tried.
+            bearable: Whether parameters are worth a trial; of recipes that are new and none of
+                which is, the last one is returned.
         """
+        unbearable: Proposal | None = None
         for sampler in (self.sampler, RANDOM):
             study, storage = self._study(sampler, number, trials)
             slow = isinstance(study.sampler, GPSampler)
             for _ in range(MAX_SLOW_ATTEMPTS if slow else MAX_ATTEMPTS):
                 proposal = self._ask(study, storage)
-                if proposal.recipe.hash not in seen:
+                if proposal.recipe.hash in seen:
+                    continue
+                if bearable(proposal.params):
                     return proposal
-        return None
+                unbearable = proposal
+        return unbearable
 
     def hash(self, params: Mapping[str, Value]) -> str:
         """Return the hash of the recipe of given parameters."""

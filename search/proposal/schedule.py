@@ -1,21 +1,22 @@
 """What is tried next: the initial design, the path, variations of the front, or a sample."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial
 
 from search.config.study_config import StudyConfig
-from search.proposal.bound import ScoreBound
 from search.proposal.costs import Costs
-from search.proposal.damage import Damage
 from search.proposal.finishing import FINISH, Finishing
 from search.proposal.forecast import trial_seconds
 from search.proposal.genetic_operators import crossings, mutations
 from search.proposal.initial_design import InitialTrial, initial_trials
-from search.proposal.path import Path
 from search.proposal.plan import Plan
 from search.proposal.proposer import Proposal, Proposer, uncompressed
+from search.proposal.strength.bearable import Bearable
+from search.proposal.strength.bound import ScoreBound
+from search.proposal.strength.damage import Damage
+from search.proposal.strength.path import Path
 from search.recipe.recipe import Recipe
 from search.recipe.space import Space
 from search.trial_record import TrialRecord, Value
@@ -96,8 +97,7 @@ class Schedule:
 
     def _first(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
         """Return what comes before everything else."""
-        queue = self.initial_queue
-        return self._initial(proposer, known) if queue and queue[0].before_variation else None
+        return self._initial(proposer, known, lambda trial: trial.before_variation)
 
     def _on_path(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
         """Return the next recipe of the path that is new."""
@@ -116,9 +116,7 @@ class Schedule:
         if not self.plan.finishes or known.seconds_left > self.plan.finishing_seconds:
             return None
         encoded = self._path().finished_encodings(known.records)
-        finishing = Finishing(
-            bound=self._bound, objectives=self.config.objectives, baseline=self.baseline
-        )
+        finishing = Finishing(bound=self._bound, objectives=self.config.objectives)
         going_on = (
             InitialTrial(origin=f"{FINISH}:{record.number}", params=record.params)
             for record in finishing.candidates(known.records, known.open_origins)
@@ -152,12 +150,18 @@ class Schedule:
         if vary is None:
             return None
         seed = derived_seed(self.config.seed, known.number, 2)
-        proposal = _first_new(vary(self.space, known.front, seed), proposer, known)
+        worth = filter(self._bearable(known), vary(self.space, known.front, seed))
+        proposal = _first_new(worth, proposer, known)
         return ("variation", proposal) if proposal else None
 
-    def _initial(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
-        """Return the first recipe of the initial design that is new."""
-        while self.initial_queue:
+    def _initial(
+        self,
+        proposer: Proposer,
+        known: Known,
+        wanted: Callable[[InitialTrial], bool] = lambda _: True,
+    ) -> tuple[str, Proposal] | None:
+        """Return the first recipe of the initial design that is new, as long as it is wanted."""
+        while self.initial_queue and wanted(self.initial_queue[0]):
             first = self.initial_queue.pop(0)
             baseline = first.origin == BASELINE
             if not baseline and proposer.hash(first.params) in known.hashes:
@@ -171,8 +175,14 @@ class Schedule:
         return None
 
     def _sampled(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
-        proposal = proposer.propose(known.number, known.trials, known.hashes)
+        proposal = proposer.propose(known.number, known.trials, known.hashes, self._bearable(known))
         return ("sampled", proposal) if proposal else None
+
+    def _bearable(self, known: Known) -> Callable[[Mapping[str, Value]], bool]:
+        """Return whether parameters are worth a trial after what was seen."""
+        judge = Bearable(space=self.space, damage=self.damage, bound=self._bound)
+        limit = judge.limit(known.records)
+        return lambda params: judge.total(params) <= limit
 
 
 def _first_new(

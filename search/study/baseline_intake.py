@@ -9,9 +9,9 @@ from search.errors import ConfigError, StudyError
 from search.executors.outcome import Outcome
 from search.executors.worker import LOG
 from search.proposal.costs import Costs
-from search.proposal.damage import Damage
-from search.proposal.directions import probes
 from search.proposal.initial_design import anchors
+from search.proposal.strength.damage import Damage
+from search.proposal.strength.directions import probes
 from search.recipe.space import Space
 from search.report.describe import by_reason, last_line
 from search.study.dispatcher import Dispatcher

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -9,7 +10,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from search.proposal.costs import Costs
-from search.proposal.damage import DamageCurve
+from search.proposal.strength.damage import DamageCurve
 from search.study.plan import TrialPlan
 from search.trial_record import KNOWN_MODEL, TrialRecord
 
@@ -94,8 +95,8 @@ class Journal:
         self,
         identity: Mapping[str, Any],
         infeasible_steps: Mapping[str, str],
-        damage: Mapping[str, DamageCurve],
-        costs: Costs | None,
+        damage: Mapping[str, DamageCurve] = MappingProxyType({}),
+        costs: Costs | None = None,
     ) -> None:
         """Write down, once, what makes trials comparable and what the preparation found.
 

@@ -10,7 +10,7 @@ from compressors.errors import InfeasibleError
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import calibration_batches, device_of
 from compressors.outputs.divergence import divergence
-from search.proposal.damage import DamageCurve
+from search.proposal.strength.damage import DamageCurve
 from search.recipe.recipe import Recipe
 from search.trial.brief_task import BriefTask
 from search.trial.compress import compress

@@ -11,7 +11,7 @@ import torch
 from compressors.base import Selective, Task
 from compressors.errors import InfeasibleError
 from search.artefact.onnx_form.runtime import predictor
-from search.proposal.damage import DamageCurve
+from search.proposal.strength.damage import DamageCurve
 from search.recipe.recipe import Recipe
 from search.recipe.rungs import training_hash
 from search.tasks.loading import load_task

@@ -5,13 +5,13 @@ executor can carry them and `json` can write them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from search.config.latency_settings import LatencySettings
 from search.proposal.costs import Costs
-from search.proposal.damage import DamageCurve
+from search.proposal.strength.damage import DamageCurve
 from search.recipe.recipe import Recipe, recipe_from_data
 from search.trial.screen import Screen
 from search.trial_record import ModelEstimate
@@ -96,14 +96,14 @@ class PrepareReply:
     """By step, the error that it ends with on this model."""
     skipped_layers: Mapping[str, Mapping[str, str]]
     """By step and layer, why the step leaves the layer as it is."""
-    damage: Mapping[str, DamageCurve]
-    """By step, the damage that it does alone."""
-    costs: Costs | None
-    """What the parts of a trial cost; None for a study that was begun."""
     outputs: str
     """What the distilled output is, in words."""
     tokens: int = 0
     """Tokens of one example, where the model gives classes for each; 0 for another model."""
+    damage: Mapping[str, DamageCurve] = field(default_factory=dict)
+    """By step, the damage that it does alone."""
+    costs: Costs | None = None
+    """What the parts of a trial cost; None for a study that was begun."""
     notes: Sequence[str] = ()
     """What was changed in the user's model and data, and what else is to be known of the task."""
 

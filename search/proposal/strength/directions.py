@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from compressors.kinds import CompressorKind
 from search.proposal.acting_steps import compressor_name, main_range, steps_of_kind
-from search.proposal.damage import PROBED_SHARES, Damage
+from search.proposal.strength.damage import PROBED_SHARES, Damage
 from search.recipe.ranges import Range
 from search.recipe.recipe import Recipe, Step, values_of
 from search.recipe.space import Space, StepSpace

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from compressors.kinds import CompressorKind
 from search.proposal.acting_steps import steps_of_kind
-from search.proposal.bisection import next_strength
-from search.proposal.bound import ScoreBound
-from search.proposal.damage import Damage
-from search.proposal.directions import Direction, directions
-from search.proposal.encodings import encodings, re_encoded
 from search.proposal.finishing import FINISH
 from search.proposal.initial_design import InitialTrial
+from search.proposal.strength.bisection import next_strength
+from search.proposal.strength.bound import ScoreBound
+from search.proposal.strength.damage import Damage
+from search.proposal.strength.directions import Direction, directions
+from search.proposal.strength.encodings import encodings, re_encoded
 from search.recipe.space import Space
 from search.recipe.step_values import StepValues, params_for
 from search.trial_record import TrialRecord, Value
@@ -57,7 +57,7 @@ class Path:
             tried = {_strength(r): r for r in records if r.origin.startswith(name)}
             used = [(strength, self.bound.used(record)) for strength, record in tried.items()]
             strength = next_strength(used, self._start(direction, start))
-            if strength is not None:
+            if strength is not None and direction.acting(self.space, self.damage, strength):
                 yield self._trial(f"{name}{strength:.4f}", direction, strength, codes[0])
             if direction.encodes:
                 continue
