@@ -159,13 +159,14 @@ class HeldOutBatches:
     name: str
     """The task's part, for messages."""
     batches: Any
-    """What the user gives: a loader, a list, or a function without arguments that returns one."""
+    """What the user gives: a loader, a list, or a function without arguments that returns one.
+    What can be iterated is never called: it may need an epoch for that."""
     form: BatchForm
 
     def __iter__(self) -> Iterator[tuple[Inputs, Any]]:
         """Yield inputs `[B, ...]` and targets; batches that are None are left out."""
-        found = False
-        for batch in self.batches() if callable(self.batches) else self.batches:
+        found, called = False, callable(self.batches) and not hasattr(self.batches, "__iter__")
+        for batch in self.batches() if called else self.batches:
             if batch is not None:
                 found = True
                 inputs, targets = self.form.read(batch)
