@@ -23,8 +23,8 @@ SHIFT = 5
 
 def keywords(
     data: str | Path | None = None,
-    batch_size: int = 128,
-    baseline_epochs: int = 8,
+    batch_size: int = 64,
+    baseline_epochs: int = 12,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Return the parts of the task; sounds and baseline are made on first use, once per machine.

@@ -27,13 +27,15 @@ OTHERS = (
 OTHER, SILENCE = len(KEYWORDS), len(KEYWORDS) + 1
 CLASSES = len(KEYWORDS) + 2
 ACCENTS = ("en-us", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
+EFFECTS = ("croak", "demonic", "robo", "whisper")
+"""Parts of the names of voices that imitate no person and are left out."""
 HELD_OUT = 0.15
 """Share of the families of voices in each of the two held-out parts."""
 REPETITIONS = {"train": 8, "validation": 12, "test": 16}
 """Utterances of each class by each voice."""
 SPEED, PITCH = (110, 240), (20, 80)
 """Words per minute; units of the synthesiser."""
-NOISE_DB = (-5.0, 25.0)
+NOISE_DB = (5.0, 30.0)
 """Power of a word over that of the noise, in decibels."""
 Say = Callable[[str, str, np.random.Generator], NDArray[np.float32]]
 """From a word, a voice and a source of randomness to samples `[N]` at 16 kHz."""
@@ -44,7 +46,7 @@ class Utterances:
     """Features of utterances of one second, with their classes."""
 
     features: NDArray[np.float32]
-    """`[N, 1, 49, 10]`."""
+    """Cepstral coefficients less their mean over the frames, `[N, 1, 49, 10]`."""
     labels: NDArray[np.int64]
     """`[N]`: the keywords in order, `OTHER`, `SILENCE`."""
 
@@ -73,8 +75,12 @@ def spoken_words(folder: str | Path | None = None) -> dict[str, Utterances]:
 
 
 def split_voices(voices: Sequence[str], seed: int = 0) -> dict[str, list[str]]:
-    """Return the voices of each part; those whose names differ in case or digits stay together."""
-    families = sorted({_family(voice) for voice in voices})
+    """Return the voices of each part; those whose names differ in case or digits stay together.
+
+    Voices with `EFFECTS` are in none.
+    """
+    found = {_family(voice) for voice in voices}
+    families = sorted(name for name in found if not any(effect in name for effect in EFFECTS))
     order = [families[n] for n in np.random.default_rng(seed).permutation(len(families))]
     held_out = round(HELD_OUT * len(order))
     chosen = {
@@ -98,7 +104,8 @@ def utterances(say: Say, voices: Sequence[str], repetitions: int, seed: int) -> 
             spoken = say(word, voice, rng) if word else np.zeros(0, np.float32)
             sounds.append(in_noise(spoken, rng))
             labels.append(label)
-    features = cepstra(np.stack(sounds))[:, None]
+    found = cepstra(np.stack(sounds))
+    features = (found - found.mean(1, keepdims=True))[:, None]
     return Utterances(features=features, labels=np.array(labels, np.int64))
 
 
