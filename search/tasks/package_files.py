@@ -52,8 +52,17 @@ class Package:
         else:
             found = self._complete(Path(given))
         for name, digest in self.sha256.items():
-            _check_digest(found / name, digest)
+            self._check(found / name, digest)
         return found
+
+    def _check(self, path: Path, digest: str) -> None:
+        with path.open("rb") as file:
+            found = file_digest(file, "sha256").hexdigest()
+        if found != digest:
+            raise ConfigError(
+                f"{path} has sha256 {found}, not {digest}, which it has in the {self.client} "
+                f"package {self.requirement}; delete it and run again"
+            )
 
     def _complete(self, given: Path) -> Path:
         missing = [name for name in self.names if not (given / name).exists()]
@@ -92,13 +101,6 @@ class Package:
             for name in self.names:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (Path(scratch) / self.root / name).replace(folder / name)
-
-
-def _check_digest(path: Path, digest: str) -> None:
-    with path.open("rb") as file:
-        found = file_digest(file, "sha256").hexdigest()
-    if found != digest:
-        raise ConfigError(f"{path} has sha256 {found}, not {digest}; delete it and run again")
 
 
 def _unpack(archive: Path, folder: Path) -> None:
