@@ -70,6 +70,9 @@ class LanguageModel(nn.Module):
             bos_token_id=0,
             eos_token_id=0,
             use_cache=False,
+            resid_pdrop=0.0,  # the baseline sees each row once
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
         )
         self.gpt2 = library.GPT2LMHeadModel(config)
 
@@ -93,7 +96,7 @@ def perplexity(logits: Tensor, targets: Tensor) -> Tensor:
 def _trained(batches: TensorBatches, epochs: float, seed: int) -> nn.Module:
     torch.manual_seed(seed)
     read = sha256(batches.inputs.numpy().tobytes()).hexdigest()[:16]
-    settings = TrainingSettings(epochs=epochs, learning_rate=2e-3, weight_decay=1e-1)
+    settings = TrainingSettings(epochs=epochs, learning_rate=5e-4, weight_decay=1e-1)
     return trained_once(
         f"reviews-lm-{epochs}-{seed}-{batches.batch_size}-{read}",
         LanguageModel(),
