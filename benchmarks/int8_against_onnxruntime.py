@@ -24,13 +24,13 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.cifar10 import Images, load_cifar10
 from benchmarks.int8_latency import ExampleTask, machine, timed
 from benchmarks.json_line import print_json_line
-from benchmarks.resnet20 import load_resnet20
 from compressors.quantization import Quantization
 from search.artefact.artefact import CALIBRATION_SAMPLES, write_artefact
 from search.artefact.onnx_form.runtime import open_session
+from search.tasks.workloads.cifar10 import Images, load_cifar10, normalised
+from search.tasks.workloads.resnet20 import load_resnet20
 
 FLOATS = "fp32"
 OURS = "paredown"
@@ -50,12 +50,13 @@ def main(arguments: Iterable[str] | None = None) -> None:
     options = parser.parse_args(None if arguments is None else list(arguments))
     torch.set_num_threads(1)
     rounds, images = (15, 1000) if options.quick else (100, 10_000)
-    train, test = load_cifar10(options.data)
-    calibration = torch.from_numpy(train.normalised(0, CALIBRATION_SAMPLES))
-    task = ExampleTask(load_resnet20(options.checkpoint), calibration)
+    data = load_cifar10(options.data)
+    calibration = normalised(data["train"].pixels[:CALIBRATION_SAMPLES])
+    model = load_resnet20(options.checkpoint).requires_grad_(False)
+    task = ExampleTask(model, calibration)
     with TemporaryDirectory() as folder:
         files = all_files(task, Path(folder), quick=options.quick)
-        rows = measure(files, test, images, rounds)
+        rows = measure(files, data["test"], images, rounds)
     found = {"machine": machine(), "quick": options.quick, "images": images, "files": rows}
     console = Console(width=110)
     console.print(f"{found['machine']}")
@@ -114,7 +115,7 @@ def measure(
     files: Mapping[str, Path], test: Images, images: int, rounds: int
 ) -> dict[str, dict[str, Any]]:
     """Return accuracy, milliseconds per image, speed-up over floats and bytes, by file."""
-    seconds = timed(files.values(), {"input": test.normalised(0, 1)}, rounds)
+    seconds = timed(files.values(), {"input": normalised(test.pixels[:1]).numpy()}, rounds)
     ratios = seconds[:, :1] / seconds
     return {
         name: {
@@ -132,8 +133,9 @@ def accuracy(path: Path, test: Images, images: int) -> float:
     """Return the share of the first test images that a file classifies correctly."""
     session, correct = open_session(path), 0
     for start in range(0, images, BATCH):
-        [logits] = session.run(None, {"input": test.normalised(start, start + BATCH)})
-        correct += int((logits.argmax(1) == test.labels[start : start + BATCH]).sum())
+        part = slice(start, start + BATCH)
+        [logits] = session.run(None, {"input": normalised(test.pixels[part]).numpy()})
+        correct += int((logits.argmax(1) == test.labels[part].numpy()).sum())
     return correct / images
 
 

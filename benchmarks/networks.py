@@ -6,27 +6,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al., 2016, arXiv:1512.03385).
-
-    From `[B, width_in, H, W]` to `[B, width, H / stride, W / stride]`.
-    """
-
-    def __init__(self, width_in: int, width: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride != 1 or width_in != width:
-            convolution = nn.Conv2d(width_in, width, 1, stride, bias=False)
-            self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(y + self.shortcut(x))
+from search.tasks.workloads.resnet20 import BasicBlock
 
 
 class ResNet18(nn.Module):

