@@ -28,9 +28,9 @@ from search.artefact.onnx_form.runtime import predictor
 from search.config.compose import compose_search
 from search.config.latency_settings import LatencySettings
 from search.recipe.recipe import Recipe
-from search.tasks.lenet import LeNet5, LeNet300
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
+from search.tasks.workloads.lenet import LeNet5, LeNet300
 from search.trial.baseline import measure_baseline
 from search.trial.evaluate import Evaluator
 from search.trial.scoring import evaluate

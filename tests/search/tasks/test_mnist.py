@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from search.errors import ConfigError
-from search.tasks.lenet import LeNet5, LeNet300
 from search.tasks.mnist import lenet300
-from search.tasks.mnist_files import mnist_files, read_idx
+from search.tasks.workloads.lenet import LeNet5, LeNet300
+from search.tasks.workloads.mnist_files import mnist_files, read_idx
 
 
 def test_an_idx_file_is_read_as_written(tmp_path: Path) -> None:

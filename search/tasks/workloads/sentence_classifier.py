@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModel
 
-from benchmarks.reviews import Sentences
 from compressors.training.loop import TrainingSettings, train
 from search.tasks.baseline import trained_once
 from search.tasks.tensors import correct, cross_entropy
+from search.tasks.workloads.reviews import Sentences
 
 CLASSES = 2
 EPOCHS = 1
@@ -24,11 +22,12 @@ HEAD_SENTENCES = 640
 class SentenceClassifier(nn.Module):
     """An encoder, the mean over the tokens, and a linear layer."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, encoder: Any) -> None:
+        """Take an encoder of the library transformers, without a pooling layer."""
         super().__init__()
         torch.manual_seed(0)
-        self.encoder = AutoModel.from_pretrained(folder, add_pooling_layer=False)
-        self.head = nn.Linear(self.encoder.config.hidden_size, CLASSES)
+        self.encoder = encoder
+        self.head = nn.Linear(encoder.config.hidden_size, CLASSES)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return logits `[B, 2]` for token numbers and a mask `[B, T]`."""
@@ -44,17 +43,17 @@ class SentenceClassifier(nn.Module):
 
 
 def text_task(
-    model: Path, sentences: Mapping[str, Sentences], *, quick: bool = False
+    encoder: nn.Module, sentences: Mapping[str, Sentences], *, quick: bool = False
 ) -> dict[str, Any]:
     """Return the parts of a task: a tuned encoder on sentences.
 
     Args:
-        model: Folder of the encoder, in the form of the library transformers.
+        encoder: As `SentenceClassifier` takes it.
         sentences: Those for train, validation and test.
         quick: Whether only the head is trained, on a few sentences.
     """
     return {
-        "model": _tuned(SentenceClassifier(model), sentences["train"], quick=quick),
+        "model": _tuned(SentenceClassifier(encoder), sentences["train"], quick=quick),
         "train": sentences["train"],
         "validation": list(sentences["validation"]),
         "test": list(sentences["test"]),
@@ -74,12 +73,12 @@ def _tuned(model: SentenceClassifier, sentences: Sentences, *, quick: bool) -> n
     )
 
 
-def _tune(model: nn.Module, sentences: Sentences) -> None:
+def _tune(model: SentenceClassifier, sentences: Sentences) -> None:
     settings = TrainingSettings(epochs=EPOCHS, learning_rate=5e-5, weight_decay=0.01)
     train(model, sentences, cross_entropy, settings)
 
 
-def _tune_head(model: nn.Module, sentences: Sentences) -> None:
+def _tune_head(model: SentenceClassifier, sentences: Sentences) -> None:
     """Train the head on the states of a few sentences."""
     few = sentences.part(range(HEAD_SENTENCES))
     with torch.no_grad():
