@@ -6,6 +6,7 @@ Trial records and objectives come in; fronts, volumes, ranks and single trials g
 __all__ = [
     "archive",
     "front",
+    "hypervolume",
     "ranking",
     "selection",
     "stagnation",

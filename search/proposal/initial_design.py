@@ -23,7 +23,7 @@ class InitialTrial:
 
     origin: str
     params: Mapping[str, Value]
-    before_variation: bool = False
+    comes_first: bool = False
     """Whether it comes before anything else."""
 
 
@@ -37,7 +37,7 @@ def initial_trials(space: Space) -> list[InitialTrial]:
     untrained, trained = _references(space)
     first = [_baseline(space), *untrained]
     return [
-        *(replace(trial, before_variation=True) for trial in first),
+        *(replace(trial, comes_first=True) for trial in first),
         *trained,
         *_encodings(space),
     ]

@@ -97,7 +97,7 @@ class Schedule:
 
     def _first(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
         """Return what comes before everything else."""
-        return self._initial(proposer, known, lambda trial: trial.before_variation)
+        return self._initial(proposer, known, lambda trial: trial.comes_first)
 
     def _on_path(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
         """Return the next recipe of the path that is new."""
