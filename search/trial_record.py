@@ -52,8 +52,8 @@ class TrialRecord:
     status: str
     """ok, stopped, infeasible, config_error, error, timeout, oom or crashed."""
     origin: str
-    """Why this recipe was tried: baseline, rival:<name>, opening:<step>, joint, sampled or
-    variation."""
+    """Why this recipe was tried: baseline, rival:<name>, path:<direction>:<strength>,
+    encoding:<trial>, opening:<step>, variation, sampled or finish:<trial>; joint in 0.1.0."""
     seed: int
     params: Mapping[str, Value]
     """The sampled values by their stable names, `<step>.<field>`; absent where not sampled."""

@@ -53,30 +53,44 @@ def seconds_by_precision(
         loss: Returns the loss of the batch, a scalar, from the outputs.
     """
     device = device_of(model)
-    probe = copy_model(model)
     there = to_device(inputs, device)
-    devices = [device] if device.type == "cuda" else []
-    # Dropout in the probe must not advance the generator that the training draws from.
-    with torch.random.fork_rng(devices=devices), fastest_layout(probe, [there]):
-        require_training_gradients(probe.train())
-        return {
-            precision: _seconds_of_a_step(precision, probe, there, loss)
-            for precision in (torch.float32, torch.bfloat16)
-        }
+
+    def loss_in(precision: torch.dtype) -> Callable[[nn.Module], Tensor]:
+        def loss_of(probe: nn.Module) -> Tensor:
+            with autocast(device, precision):
+                outputs = run(probe, there)
+            return loss(in_float32(outputs))
+
+        return loss_of
+
+    precisions = (torch.float32, torch.bfloat16)
+    return {
+        precision: seconds_of_a_step(model, inputs, loss_in(precision)) for precision in precisions
+    }
 
 
-def _seconds_of_a_step(
-    precision: torch.dtype, model: nn.Module, inputs: Inputs, loss: Callable[[Any], Tensor]
+def seconds_of_a_step(
+    model: nn.Module, inputs: Inputs, loss: Callable[[nn.Module], Tensor]
 ) -> float:
-    """Return the shortest time of a forward and a backward pass, after one that is not timed."""
+    """Return the shortest time of a forward and a backward pass, after one that is not timed.
+
+    Args:
+        model: It is copied, not changed.
+        inputs: A batch `[B, ...]` on any device, for which the memory layout is chosen.
+        loss: Returns the loss of a batch, a scalar, from a copy of the model in training mode.
+    """
     device = device_of(model)
+    probe = copy_model(model)
+    devices = [device] if device.type == "cuda" else []
     times = []
-    for _ in range(REPEATS + 1):
-        start = time.perf_counter()
-        with autocast(device, precision):
-            outputs = run(model, inputs)
-        loss(in_float32(outputs)).backward()  # type: ignore[no-untyped-call]
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
+    # Dropout in the probe must not advance the generator that the training draws from.
+    layout = fastest_layout(probe, [to_device(inputs, device)])
+    with torch.random.fork_rng(devices=devices), layout:
+        require_training_gradients(probe.train())
+        for _ in range(REPEATS + 1):
+            start = time.perf_counter()
+            loss(probe).backward()  # type: ignore[no-untyped-call]
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(time.perf_counter() - start)
     return min(times[1:])

@@ -51,7 +51,7 @@ class StudyConfig:
     """Finished trials that the study has in the end."""
     seed: int
     timeout: float | None
-    """Seconds after which no trial is started; None for no limit."""
+    """Seconds from the launch until which all trials end; None for no limit."""
     runs_dir: Path
     """Folder of all studies."""
     constraints: tuple[Constraint, ...]
@@ -61,7 +61,8 @@ class StudyConfig:
     None for no such limit."""
     preferences: Preferences
     warm_start: bool
-    """Whether reference recipes, encodings and a portfolio come before the sampler."""
+    """Whether reference recipes, recipes from mild to strong and encodings come before the
+    sampler."""
     refuse_early: bool
     """Whether a trial ends before training if its model is known or cannot meet a constraint."""
     cache_prefixes: bool

@@ -16,8 +16,6 @@ FINISH = "finish"
 HEALED = 0.5
 """Share of the loss of score that is expected to stay after a long recovery, before one was
 measured."""
-MAX_USED = 2.0
-"""Share of the bound beyond which a trial is not expected to come back."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +43,7 @@ class Finishing:
         expected = [
             (record, _expected(record, left, records[0]))
             for record in records
-            if self._may_go_on(record) and f"{FINISH}:{record.number}" not in begun
+            if self._may_go_on(record, left) and f"{FINISH}:{record.number}" not in begun
         ]
         gains = {r.number: self._volume([*front, hoped], records[0]) for r, hoped in expected}
         now = self._volume(front, records[0])
@@ -53,12 +51,13 @@ class Finishing:
             if gains[record.number] > now:
                 yield record
 
-    def _may_go_on(self, record: TrialRecord) -> bool:
+    def _may_go_on(self, record: TrialRecord, left: float) -> bool:
+        """Whether a trial was trained for a short time and is expected to keep the bound."""
         return (
             record.status == "ok"
             and not record.origin.startswith(FINISH)
             and training_epochs(recipe_from_data(record.recipe)) > 0
-            and self.bound.used(record) <= MAX_USED
+            and self.bound.used(record) * left <= 1
         )
 
     def _kept_loss(self, records: Sequence[TrialRecord]) -> float:

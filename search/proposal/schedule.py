@@ -24,6 +24,8 @@ from search.utils.seeds import derived_seed
 
 CYCLE = 3
 """Trials in which every variation has its turn."""
+PATH_TURNS = 2
+"""Trials in which the path has its turn once, while it has something to propose."""
 VARIATIONS = {1: crossings, 2: mutations}
 """By place in the cycle; the other place is the initial design's, and then the sampler's."""
 BASELINE = "baseline"
@@ -100,10 +102,16 @@ class Schedule:
         return self._initial(proposer, known, lambda trial: trial.comes_first)
 
     def _on_path(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
-        """Return the next recipe of the path that is new."""
-        if not self.config.warm_start:
+        """Return the next recipe of the path that is new.
+
+        From the first trained member of the front on, the path and variations take turns.
+        """
+        front = {member.number for member in known.front}
+        trained = any(member.training for member in known.front)
+        varies = self.config.mutate_front and trained and known.number % PATH_TURNS
+        if not self.config.warm_start or varies:
             return None
-        for trial in self._path().proposals(known.records, known.open_origins):
+        for trial in self._path().proposals(known.records, known.open_origins, front):
             if proposal := _first_new([trial.params], proposer, known):
                 return trial.origin, proposal
         return None

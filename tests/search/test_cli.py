@@ -69,7 +69,12 @@ def test_a_sweep_leaves_trials_front_pictures_and_tracker(swept: Path) -> None:
     frame = pd.read_parquet(folder / "trials.parquet")
     assert list(frame["number"]) == list(range(10))
     assert frame["recipe_hash"].is_unique
-    assert frame["origin"][:4].tolist() == ["baseline", "rival:int8", "rival:4 bits", "joint"]
+    assert frame["origin"][:4].tolist() == [
+        "baseline",
+        "rival:int8",
+        "rival:4 bits",
+        "path:quantize:0.5000",
+    ]
     assert (folder / "front.html").stat().st_size > 1_000_000
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
     runs = runs_of(swept, "mine")
@@ -231,7 +236,8 @@ def test_one_worker_and_the_same_seed_give_the_same_front_twice(user_folder: Pat
         frames.append(pd.read_parquet(user_folder / place / "mine-seed3" / "trials.parquet"))
     columns = ["origin", "recipe_hash", "status", "score", "size_bytes", "latency_ratio", "front"]
     pd.testing.assert_frame_equal(frames[0][columns], frames[1][columns])
-    assert {"joint", "variation", "sampled"} <= set(frames[0]["origin"])
+    kinds = set(frames[0]["origin"].str.partition(":")[0])
+    assert {"path", "encoding", "variation", "sampled"} <= kinds
 
 
 BAD = {

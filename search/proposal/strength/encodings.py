@@ -11,6 +11,9 @@ from search.trial_record import TrialRecord, Value
 ENCODING_SHARE = 1 / 4
 """Share of its range at which an encoding with many levels stands."""
 FEW_BITS = 4
+CLEARLY = 0.95
+"""Share of the baseline's latency below which integers count as faster, so that noise decides
+nothing."""
 INT8_ORIGIN = "rival:int8"
 
 
@@ -83,4 +86,4 @@ def _int8_is_faster(objectives: Mapping[str, str], records: Sequence[TrialRecord
         return False
     known = {r.origin: r.metrics["latency_ratio"] for r in records if r.status == "ok"}
     floats, integers = known.get("baseline"), known.get(INT8_ORIGIN)
-    return floats is not None and integers is not None and integers < floats
+    return floats is not None and integers is not None and integers < CLEARLY * floats

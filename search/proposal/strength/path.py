@@ -5,7 +5,7 @@ does alone allows, and trials bisect towards the bound on the score. The stronge
 keeps the bound is then written with the other encodings too, for which its training is known.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from compressors.kinds import CompressorKind
@@ -26,6 +26,9 @@ PATH, ENCODING = "path", "encoding"
 MIDDLE = 0.5
 """First strength of an encoding alone."""
 
+FAIR_TRIES = 2
+"""Trials after which a direction ends if none of them is on the front."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Path:
@@ -37,16 +40,20 @@ class Path:
     objectives: Mapping[str, str]
 
     def proposals(
-        self, records: Sequence[TrialRecord], open_origins: Sequence[str]
+        self,
+        records: Sequence[TrialRecord],
+        open_origins: Sequence[str],
+        front: Collection[int],
     ) -> Iterator[InitialTrial]:
         """Yield what could be tried next, the best first; nothing at the end of all directions.
 
         A direction with a trial under way waits for it. Each begins as strong as was allowed along
-        the one before it.
+        the one before it, and ends early if its first trials are not on the front.
 
         Args:
             records: Finished trials.
             open_origins: Origins of the trials under way.
+            front: Numbers of the front's members.
         """
         codes = encodings(self.space, self.objectives, records)
         start: float | None = None
@@ -57,6 +64,8 @@ class Path:
             tried = {_strength(r): r for r in records if r.origin.startswith(name)}
             used = [(strength, self.bound.used(record)) for strength, record in tried.items()]
             strength = next_strength(used, self._start(direction, start))
+            if len(tried) >= FAIR_TRIES and not any(r.number in front for r in tried.values()):
+                strength = None
             if strength is not None and direction.acting(self.space, self.damage, strength):
                 yield self._trial(f"{name}{strength:.4f}", direction, strength, codes[0])
             if direction.encodes:

@@ -61,6 +61,9 @@ def test_a_short_recovery_is_the_beginning_of_the_long_one() -> None:
 
 def test_a_forecast_is_corrected_by_what_trials_took() -> None:
     recipe = {"seed": 0, "steps": {"distil": {"_target_": DISTIL, "epochs": 1}}}
-    records = [trial(n, recipe=recipe, started=0.0, finished=45.0) for n in range(5)]
-    assert trial_seconds(COSTS, RECIPE, []) == 105
-    assert trial_seconds(COSTS, RECIPE, records) == pytest.approx(105 * 45 / 15)
+    untrained = [trial(n, finished=7.0) for n in range(3)]
+    trained = [trial(n, recipe=recipe, training=f"t{n}", finished=45.0) for n in range(3, 6)]
+    known = [trial(n, recipe=recipe, training="t3", finished=8.0) for n in range(6, 12)]
+    assert trial_seconds(COSTS, RECIPE, []) == 5 + 10 * 10
+    assert trial_seconds(COSTS, RECIPE, untrained) == 7 + 10 * 10
+    assert trial_seconds(COSTS, RECIPE, [*untrained, *trained, *known]) == 7 + (45 - 7) * 10

@@ -54,7 +54,7 @@ def followed(one: Path, drop: Callable[[str, float], float]) -> list[TrialRecord
     """Run a path to its end; drop gives the relative drop of a direction at a strength."""
     records = [trial(0, "baseline")]
     seen = set()
-    while fresh := [t for t in one.proposals(records, []) if str(t.params) not in seen]:
+    while fresh := [t for t in one.proposals(records, [], range(99)) if str(t.params) not in seen]:
         kind, _, place = fresh[0].origin.partition(":")
         name, _, strength = place.rpartition(":")
         found = drop(name, float(strength)) if kind == "path" else 0.0
@@ -109,9 +109,24 @@ def test_what_one_direction_allows_is_where_the_next_begins() -> None:
     assert float(then.origin.rpartition(":")[2]) == pytest.approx(kept)
 
 
+def test_a_direction_that_brings_nothing_to_the_front_ends_early() -> None:
+    records = [
+        trial(0, "baseline"),
+        trial(1, "path:prune:0.5000", 0.5),
+        trial(2, "path:prune:0.2500", 0.005),
+    ]
+    kept, left = (
+        {t.origin.rpartition(":")[0] for t in path().proposals(records, [], front)}
+        for front in ([2], [0])
+    )
+    assert "path:prune" in kept
+    assert "path:prune" not in left
+    assert "encoding" in left
+
+
 def test_a_direction_waits_for_its_trial() -> None:
     waiting = ["path:quantize:0.5000", "path:prune:0.5000"]
-    found = [t.origin for t in path().proposals([trial(0, "baseline")], waiting)]
+    found = [t.origin for t in path().proposals([trial(0, "baseline")], waiting, [])]
     assert [origin.rpartition(":")[0] for origin in found] == [
         "path:prune+sparsify",
         "path:prune+factorise+sparsify",
@@ -122,7 +137,9 @@ def test_stronger_recipes_learn_faster() -> None:
     found = {
         t.params["distil.learning_rate"]: t.params["prune.ratio"]
         for drop in (0.0, 0.5)
-        for t in path().proposals([trial(0, "baseline"), trial(1, "path:prune:0.5000", drop)], [])
+        for t in path().proposals(
+            [trial(0, "baseline"), trial(1, "path:prune:0.5000", drop)], [], []
+        )
         if t.origin.startswith("path:prune:")
     }
     (mild, strong) = sorted(found)
@@ -150,7 +167,7 @@ def test_another_encoding_leaves_what_comes_before() -> None:
     space = whole_space()
     (proposal,) = [
         t
-        for t in path().proposals([trial(0, "baseline")], [])
+        for t in path().proposals([trial(0, "baseline")], [], [])
         if t.origin.startswith("path:prune:")
     ]
     found = re_encoded(space, proposal.params, {"quantize": {"bits": 8}})
