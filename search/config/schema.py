@@ -53,6 +53,7 @@ class SearchSchema:
     refuse_early: bool = MISSING
     cache_prefixes: bool = MISSING
     mutate_front: bool = MISSING
+    precision: str | None = None
     rungs: RungsSchema = field(default_factory=RungsSchema)
     steps: dict[str, Any] = field(default_factory=dict)
     choices: dict[str, list[str]] = field(default_factory=dict)

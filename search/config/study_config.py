@@ -30,6 +30,7 @@ _UNCHANGED = (
     "refuse_early",
     "cache_prefixes",
     "mutate_front",
+    "precision",
     "task",
     "sampler",
     "objectives",
@@ -69,6 +70,9 @@ class StudyConfig:
     """Whether models between steps are kept on disk for recipes that begin alike."""
     mutate_front: bool
     """Whether two of three trials vary a member of the front."""
+    precision: str | None
+    """`fastest` for recoveries in the precision that the preparation measures to be faster; None
+    for that of each step."""
     rungs: Rungs
     space: Space
     task: Mapping[str, Any]
@@ -97,6 +101,11 @@ class StudyConfig:
             raise ConfigError(f"study must be usable as a folder's name, got {self.study!r}")
         if self.stagnation is not None and self.stagnation < 1:
             raise ConfigError(f"stagnation must be at least 1 or null, got {self.stagnation}")
+        if self.precision not in (None, "fastest"):
+            raise ConfigError(
+                f"precision must be fastest or null, got {self.precision!r}; that of one step is "
+                "steps.distil.precision"
+            )
         self._check_objectives()
 
     def _check_objectives(self) -> None:

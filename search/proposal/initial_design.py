@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from compressors.kinds import CompressorKind
-from search.proposal.acting_steps import acts_alone, steps_of_kind
+from search.proposal.acting_steps import acts_alone, recovery_after, steps_of_kind
 from search.proposal.levels import levels
 from search.proposal.reference_recipes import reference_steps
+from search.proposal.strength.directions import damaging_steps
 from search.recipe.recipe import Recipe, Step, build_step, values_of
 from search.recipe.space import Space
 from search.recipe.step_values import StepValues, acting_compressor, params_for, recovers
@@ -32,7 +33,8 @@ def initial_trials(space: Space) -> list[InitialTrial]:
 
     The baseline and the reference recipes without training come before everything else. The
     reference recipes with training and the levels of each encoding alone, unless other steps
-    always act, follow. Values that the configuration fixes stay.
+    always act, follow, then each damaging step that has no strength and so lies on no path. Values
+    that the configuration fixes stay.
     """
     untrained, trained = _references(space)
     first = [_baseline(space), *untrained]
@@ -40,6 +42,7 @@ def initial_trials(space: Space) -> list[InitialTrial]:
         *(replace(trial, comes_first=True) for trial in first),
         *trained,
         *_encodings(space),
+        *_damaging(space),
     ]
 
 
@@ -89,6 +92,16 @@ def _encodings(space: Space) -> list[InitialTrial]:
         for name in steps_of_kind(space, CompressorKind.ENCODES_WEIGHTS)
         for values in levels(space.steps[name])
         if acts_alone(space, {name: values})
+    ]
+
+
+def _damaging(space: Space) -> list[InitialTrial]:
+    """Return each step that damages a model by a choice, with the recovery after it."""
+    return [
+        _step_alone(space, {name: {}, **recovery_after(space, name)})
+        for kind in (CompressorKind.REMOVES_STRUCTURE, CompressorKind.MASKS_WEIGHTS)
+        for name in steps_of_kind(space, kind)
+        if name not in damaging_steps(space)
     ]
 
 

@@ -71,11 +71,11 @@ class Space:
         steps = {name: step for name, step in self.steps.items() if name not in names}
         return Space(steps=steps, choices=present_choices(self.choices, steps))
 
-    def with_measured(self, field: str, placeholder: Value, value: Value) -> "Space":
-        """Return the space with a measured value wherever a field has a placeholder for it."""
+    def with_measured(self, field: str, default: Value, value: Value) -> "Space":
+        """Return the space with a measured value wherever a field has its default."""
         steps = {
             name: replace(step, fixed={**step.fixed, field: value})
-            if step.fixed.get(field) == placeholder
+            if step.fixed.get(field) == default
             else step
             for name, step in self.steps.items()
         }

@@ -76,8 +76,8 @@ def take_in_baseline(
         raise ConfigError("no step of the recipe can act on this model")
     journal.begin(config.identity(), infeasible, reply.damage, reply.costs)
     costs = journal.costs()
-    if costs is not None:
-        space = space.with_measured("precision", "fastest", costs.precision)
+    if costs is not None and config.precision is not None:
+        space = space.with_measured("precision", "float32", costs.precision)
     return PreparedStudy(
         space=space,
         baseline=reply.metrics,

@@ -13,10 +13,11 @@ from torch import nn
 from search.config.constraints import parse_constraints
 from search.config.latency_settings import LatencySettings
 from search.errors import ConfigError
-from search.proposal.initial_design import initial_trials
+from search.proposal.strength.directions import probes
 from search.recipe.parsing import parse_space
 from search.recipe.recipe import Recipe, Step
 from search.recipe.rungs import Rungs, without_training
+from search.recipe.step_values import params_for
 from search.recipe.validation import check_space
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
@@ -277,8 +278,8 @@ def test_a_compressor_takes_one_file_and_one_yaml(
     node = OmegaConf.to_container(OmegaConf.create(YAML))
     space = parse_space({"round": node}, {})
     check_space(space)
-    initial = [trial for trial in initial_trials(space) if trial.origin == "opening:round"]
-    recipe = space.recipe(initial[0].params, seed=0)
+    assert "round" in probes(space)
+    recipe = space.recipe(params_for(space, {"round": {}}), seed=0)
     assert recipe.steps[0].values == {"decimals": 1}
     found = evaluator(task, baseline)(recipe, tmp_path / "trial")
     assert found.verdict.startswith("size gain")
