@@ -63,7 +63,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="a line for the best training")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    task, found = load_task(options.task), []
+    task = load_task(options.task)
+    found: list[dict[str, float]] = []
     until = time.monotonic() + options.seconds
     epochs = options.task["recovery_epochs"] + options.task["tuning_epochs"]
     with tempfile.TemporaryDirectory() as folder:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import onnx
 import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import (
@@ -96,7 +97,7 @@ def calibration(task: EvaluatedTask) -> Iterator[Feeds]:
 def measured(task: EvaluatedTask, floats: Path, path: Path) -> dict[str, float]:
     """Return what a trial measures of a file, with its test score."""
     packed = path.with_suffix(".packed")
-    pack_file(path, packed, ())
+    pack_file(with_raw_data(path), packed, ())
     predict = predictor(path, task.outputs_like)
     return {
         "score": evaluate(predict, task.validation, task).value,
@@ -104,6 +105,17 @@ def measured(task: EvaluatedTask, floats: Path, path: Path) -> dict[str, float]:
         "size_bytes": packed.stat().st_size,
         "latency_ratio": measure_latency(path, floats, task.example).ratio,
     }
+
+
+def with_raw_data(path: Path) -> Path:
+    """Write the same file with all weights as raw bytes, the one form that the packer encodes."""
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    raw = path.with_suffix(".raw.onnx")
+    onnx.save(model, raw)
+    return raw
 
 
 def files(task: EvaluatedTask, floats: Path, folder: Path, *, dynamic: bool) -> dict[str, Path]:

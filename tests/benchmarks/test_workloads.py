@@ -5,9 +5,11 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 
 from benchmarks.continued_training import trainings
+from benchmarks.onnxruntime_quantiser import with_raw_data
 from benchmarks.workload_figures import (
     Bounds,
     Found,
@@ -19,6 +21,7 @@ from benchmarks.workload_figures import (
     volume,
 )
 from benchmarks.workloads import WORKLOADS, Run, overrides_of
+from search.artefact.packed_form.packing import pack_file, restores
 from search.config.compose import compose_search
 from search.trial_record import TrialRecord
 
@@ -175,3 +178,16 @@ def test_every_training_of_the_control_is_another() -> None:
     steps = list(trainings(3))
     assert len(set(steps)) == len(steps) == 6
     assert {step.epochs for step in steps} == {3}
+
+
+def test_a_file_with_raw_data_has_the_same_weights_and_can_be_packed(tmp_path: Path) -> None:
+    typed = onnx.helper.make_tensor("w", onnx.TensorProto.INT8, [2, 3], [-3, 2, 1, 0, 5, 127])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.INT8, [2, 3])
+    node = onnx.helper.make_node("Identity", ["w"], ["y"])
+    graph = onnx.helper.make_graph([node], "typed", [], [result], [typed])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "model.onnx")
+    raw = with_raw_data(tmp_path / "model.onnx")
+    [weight] = onnx.load(raw).graph.initializer
+    assert weight.raw_data == bytes([253, 2, 1, 0, 5, 127])
+    pack_file(raw, tmp_path / "model.packed", ())
+    assert restores(tmp_path / "model.packed", raw)
