@@ -36,7 +36,7 @@ from benchmarks.trajectory import as_accuracy
 from compressors.base import Compressor
 from compressors.channel_pruning import ChannelPruning
 from compressors.distillation import Distillation
-from compressors.errors import InfeasibleError
+from compressors.errors import InfeasibleError, ParedownError
 from compressors.layer_removal import LayerRemoval
 from compressors.low_rank import LowRank
 from compressors.quantization import Quantization
@@ -44,7 +44,6 @@ from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from search.artefact.artefact import write_artefact
 from search.artefact.onnx_form.runtime import predictor
-from search.errors import ArtefactError, MeasurementError
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
 from search.trial.latency import measure_latency
@@ -60,7 +59,7 @@ FIRST = {"remove": False, "prune": False, "factorise": False, "sparsify": False}
 INT8 = (Quantization(bits=8),)
 UNTRAINED_BITS = (8, 6, 5, 4, 3)
 """What is measured first without training, if encodings without training come first."""
-FAILURES = (InfeasibleError, ArtefactError, MeasurementError, FloatingPointError)
+FAILURES = (ParedownError, FloatingPointError)
 """What ends a trial, and not the loop."""
 
 Steps = tuple[Compressor, ...]
@@ -201,7 +200,8 @@ def search(options: argparse.Namespace, number: int, shared: Path | None) -> Non
     task = load_task(options.task)
     write_line(options.out, {"started": time.time()})
     signal.signal(signal.SIGALRM, lambda *_: sys.exit(0))  # also in the middle of a trial
-    signal.setitimer(signal.ITIMER_REAL, options.seconds)
+    # Again and again, since an exception in a finaliser is lost.
+    signal.setitimer(signal.ITIMER_REAL, options.seconds, 10)
     study = optuna.create_study(
         directions=["maximize", "minimize", "minimize"],
         sampler=SAMPLERS[options.sampler](options.seed + 1000 * number),
