@@ -1,16 +1,21 @@
 """The search that a good engineer writes by hand: an Optuna study that compresses and measures.
 
-    python -m benchmarks.hand_written_loop --task JSON --sampler tpe --until UNIX_TIME --out FILE
+    python -m benchmarks.hand_written_loop --task JSON --seconds S --out FILE [--epochs full|2]
+        [--round-to 1|8] [--post-training first|not] [--sampler tpe] [--processes N]
 
 It uses the same methods in the same order as `conf/recipe/default.yaml`, with sensible ranges:
-magnitudes decide what is removed, channels stay multiples of 8, training has the full number of
-epochs. It spends nothing on isolation, a journal or a tracker. It omits steps that its model does
-not support, measures int8 first, never measures the same steps twice, and reports to Optuna as a
-constraint where the error of a model is too large to be a gain.
+magnitudes decide what is removed, channels stay multiples of `--round-to`, training has the full
+number of epochs or two. It spends nothing on isolation or a tracker, and its time begins when its
+task is loaded. It omits steps that its model does not support, measures int8 first, never measures
+the same steps twice, and reports to Optuna as a constraint where the score of a model has dropped
+too much to be a gain. Several processes share one study.
 """
 
 import argparse
 import json
+import multiprocessing
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -18,18 +23,20 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import optuna
 import torch
 from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from torch import nn
 
-from benchmarks.trajectory import ERROR_MARGIN
+from benchmarks.loop_family import EPOCHS, POST_TRAINING, ROUND_TO, Budget, LoopSettings
+from benchmarks.trajectory import as_accuracy
 from compressors.base import Compressor
 from compressors.channel_pruning import ChannelPruning
 from compressors.distillation import Distillation
-from compressors.errors import InfeasibleError
+from compressors.errors import InfeasibleError, ParedownError
 from compressors.layer_removal import LayerRemoval
 from compressors.low_rank import LowRank
 from compressors.quantization import Quantization
@@ -50,16 +57,12 @@ SAMPLERS: Mapping[str, Callable[[int], BaseSampler]] = {
 FIRST = {"remove": False, "prune": False, "factorise": False, "sparsify": False}
 """Steps that the first trial omits: it is int8 alone."""
 INT8 = (Quantization(bits=8),)
+UNTRAINED_BITS = (8, 6, 5, 4, 3)
+"""What is measured first without training, if encodings without training come first."""
+FAILURES = (ParedownError, FloatingPointError)
+"""What ends a trial, and not the loop."""
 
 Steps = tuple[Compressor, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """Epochs of a trial."""
-
-    recovery: int
-    tuning: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +74,16 @@ class Measured:
     latency_ratio: float
 
 
-def suggested(trial: optuna.Trial, budget: Budget, *, removable: bool) -> Steps:
+def suggested(
+    trial: optuna.Trial, budget: Budget, *, removable: bool, round_to: int = ROUND_TO[0]
+) -> Steps:
     """Return the steps of one trial; raise `InfeasibleError` if no method was chosen."""
     steps: list[Compressor] = []
     if removable and trial.suggest_categorical("remove", [False, True]):
         steps.append(LayerRemoval(ratio=trial.suggest_float("remove.ratio", 0.1, 0.5, step=0.1)))
     if trial.suggest_categorical("prune", [False, True]):
         ratio = trial.suggest_float("prune.ratio", 0.125, 0.75, step=0.125)
-        steps.append(ChannelPruning(ratio=ratio, round_to=8))
+        steps.append(ChannelPruning(ratio=ratio, round_to=round_to))
     if trial.suggest_categorical("factorise", [False, True]):
         lost = trial.suggest_float("factorise.lost_energy", 0.05, 0.5, step=0.05)
         steps.append(LowRank(lost_energy=lost))
@@ -123,6 +128,9 @@ class Loop:
 
     task: EvaluatedTask
     budget: Budget
+    round_to: int
+    bound: float
+    """Share of the baseline's score that a model may lose."""
     seed: int
     folder: Path
     """Holds the baseline's artefact and that of the current trial."""
@@ -132,9 +140,12 @@ class Loop:
 
     def __call__(self, trial: optuna.Trial) -> tuple[float, float, float]:
         """Compress, tune and measure; return score, bytes and latency ratio."""
-        found = self.measured(suggested(trial, self.budget, removable=self.removable))
-        trial.set_constraint("drop", self.measured(()).score - found.score - ERROR_MARGIN)
-        return found.score, found.size_bytes, found.latency_ratio
+        steps = suggested(trial, self.budget, removable=self.removable, round_to=self.round_to)
+        baseline, found = self.measured(()).score, self.measured(steps)
+        drop = baseline - found.score if self.task.maximize else found.score - baseline
+        trial.set_constraint("drop", drop / abs(baseline) - self.bound)
+        score = as_accuracy(found.score, baseline, maximize=self.task.maximize)
+        return score, found.size_bytes, found.latency_ratio
 
     @cached_property
     def removable(self) -> bool:
@@ -155,43 +166,102 @@ class Loop:
                     model = step(model, self.task)
             found = self._measure(model, self.folder / ("trial" if steps else "baseline"))
             self.known[str(steps)] = found
-            with self.out.open("a") as file:
-                file.write(json.dumps({"finished": time.time(), **asdict(found)}) + "\n")
+            write_line(self.out, {"finished": time.time(), "steps": len(steps), **asdict(found)})
         return self.known[str(steps)]
 
     def _measure(self, model: nn.Module, folder: Path) -> Measured:
-        artefact = write_artefact(model, self.task, folder)
-        score = evaluate(predictor(artefact.run_path), self.task.validation, self.task).value
+        artefact = write_artefact(model, self.task, folder, self.task.free_axes)
+        predict = predictor(artefact.run_path, self.task.outputs_like)
+        score = evaluate(predict, self.task.validation, self.task).value
         baseline = self.folder / "baseline" / artefact.run_path.name
         ratio = measure_latency(artefact.run_path, baseline, self.task.example).ratio
         return Measured(score=score, size_bytes=artefact.size_bytes, latency_ratio=ratio)
+
+
+def write_line(path: Path, values: Mapping[str, float]) -> None:
+    """Append a line of JSON, in one piece."""
+    with path.open("a") as file:
+        file.write(json.dumps(values) + "\n")
+
+
+def search(options: argparse.Namespace, number: int, shared: Path | None) -> None:
+    """Search until the time is over.
+
+    Args:
+        options: Those of the command line.
+        number: Of this process; the first one begins the study.
+        shared: File of the study that several processes share; None for a study in memory.
+    """
+    torch.set_num_threads(1)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    settings = LoopSettings(
+        epochs=options.epochs, round_to=options.round_to, post_training=options.post_training
+    )
+    task = load_task(options.task)
+    write_line(options.out, {"started": time.time()})
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit(0))  # also in the middle of a trial
+    # Again and again, since an exception in a finaliser is lost.
+    signal.setitimer(signal.ITIMER_REAL, options.seconds, 10)
+    study = optuna.create_study(
+        directions=["maximize", "minimize", "minimize"],
+        sampler=SAMPLERS[options.sampler](options.seed + 1000 * number),
+        storage=JournalStorage(JournalFileBackend(str(shared))) if shared else None,
+        study_name="loop",
+        load_if_exists=True,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        loop = Loop(
+            task=task,
+            budget=settings.budget(options.task),
+            round_to=settings.round_to,
+            bound=options.bound,
+            seed=options.seed,
+            folder=Path(scratch),
+            out=options.out,
+        )
+        loop.measured(())
+        if number == 0:
+            study.enqueue_trial({**FIRST, "encode": "quantize", "quantize.bits": 8})
+        if number == 0 and settings.post_training == "first":
+            measure_untrained(loop)
+        study.optimize(loop, catch=FAILURES)
+
+
+def measure_untrained(loop: Loop) -> None:
+    """Measure the encodings without training."""
+    for bits in UNTRAINED_BITS:
+        with suppress(*FAILURES):
+            loop.measured((Quantization(bits=bits),))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", type=json.loads, help="the composed node of a task")
     parser.add_argument("--sampler", choices=list(SAMPLERS), default="tpe")
+    parser.add_argument("--epochs", choices=EPOCHS, default=EPOCHS[0], help="of a trial")
+    parser.add_argument("--round-to", type=int, choices=ROUND_TO, default=ROUND_TO[0])
+    parser.add_argument("--post-training", choices=POST_TRAINING, default=POST_TRAINING[0])
+    parser.add_argument("--bound", type=float, default=0.1, help="share of the score to lose")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--until", type=float, help="unix time after which no trial is started")
-    parser.add_argument("--out", type=Path, help="a line for the baseline, then one for each trial")
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    node: dict[str, Any] = arguments.task
-    budget = Budget(recovery=node["recovery_epochs"], tuning=node["tuning_epochs"])
-    sampler = SAMPLERS[arguments.sampler](arguments.seed)
-    study = optuna.create_study(directions=["maximize", "minimize", "minimize"], sampler=sampler)
-    study.enqueue_trial({**FIRST, "encode": "quantize", "quantize.bits": 8})
-    with tempfile.TemporaryDirectory() as scratch:
-        loop = Loop(
-            task=load_task(node),
-            budget=budget,
-            seed=arguments.seed,
-            folder=Path(scratch),
-            out=arguments.out,
-        )
-        loop.measured(())
-        study.optimize(loop, timeout=arguments.until - time.time(), catch=InfeasibleError)
+    parser.add_argument("--seconds", type=float, help="from the moment the task is loaded")
+    parser.add_argument("--processes", type=int, default=1, help="that share the study")
+    parser.add_argument("--out", type=Path, help="a line for every model that is measured")
+    options = parser.parse_args()
+    if options.processes == 1:
+        search(options, 0, None)
+        return
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder:
+        shared = Path(folder) / "study.log"
+        others = [
+            context.Process(target=search, args=(options, number, shared))
+            for number in range(options.processes)
+        ]
+        for process in others:
+            process.start()
+        for process in others:
+            process.join()
+    sys.exit(max(abs(process.exitcode or 0) for process in others))
 
 
 if __name__ == "__main__":

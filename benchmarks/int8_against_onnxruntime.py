@@ -12,20 +12,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.int8_latency import ExampleTask, machine, timed
 from benchmarks.json_line import print_json_line
+from benchmarks.onnxruntime_quantiser import METHODS, quantised_statically
 from compressors.quantization import Quantization
 from search.artefact.artefact import CALIBRATION_SAMPLES, write_artefact
 from search.artefact.onnx_form.runtime import open_session
@@ -36,7 +28,6 @@ FLOATS = "fp32"
 OURS = "paredown"
 THEIRS = "quantize_static"
 ACTIVATIONS = ("minmax", "percentile", "mse")
-METHODS = ("MinMax", "Entropy", "Percentile")
 BATCH = 100
 """Images per run where accuracy is measured."""
 
@@ -84,31 +75,9 @@ def ours(task: ExampleTask, folder: Path, step: Quantization) -> Path:
 
 
 def theirs(floats: Path, task: ExampleTask, path: Path, method: str) -> Path:
-    """Return the file of ONNX Runtime's quantiser: QDQ, U8S8, one scale per channel."""
-    prepared = path.with_suffix(".prepared.onnx")
-    quant_pre_process(floats, prepared)
-    quantize_static(
-        prepared,
-        path,
-        _Reader(task.example.numpy()),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        calibrate_method=CalibrationMethod[method],
-    )
-    return path
-
-
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands images one by one to ONNX Runtime's calibrator."""
-
-    def __init__(self, images: NDArray[np.float32]) -> None:
-        self._images = iter(images)
-
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        image = next(self._images, None)
-        return None if image is None else {"input": image[None]}
+    """Return the file of ONNX Runtime's quantiser."""
+    samples = ({"input": image[None]} for image in task.example.numpy())
+    return quantised_statically(floats, path, samples, method)
 
 
 def measure(

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from onnxruntime.quantization import QuantType, quantize_dynamic
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.int8_latency import machine, timed
 from benchmarks.json_line import print_json_line
+from benchmarks.onnxruntime_quantiser import quantised_dynamically
 from compressors.quantization import Quantization
 from search.artefact.artefact import write_artefact
 from search.artefact.fidelity import fidelity_db
@@ -68,7 +68,7 @@ def all_files(task: EvaluatedTask, folder: Path, *, quick: bool) -> dict[str, Pa
     """Return the ONNX files by name: floats first, then ours and theirs with default settings."""
     floats = write_artefact(task.baseline, task, folder / FLOATS, task.free_axes).run_path
     files = {FLOATS: floats, OURS: ours(task, folder / OURS, Quantization(bits=8))}
-    files[THEIRS] = theirs(floats, folder / "theirs.onnx")
+    files[THEIRS] = quantised_dynamically(floats, folder / "theirs.onnx")
     for name, bits in {} if quick else GROUPED.items():
         step = Quantization(bits=bits, granularity="group", group_size=64)
         files[name] = ours(task, folder / name, step)
@@ -78,12 +78,6 @@ def all_files(task: EvaluatedTask, folder: Path, *, quick: bool) -> dict[str, Pa
 def ours(task: EvaluatedTask, folder: Path, step: Quantization) -> Path:
     """Return the file that a trial of one step would ship."""
     return write_artefact(step(task.baseline, task), task, folder, task.free_axes).run_path
-
-
-def theirs(floats: Path, path: Path) -> Path:
-    """Return the file of ONNX Runtime's quantiser: signed weights, one scale per channel."""
-    quantize_dynamic(floats, path, per_channel=True, weight_type=QuantType.QInt8)
-    return path
 
 
 def measure(files: Mapping[str, Path], test: Sentences, rounds: int) -> dict[str, dict[str, Any]]:

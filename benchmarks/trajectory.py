@@ -53,6 +53,20 @@ Steps = Sequence[tuple[float, float]]
 """Moments at which a hypervolume grew, and its values from then on."""
 
 
+def as_accuracy(score: float, baseline: float, *, maximize: bool) -> float:
+    """Return a score as a share of 1, of which the planes take the error.
+
+    An accuracy stays as it is. A perplexity that is a tenth above the baseline's loses about 0.1:
+    it becomes 1 less the logarithm of its ratio to the baseline's, which thus has no error.
+
+    Args:
+        score: Of a model.
+        baseline: Score of the baseline.
+        maximize: Whether a higher score is better.
+    """
+    return score if maximize else 1 - math.log(score / baseline)
+
+
 def gains(trajectory: Trajectory, plane: str) -> NDArray[np.float64]:
     """Return the points on one plane, `[points, 2]`, both axes in [0, 1] and better when higher."""
     reference = 1 - trajectory.score + ERROR_MARGIN
@@ -84,6 +98,11 @@ def growth(trajectory: Trajectory, plane: str, clock: str = "seconds") -> Steps:
 def value_at(steps: Steps, moment: float) -> float:
     """Return the hypervolume at a moment."""
     return next((volume for time, volume in reversed(steps) if time <= moment), 0.0)
+
+
+def final_volume(trajectory: Trajectory, plane: str) -> float:
+    """Return the hypervolume at the end of a search."""
+    return value_at(growth(trajectory, plane), math.inf)
 
 
 def time_to(steps: Steps, target: float) -> float:
