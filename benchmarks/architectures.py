@@ -22,12 +22,15 @@ from compressors.errors import InfeasibleError
 from compressors.kinds import CompressorKind
 from compressors.layer_removal import LayerRemoval
 from compressors.low_rank import LowRank
+from compressors.models.copying import copy_model
 from compressors.quantization import Quantization
 from compressors.weight_pruning import WeightPruning
 from compressors.weight_sharing import WeightSharing
 from compressors.weights.compressible import compressible_weights
 from compressors.weights.encoded import coded_weights
 
+NOISE = 0.3
+"""Noise on the weights of a model that is to recover, in deviations of each tensor."""
 COMPRESSORS: Mapping[str, Compressor] = {
     "layer removal": LayerRemoval(ratio=0.34),
     "channel pruning": ChannelPruning(ratio=0.5),
@@ -36,7 +39,7 @@ COMPRESSORS: Mapping[str, Compressor] = {
     "weight sharing": WeightSharing(clusters=8),
     "8 bits": Quantization(bits=8),
     "4 bits": Quantization(bits=4, granularity="group", group_size=16),
-    "distillation": Distillation(epochs=1, soft_weight=0),
+    "distillation": Distillation(epochs=2, soft_weight=0, learning_rate=1e-4),
 }
 """Each with values at which it acts, by the name in the table."""
 
@@ -58,10 +61,15 @@ def outcome(task: ArchitectureTask, compressor: Compressor) -> Outcome:
     torch.manual_seed(0)
     before = {name: tensor.clone() for name, tensor in task.baseline.state_dict().items()}
     try:
-        model = compressor(task.baseline, task)
+        start = (
+            _disturbed(task.baseline)
+            if compressor.kind is CompressorKind.RECOVERS
+            else task.baseline
+        )
+        model = compressor(start, task)
     except InfeasibleError as reason:
         return Outcome(text=str(reason), acted=False)
-    text, acted = _claim(task.baseline, model, compressor)
+    text, acted = _claim(start, model, compressor)
     wrong = None if acted else f"it claims to have acted and has not: {text}"
     after = task.baseline.state_dict()
     if any(not torch.equal(tensor, after[name]) for name, tensor in before.items()):
@@ -87,6 +95,18 @@ def _claim(before: nn.Module, after: nn.Module, compressor: Compressor) -> tuple
         for name, tensor in after.named_parameters()
     )
     return "trained", moved > 0
+
+
+def _disturbed(model: nn.Module) -> nn.Module:
+    """Return a copy with noise on its weights, for a recovery to remove."""
+    copy = copy_model(model)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in copy.parameters():
+            if weight.is_floating_point():
+                noise = torch.randn(weight.shape, generator=generator)
+                weight += NOISE * weight.std(correction=0) * noise
+    return copy
 
 
 def _parameters(model: nn.Module) -> int:

@@ -29,6 +29,7 @@ from compressors.models.copying import copy_model
 from compressors.models.trainable import require_gradients
 from search.config.compose import compose_search
 from search.proposal.initial_design import anchors
+from search.proposal.strength.directions import probes
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
 from search.trial.jobs import prepare
@@ -123,7 +124,12 @@ def measure(node: Mapping[str, Any]) -> dict[str, Any]:
         setting = JobSetting(
             task=node, baseline=Path(folder) / "baseline", latency=config.latency, threads=1
         )
-        request = PrepareRequest(setting=setting, anchors=anchors(config.space), begun=False)
+        request = PrepareRequest(
+            setting=setting,
+            anchors=anchors(config.space),
+            probes=probes(config.space),
+            begun=False,
+        )
         reply = prepare(request, watch)
         watch("")
         one = pass_seconds(load_task(node, Path(folder) / "cache"))

@@ -14,7 +14,7 @@ from compressors.models.trainable import require_training_gradients
 from compressors.outputs.structure import mapped
 from compressors.training.memory_layout import fastest_layout
 
-REPEATS = 3
+REPEATS = 2
 """Timed training steps per precision; the shortest time counts."""
 
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from compressors.base import Inputs, run
 from compressors.errors import InfeasibleError
+from compressors.kinds import CompressorKind
 from compressors.models.batch_norm import renew_batch_norm
 from compressors.models.calibration import calibration_batches, device_of
 from compressors.outputs.divergence import divergence
@@ -15,11 +16,11 @@ from search.recipe.recipe import Recipe
 from search.trial.brief_task import BriefTask
 from search.trial.compress import compress
 
-SAMPLES = 128
+SAMPLES = 64
 """Calibration samples on which outputs are compared."""
 
 
-def damage_curve(probes: Sequence[tuple[float, Recipe]], brief: BriefTask) -> DamageCurve | None:
+def damage_curve(probes: Sequence[tuple[float, Recipe]], brief: BriefTask) -> DamageCurve:
     """Return the divergence of the outputs from the baseline's at each strength of a step.
 
     Batch-norm statistics are measured anew before, without which no model that lost structure can
@@ -30,23 +31,26 @@ def damage_curve(probes: Sequence[tuple[float, Recipe]], brief: BriefTask) -> Da
         probes: Ascending shares of the step's range, each with the recipe of the step alone.
         brief: The task with few data.
 
-    Returns:
-        The curve; None if no strength is left.
+    Raises:
+        InfeasibleError: The step finds nothing to do at any strength.
     """
     inputs = list(calibration_batches(brief.task, device_of(brief.baseline), SAMPLES))
     before = _outputs(brief.baseline, inputs, brief)
     found = []
+    reason = InfeasibleError("its outputs are not finite at any strength")
     for share, recipe in probes:
         try:
             model, _ = compress(recipe, brief)
-        except InfeasibleError:
+        except InfeasibleError as error:
+            reason = error
             continue
-        renew_batch_norm(model, brief, brief.baseline)
+        if recipe.steps[0].compressor().kind is not CompressorKind.REMOVES_STRUCTURE:
+            renew_batch_norm(model, brief, brief.baseline)  # what removes structure does so itself
         value = _mean_divergence(_outputs(model, inputs, brief), before, brief)
         if value < float("inf"):
             found.append((share, value))
     if not found:
-        return None
+        raise reason
     shares, divergences = zip(*found, strict=True)
     return DamageCurve(shares=shares, divergences=divergences)
 

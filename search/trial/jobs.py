@@ -79,10 +79,11 @@ def prepare(request: PrepareRequest, report: Callable[[str], None]) -> PrepareRe
     for name, recipe in request.anchors.items():
         report(f"step '{name}'")
         try:
-            compress(recipe, brief)
+            if name in request.probes:
+                damage[name] = damage_curve(request.probes[name], brief)
+            else:
+                compress(recipe, brief)
             skipped[name] = _skipped_layers(recipe, brief)
-            if curve := damage_curve(request.probes.get(name, ()), brief):
-                damage[name] = curve
         except InfeasibleError as reason:
             infeasible[name] = str(reason)
         except Exception as error:  # noqa: BLE001 - its own trials will fail, one by one

@@ -75,7 +75,7 @@ def weights_moved(before: nn.Module, after: nn.Module) -> float:
         pairs = [(old.get(name), new) for name, new in used_weights(after)]
         kept = [(one, new) for one, new in pairs if one is not None and one.shape == new.shape]
         length = sum(float(one.double().square().sum()) for one, _ in kept)
-        moved = sum(float((new.double() - one).square().sum()) for one, new in kept)
+        moved = sum(float((new.double() - one.double()).square().sum()) for one, new in kept)
     return math.sqrt(_share(moved, length))
 
 

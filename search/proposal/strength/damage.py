@@ -3,13 +3,20 @@
 import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any, Self
 
 import numpy as np
 
-PROBED_SHARES = (0.25, 0.5, 0.75, 1.0)
-"""Shares of a step's main range at which it is probed."""
+PROBED_SHARES = (0.4, 1.0)
+"""Shares of a step's main range at which it is probed; each probe takes several passes over the
+calibration data."""
+SQUARE = 2.0
+"""Exponent of the damage of a step that was probed once."""
+NOTHING = 1e-12
+"""Divergence that counts as none."""
+SMALLEST = 1 / 20
+"""Share of the first probe below which a step is taken to do nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,23 +30,33 @@ class DamageCurve:
 
     def share_at(self, divergence: float) -> float:
         """Return the largest share at which the step causes at most a divergence."""
-        found = 0.0
-        for (x, y), (x_next, y_next) in pairwise(self._points()):
-            if y_next <= divergence:
-                found = x_next
-            elif y <= divergence:
-                found = x + (x_next - x) * (divergence - y) / (y_next - y)
-        return found
+        shares, divergences = self._logarithms()
+        if divergence >= math.exp(divergences[-1]):
+            return self.shares[-1]
+        if divergence < math.exp(divergences[0]):
+            return 0.0
+        return math.exp(np.interp(math.log(divergence), divergences, shares))
 
     def divergence_at(self, share: float) -> float:
-        """Return the divergence at a share, interpolated."""
-        shares, divergences = zip(*self._points(), strict=True)
-        return float(np.interp(share, shares, divergences))
+        """Return the divergence at a share in [0, 1]."""
+        shares, divergences = self._logarithms()
+        if share < math.exp(shares[0]):
+            return 0.0
+        return math.exp(np.interp(math.log(share), shares, divergences))
 
-    def _points(self) -> list[tuple[float, float]]:
-        """Return shares and divergences that do not fall, from the origin on."""
+    def _logarithms(self) -> tuple[list[float], list[float]]:
+        """Return the logarithms of shares and of divergences that do not fall.
+
+        Between probes, and below the first one, damage follows a power of the share.
+        """
+        shares = [math.log(share) for share in self.shares]
         rising = accumulate(self.divergences, max)
-        return [(0.0, 0.0), *zip(self.shares, rising, strict=True)]
+        divergences = [math.log(max(value, NOTHING)) for value in rising]
+        power = SQUARE
+        if len(shares) > 1 and divergences[1] > divergences[0]:
+            power = (divergences[1] - divergences[0]) / (shares[1] - shares[0])
+        down = math.log(SMALLEST)
+        return [shares[0] + down, *shares], [divergences[0] + down * power, *divergences]
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:

@@ -79,7 +79,7 @@ def probes(space: Space) -> dict[str, list[tuple[float, Recipe]]]:
 def _probes_of(step: StepSpace) -> list[tuple[float, Recipe]]:
     recipes: dict[str, tuple[float, Recipe]] = {}
     for share in PROBED_SHARES:
-        compressor = acting_compressor(step, _values(step, share))
+        compressor = acting_compressor(step, _strength(step, share))
         alone = Step(name=step.name, target=step.target, values=values_of(compressor))
         recipe = Recipe(steps=(alone,), seed=0)
         if compressor.active:
@@ -97,10 +97,15 @@ def _bit_widths(space: Space) -> list[Direction]:
 
 
 def _values(step: StepSpace, share: float) -> Mapping[str, Value]:
+    wish = SENSITIVE.get(compressor_name(step))
+    return _strength(step, share) | ({"allocation": wish} if wish else {})
+
+
+def _strength(step: StepSpace, share: float) -> dict[str, Value]:
+    """Return the value of a step's main field at a share of its range."""
     field, span = main_range(step)
     assert span is not None
-    wish = SENSITIVE.get(compressor_name(step))
-    return {field: _value(span, share)} | ({"allocation": wish} if wish else {})
+    return {field: _value(span, share)}
 
 
 def _value(span: Range, share: float) -> Value:

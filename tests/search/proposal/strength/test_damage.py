@@ -4,28 +4,46 @@ import pytest
 
 from search.proposal.strength.damage import Damage, DamageCurve
 
-GENTLE = DamageCurve(shares=(0.25, 0.5, 0.75, 1.0), divergences=(0.001, 0.01, 0.1, 1.0))
-HARSH = DamageCurve(shares=(0.25, 0.5, 0.75, 1.0), divergences=(0.1, 1.0, 4.0, 4.0))
+# damage that grows with the cube of the share, and with its square up to a ceiling
+GENTLE = DamageCurve(shares=(0.5, 1.0), divergences=(0.01, 0.08))
+HARSH = DamageCurve(shares=(0.25, 0.5, 1.0), divergences=(1.0, 4.0, 4.0))
 DAMAGE = Damage(curves={"gentle": GENTLE, "harsh": HARSH})
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8, 1.0])
+def test_damage_is_a_power_of_the_share_between_probes_and_below_the_first(share: float) -> None:
+    assert GENTLE.divergence_at(share) == pytest.approx(0.08 * share**3)
+    assert GENTLE.share_at(0.08 * share**3) == pytest.approx(share)
+
+
 def test_a_share_is_the_largest_that_does_no_more_damage() -> None:
-    assert HARSH.share_at(1.0) == 0.5
-    assert HARSH.share_at(2.5) == 0.625  # half-way from 1 to 4
+    assert HARSH.share_at(1.0) == pytest.approx(0.25)
+    assert HARSH.share_at(2.25) == pytest.approx(0.375)
     assert HARSH.share_at(4.0) == 1.0
-    assert HARSH.share_at(0.05) == 0.125  # half-way from nothing to .1
+    assert HARSH.share_at(100.0) == 1.0
     assert HARSH.share_at(0.0) == 0.0
+    assert HARSH.divergence_at(0.0) == 0.0
+
+
+def test_a_step_that_was_probed_once_does_damage_with_the_square() -> None:
+    once = DamageCurve(shares=(1.0,), divergences=(3.0,))
+    assert once.divergence_at(0.5) == pytest.approx(0.75)
 
 
 def test_damage_that_falls_counts_as_what_came_before() -> None:
     noisy = DamageCurve(shares=(0.5, 1.0), divergences=(2.0, 1.0))
-    assert noisy.share_at(1.0) == 0.25
     assert noisy.share_at(2.0) == 1.0
-    assert noisy.divergence_at(1.0) == 2.0
+    assert noisy.share_at(1.9) < 0.5
+    assert noisy.divergence_at(1.0) == pytest.approx(2.0)
+
+
+def test_a_step_that_does_nothing_goes_to_its_end() -> None:
+    free = DamageCurve(shares=(0.5, 1.0), divergences=(0.0, 0.0))
+    assert Damage(curves={"free": free, "harsh": HARSH}).shares(["free"], 0.1) == {"free": 1.0}
 
 
 def test_at_one_strength_the_harsher_step_goes_less_far() -> None:
-    for strength in (0.1, 0.3, 0.5, 0.7, 0.9):
+    for strength in (0.05, 0.1, 0.2, 0.3):
         shares = DAMAGE.shares(["gentle", "harsh"], strength)
         assert shares["harsh"] < shares["gentle"]
     assert DAMAGE.shares(["gentle", "harsh"], 1.0) == {"gentle": 1.0, "harsh": 1.0}
@@ -37,10 +55,11 @@ def test_shares_rise_with_the_strength() -> None:
 
 
 def test_a_strength_is_a_place_in_the_order_of_magnitude() -> None:
-    # from .001 to 4; half-way lies sqrt(.001 * 4) = .0632
-    assert DAMAGE.shares(["gentle"], 0.5)["gentle"] == pytest.approx(
-        0.5 + 0.25 * (0.0632456 - 0.01) / 0.09, abs=1e-5
-    )
+    # from .01 to 4; half-way lies .2, beyond what the gentle step does
+    assert DAMAGE.shares(["gentle", "harsh"], 0.5) == {
+        "gentle": 1.0,
+        "harsh": pytest.approx(0.25 * 0.2**0.5),
+    }
     assert DAMAGE.middle(["gentle", "harsh"]) == 0.5
     assert DAMAGE.middle(["harsh"]) > 0.5 > DAMAGE.middle(["gentle"])
 
@@ -52,4 +71,4 @@ def test_without_a_curve_the_strength_is_the_share() -> None:
 
 
 def test_damages_add_up() -> None:
-    assert DAMAGE.total({"gentle": 0.5, "harsh": 0.25, "own": 1.0}) == pytest.approx(0.11)
+    assert DAMAGE.total({"gentle": 0.5, "harsh": 0.25, "own": 1.0}) == pytest.approx(1.01)
