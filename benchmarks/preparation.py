@@ -32,8 +32,8 @@ from search.proposal.initial_design import anchors
 from search.proposal.strength.directions import probes
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
-from search.trial.jobs import prepare
 from search.trial.messages import JobSetting, PrepareRequest
+from search.trial.preparation.prepare import prepare
 
 BATCH = 32
 TRAINED, HELD_OUT = 384, 64

@@ -13,8 +13,8 @@ from compressors.models.calibration import calibration_batches, device_of
 from compressors.outputs.divergence import divergence
 from search.proposal.strength.damage import DamageCurve
 from search.recipe.recipe import Recipe
-from search.trial.brief_task import BriefTask
 from search.trial.compress import compress
+from search.trial.preparation.brief_task import BriefTask
 
 SAMPLES = 64
 """Calibration samples on which outputs are compared."""

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from search.tasks.loading import training_task
-from search.trial.costs import measure_costs
+from search.trial.preparation.costs import measure_costs
 from tests.search.tasks.made_up import parts
 
 

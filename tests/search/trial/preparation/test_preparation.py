@@ -17,9 +17,9 @@ from search.config.compose import compose_search
 from search.proposal.initial_design import anchors
 from search.proposal.strength.directions import probes
 from search.tasks.loading import training_task
-from search.trial.jobs import prepare
 from search.trial.messages import JobSetting, PrepareReply, PrepareRequest
 from search.trial.model_counts import count_macs
+from search.trial.preparation.prepare import prepare
 
 # Slow: images of 224 pixels run through whole preparations.
 pytestmark = pytest.mark.slow

@@ -10,8 +10,8 @@ from compressors.errors import InfeasibleError
 from compressors.weight_pruning import WeightPruning
 from search.recipe.recipe import Recipe, Step
 from search.tasks.loading import training_task
-from search.trial.brief_task import BriefTask
-from search.trial.damage_probe import damage_curve
+from search.trial.preparation.brief_task import BriefTask
+from search.trial.preparation.damage_probe import damage_curve
 from tests.search.tasks.made_up import parts
 
 TARGET = "compressors.weight_pruning.WeightPruning"
