@@ -14,8 +14,10 @@ from compressors.models.trainable import require_training_gradients
 from compressors.outputs.structure import mapped
 from compressors.training.memory_layout import fastest_layout
 
-REPEATS = 2
+REPEATS = 3
 """Timed training steps per precision; the shortest time counts."""
+LONG = 0.5
+"""Seconds of a step from which on one tells enough."""
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
@@ -72,7 +74,9 @@ def seconds_by_precision(
 def seconds_of_a_step(
     model: nn.Module, inputs: Inputs, loss: Callable[[nn.Module], Tensor]
 ) -> float:
-    """Return the shortest time of a forward and a backward pass, after one that is not timed.
+    """Return the shortest time of a forward and a backward pass.
+
+    A short one is repeated, and the first then does not count.
 
     Args:
         model: It is copied, not changed.
@@ -93,4 +97,6 @@ def seconds_of_a_step(
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(time.perf_counter() - start)
-    return min(times[1:])
+            if times[-1] >= LONG:
+                break
+    return min(times[1:] or times)

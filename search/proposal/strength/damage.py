@@ -8,9 +8,9 @@ from typing import Any, Self
 
 import numpy as np
 
-PROBED_SHARES = (0.4, 1.0)
-"""Shares of a step's main range at which it is probed; each probe takes several passes over the
-calibration data."""
+PROBED_SHARES = (0.5,)
+"""Shares of a step's main range at which it is probed. A probe takes several passes over the
+calibration data; what a curve balances roughly is measured along the path."""
 SQUARE = 2.0
 """Exponent of the damage of a step that was probed once."""
 NOTHING = 1e-12
