@@ -26,6 +26,8 @@ PATH, ENCODING = "path", "encoding"
 MIDDLE = 0.5
 """First strength of an encoding alone."""
 
+ALIGNMENT = 8
+"""Multiple of channels for which kernels are fast, where latency counts and the space allows it."""
 FAIR_TRIES = 2
 """Trials after which a direction ends if none of them is on the front."""
 
@@ -48,7 +50,8 @@ class Path:
         """Yield what could be tried next, the best first; nothing at the end of all directions.
 
         A direction with a trial under way waits for it. Each begins as strong as was allowed along
-        the one before it, and ends early if its first trials are not on the front.
+        the one before it, and ends early if its first trials are not on the front. Where a recipe
+        is too mild for multiples of `ALIGNMENT` channels, it is tried again without.
 
         Args:
             records: Finished trials.
@@ -61,31 +64,39 @@ class Path:
             name = f"{PATH}:{direction.name}:"
             if any(origin.startswith(name) for origin in open_origins):
                 continue
-            tried = {_strength(r): r for r in records if r.origin.startswith(name)}
+            asked = [r for r in records if r.origin.startswith(name)]
+            tried = {_strength(r): r for r in asked if r.status != "infeasible"}
             used = [(strength, self.bound.used(record)) for strength, record in tried.items()]
             strength = next_strength(used, self._start(direction, start))
             if len(tried) >= FAIR_TRIES and not any(r.number in front for r in tried.values()):
                 strength = None
             if strength is not None and direction.acting(self.space, self.damage, strength):
-                yield self._trial(f"{name}{strength:.4f}", direction, strength, codes[0])
+                aligned = self._latency_counts and len(tried) == len(asked)
+                yield self._trial(f"{name}{strength:.4f}", direction, strength, codes[0], aligned)
             if direction.encodes:
                 continue
             kept = [strength for strength, share in used if share <= 1]
             if used:
                 start = max(kept) if kept else min(used)[0] / 2
             if strength is None and kept:
-                number = tried[max(kept)].number
-                for code in codes[1:]:
-                    yield self._trial(f"{ENCODING}:{number}", direction, max(kept), code)
+                yield from self._encoded(tried[max(kept)], codes[1:])
+
+    @property
+    def _latency_counts(self) -> bool:
+        return any(name.startswith("latency") for name in self.objectives)
+
+    def _encoded(self, record: TrialRecord, codes: Sequence[StepValues]) -> Iterator[InitialTrial]:
+        """Yield the recipe of a trial with other encodings."""
+        for code in codes:
+            params = re_encoded(self.space, record.params, code)
+            yield InitialTrial(origin=f"{ENCODING}:{record.number}", params=params)
 
     def finished_encodings(self, records: Sequence[TrialRecord]) -> Iterator[InitialTrial]:
         """Yield the trials with a long recovery that keep the bound, written in other encodings."""
         codes = encodings(self.space, self.objectives, records)
         for record in records:
             if record.origin.startswith(f"{FINISH}:") and self.bound.used(record) <= 1:
-                for code in codes:
-                    params = re_encoded(self.space, record.params, code)
-                    yield InitialTrial(origin=f"{ENCODING}:{record.number}", params=params)
+                yield from self._encoded(record, codes)
 
     def _start(self, direction: Direction, allowed: float | None) -> float:
         """Return the first strength: what was allowed before, or the middle of the damage."""
@@ -94,9 +105,16 @@ class Path:
         return self.damage.middle(direction.steps) if allowed is None else allowed
 
     def _trial(
-        self, origin: str, direction: Direction, strength: float, code: StepValues
+        self,
+        origin: str,
+        direction: Direction,
+        strength: float,
+        code: StepValues,
+        aligned: bool,
     ) -> InitialTrial:
         acting = direction.acting(self.space, self.damage, strength)
+        if aligned:
+            acting = {name: {**values, "round_to": ALIGNMENT} for name, values in acting.items()}
         if not direction.encodes:
             acting = {**acting, **self._recovery(strength), **code}
         return InitialTrial(origin=origin, params=params_for(self.space, acting))

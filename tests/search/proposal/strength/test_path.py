@@ -176,3 +176,31 @@ def test_another_encoding_leaves_what_comes_before() -> None:
         s for s in after if s.name in ("prune", "distil")
     ]
     assert [step.name for step in after] == ["prune", "distil", "quantize"]
+
+
+@pytest.mark.parametrize(("objectives", "multiple"), [(FAST, 8), (SMALL, 1)])
+def test_channels_stay_multiples_of_eight_where_latency_counts_and_that_is_possible(
+    objectives: dict[str, str], multiple: int
+) -> None:
+    choices = {"_suggest_": "categorical", "choices": [1, 8, 16], "anchor": 1, "when": "ratio"}
+    steps = {
+        "prune": {"_target_": CHANNELS, "ratio": ratio(), "round_to": choices},
+        "sparsify": {"_target_": PRUNE, "ratio": ratio()},
+        "distil": {"_target_": DISTIL, "epochs": EPOCHS},
+    }
+    one = Path(
+        space=parse_space(steps, {}),
+        damage=Damage(curves={}),
+        bound=BOUND,
+        objectives=objectives,
+    )
+    first = trial(0, "baseline")
+    found = list(one.proposals([first], [], []))
+    assert len(found) == 2
+    assert {t.params["prune.round_to"] for t in found} == {multiple}
+    failed = [
+        trial(n, t.origin, status="infeasible", metrics={}) for n, t in enumerate(found, start=1)
+    ]
+    again = list(one.proposals([first, *failed], [], []))
+    assert [t.origin for t in again] == [t.origin for t in found]
+    assert {t.params["prune.round_to"] for t in again} == {1}
