@@ -51,7 +51,8 @@ class Path:
 
         A direction with a trial under way waits for it. Each begins as strong as was allowed along
         the one before it, and ends early if its first trials are not on the front. Where a recipe
-        is too mild for multiples of `ALIGNMENT` channels, it is tried again without.
+        is too mild for multiples of `ALIGNMENT` channels, it is tried again with all channels, or
+        with any number of them if no other step is left.
 
         Args:
             records: Finished trials.
@@ -113,11 +114,16 @@ class Path:
         aligned: bool,
     ) -> InitialTrial:
         acting = direction.acting(self.space, self.damage, strength)
-        if aligned:
+        if self._latency_counts and not aligned:
+            acting = self._without_channels(acting) or acting
+        elif aligned:
             acting = {name: {**values, "round_to": ALIGNMENT} for name, values in acting.items()}
         if not direction.encodes:
             acting = {**acting, **self._recovery(strength), **code}
         return InitialTrial(origin=origin, params=params_for(self.space, acting))
+
+    def _without_channels(self, acting: StepValues) -> StepValues:
+        return {n: v for n, v in acting.items() if "round_to" not in self.space.steps[n].ranges}
 
     def _recovery(self, strength: float) -> StepValues:
         """Return the first recovery with a learning rate that grows with the strength.

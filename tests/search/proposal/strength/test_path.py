@@ -203,4 +203,6 @@ def test_channels_stay_multiples_of_eight_where_latency_counts_and_that_is_possi
     ]
     again = list(one.proposals([first, *failed], [], []))
     assert [t.origin for t in again] == [t.origin for t in found]
-    assert {t.params["prune.round_to"] for t in again} == {1}
+    if multiple > 1:  # alone with any number of channels, else with all of them
+        assert again[0].params["prune.round_to"] == 1
+        assert again[0].params["prune.ratio"] > 0 == again[1].params["prune.ratio"]
