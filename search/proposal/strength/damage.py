@@ -32,7 +32,7 @@ class DamageCurve:
         """Return the largest share at which the step causes at most a divergence."""
         shares, divergences = self._logarithms()
         if divergence >= math.exp(divergences[-1]):
-            return self.shares[-1]
+            return 1.0
         if divergence < math.exp(divergences[0]):
             return 0.0
         return math.exp(np.interp(math.log(divergence), divergences, shares))
@@ -47,7 +47,7 @@ class DamageCurve:
     def _logarithms(self) -> tuple[list[float], list[float]]:
         """Return the logarithms of shares and of divergences that do not fall.
 
-        Between probes, and below the first one, damage follows a power of the share.
+        Between probes, below the first and beyond the last, damage follows a power of the share.
         """
         shares = [math.log(share) for share in self.shares]
         rising = accumulate(self.divergences, max)
@@ -55,8 +55,15 @@ class DamageCurve:
         power = SQUARE
         if len(shares) > 1 and divergences[1] > divergences[0]:
             power = (divergences[1] - divergences[0]) / (shares[1] - shares[0])
-        down = math.log(SMALLEST)
-        return [shares[0] + down, *shares], [divergences[0] + down * power, *divergences]
+        down, up = math.log(SMALLEST), -shares[-1]
+        return (
+            [shares[0] + down, *shares, *([0.0] if up > 0 else [])],
+            [
+                divergences[0] + down * power,
+                *divergences,
+                *([divergences[-1] + up * power] if up > 0 else []),
+            ],
+        )
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:
@@ -110,4 +117,5 @@ class Damage:
 
 
 def _positive(curves: Iterable[DamageCurve]) -> list[float]:
-    return [value for curve in curves for value in curve.divergences if value > 0]
+    ends = [(min(curve.divergences), curve.divergence_at(1.0)) for curve in curves]
+    return [value for end in ends for value in end if value > NOTHING]

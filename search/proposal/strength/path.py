@@ -67,13 +67,15 @@ class Path:
                 continue
             asked = [r for r in records if r.origin.startswith(name)]
             tried = {_strength(r): r for r in asked if r.status != "infeasible"}
+            too_mild = {r.origin for r in asked if r.status == "infeasible"}
             used = [(strength, self.bound.used(record)) for strength, record in tried.items()]
             strength = next_strength(used, self._start(direction, start))
             if len(tried) >= FAIR_TRIES and not any(r.number in front for r in tried.values()):
                 strength = None
             if strength is not None and direction.acting(self.space, self.damage, strength):
-                aligned = self._latency_counts and len(tried) == len(asked)
-                yield self._trial(f"{name}{strength:.4f}", direction, strength, codes[0], aligned)
+                origin = f"{name}{strength:.4f}"
+                aligned = self._latency_counts and origin not in too_mild
+                yield self._trial(origin, direction, strength, codes[0], aligned)
             if direction.encodes:
                 continue
             kept = [strength for strength, share in used if share <= 1]

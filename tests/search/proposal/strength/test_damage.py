@@ -30,6 +30,15 @@ def test_a_step_that_was_probed_once_does_damage_with_the_square() -> None:
     assert once.divergence_at(0.5) == pytest.approx(0.75)
 
 
+def test_a_curve_goes_on_beyond_its_last_probe() -> None:
+    half = DamageCurve(shares=(0.5,), divergences=(1.0,))
+    assert half.divergence_at(1.0) == pytest.approx(4.0)
+    assert half.share_at(2.25) == pytest.approx(0.75)
+    assert half.share_at(100.0) == 1.0
+    found = Damage(curves={"half": half, "gentle": GENTLE}).shares(["half", "gentle"], 1.0)
+    assert found == {"half": 1.0, "gentle": 1.0}
+
+
 def test_damage_that_falls_counts_as_what_came_before() -> None:
     noisy = DamageCurve(shares=(0.5, 1.0), divergences=(2.0, 1.0))
     assert noisy.share_at(2.0) == 1.0
