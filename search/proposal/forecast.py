@@ -1,6 +1,7 @@
 """How long a trial will take, from the costs of its parts and what earlier trials took."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from statistics import median
 
 from search.proposal.costs import Costs, training_epochs
@@ -27,7 +28,7 @@ def trial_seconds(costs: Costs, recipe: Recipe, records: Sequence[TrialRecord]) 
     file = median(files) if files else costs.file
     epoch = [(seconds - file) / epochs for epochs, seconds in took if epochs > 0][-LATEST:]
     per_epoch = max(0.0, median(epoch)) if epoch else costs.epoch
-    return file + per_epoch * training_epochs(recipe)
+    return replace(costs, file=file, epoch=per_epoch).seconds(recipe)
 
 
 def _newly_trained(records: Sequence[TrialRecord]) -> Iterator[tuple[float, TrialRecord]]:

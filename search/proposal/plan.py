@@ -39,19 +39,16 @@ class Plan:
         """Return a recipe as it is run while the study explores, its recovery in rungs."""
         if not self.finishes:
             return rungs.staged(recipe)
-        return self._rungs.at(self._staged(recipe), 0)
+        return self._rungs.at(self.finishing(recipe), 0)
 
     def finishing(self, recipe: Recipe) -> Recipe:
         """Return a recipe with the long recovery, which goes on from the short one."""
-        return self._staged(recipe)
+        steps = tuple(_shortened(step, self.long) for step in recipe.steps)
+        return self._rungs.staged(replace(recipe, steps=steps))
 
     @property
     def _rungs(self) -> Rungs:
         return Rungs(count=2, factor=self.long / self.short)
-
-    def _staged(self, recipe: Recipe) -> Recipe:
-        steps = tuple(_shortened(step, self.long) for step in recipe.steps)
-        return self._rungs.staged(replace(recipe, steps=steps))
 
 
 def plan_time(costs: Costs | None, epochs: float, seconds: float, slots: int) -> Plan:

@@ -69,10 +69,12 @@ class Schedule:
     """What the parts of a trial cost; None if that is not known."""
     initial_queue: list[InitialTrial] = field(init=False)
     """What is still to be tried before the sampler."""
+    _judge: Bearable = field(init=False)
 
     def __post_init__(self) -> None:
         initial = initial_trials(self.space)
         self.initial_queue = initial if self.config.warm_start else initial[:1]
+        self._judge = Bearable(space=self.space, damage=self.damage, bound=self._bound)
 
     def next(self, known: Known) -> tuple[str, Proposal] | None:
         """Return the origin of the next recipe and the recipe; None if there is no new one."""
@@ -111,7 +113,7 @@ class Schedule:
         varies = self.config.mutate_front and trained and known.number % PATH_TURNS
         if not self.config.warm_start or varies:
             return None
-        for trial in self._path().proposals(known.records, known.open_origins, front):
+        for trial in self._path.proposals(known.records, known.open_origins, front):
             if proposal := _first_new([trial.params], proposer, known):
                 return trial.origin, proposal
         return None
@@ -123,7 +125,7 @@ class Schedule:
         """
         if not self.plan.finishes or known.seconds_left > self.plan.finishing_seconds:
             return None
-        encoded = self._path().finished_encodings(known.records)
+        encoded = self._path.finished_encodings(known.records)
         finishing = Finishing(bound=self._bound, objectives=self.config.objectives)
         going_on = (
             InitialTrial(origin=f"{FINISH}:{record.number}", params=record.params)
@@ -132,18 +134,25 @@ class Schedule:
         for trial in (*encoded, *going_on):
             proposal = proposer.long(proposer.fixed(known.number, known.trials, trial.params))
             new = proposal.recipe.hash not in known.hashes
-            if new and self.seconds(proposal.recipe, known.records) <= known.seconds_left:
+            if new and not self.outlasts(proposal.recipe, known):
                 return trial.origin, proposal
         return None
 
-    def seconds(self, recipe: Recipe, records: Sequence[TrialRecord]) -> float:
-        """Return the seconds that a recipe is expected to take; 0 if costs are not known."""
-        return trial_seconds(self.costs, recipe, records) if self.costs else 0.0
+    def outlasts(self, recipe: Recipe, known: Known) -> bool:
+        """Return whether a recipe is expected to end after the time that is left.
+
+        Where costs are not known, it is so only if no time is left.
+        """
+        if known.seconds_left == float("inf"):
+            return False
+        needed = trial_seconds(self.costs, recipe, known.records) if self.costs else 0.0
+        return needed > known.seconds_left
 
     @property
     def _bound(self) -> ScoreBound:
         return ScoreBound(constraints=self.config.constraints, baseline=self.baseline)
 
+    @property
     def _path(self) -> Path:
         return Path(
             space=self.space,
@@ -188,9 +197,8 @@ class Schedule:
 
     def _bearable(self, known: Known) -> Callable[[Mapping[str, Value]], bool]:
         """Return whether parameters are worth a trial after what was seen."""
-        judge = Bearable(space=self.space, damage=self.damage, bound=self._bound)
-        limit = judge.limit(known.records)
-        return lambda params: judge.total(params) <= limit
+        limit = self._judge.limit(known.records)
+        return lambda params: self._judge.total(params) <= limit
 
 
 def _first_new(

@@ -133,25 +133,22 @@ class Driver:
         number = len(trials)
         if number >= self.config.trials or self._exhausted or self._stagnates():
             return None
-        left = self.deadline - time.monotonic()
-        front = self._outputs.archive.front
-        found = self.schedule.next(
-            Known(
-                trials=trials,
-                hashes=self.journal.hashes,
-                front=front,
-                records=self.journal.records(),
-                open_origins=[plan.origin for plan in self._open.values()],
-                seconds_left=left,
-            )
+        known = Known(
+            trials=trials,
+            hashes=self.journal.hashes,
+            front=self._outputs.archive.front,
+            records=self.journal.records(),
+            open_origins=[plan.origin for plan in self._open.values()],
+            seconds_left=self.deadline - time.monotonic(),
         )
+        found = self.schedule.next(known)
         if found is None:
             self._exhausted = True
             what = f"{number} trials: no recipe that was not tried turned up any more"
             self.dispatcher.display.say(what)
             return None
         origin, proposal = found
-        if self.schedule.seconds(proposal.recipe, self.journal.records()) > left:
+        if self.schedule.outlasts(proposal.recipe, known):
             self._exhausted = True
             what = (
                 f"{number} of {self.config.trials} trials: the time is up, no other would end in it"

@@ -4,10 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from search.config.constraints import Constraint
+from search.pareto.hypervolume import SCORE_TOLERANCE
 from search.trial_record import TrialRecord
-
-DEFAULT_DROP = 0.1
-"""Relative drop beyond which a trial gains nothing where no constraint bounds the score."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +20,7 @@ class ScoreBound:
         """Return the share of the bound that a trial uses: 0 for no loss, above 1 beyond it.
 
         It is infinite for a trial without metrics, and for a bound that allows no loss at all.
+        Where no constraint bounds the score, the loss at which the hypervolume ends is the bound.
         """
         if record.status != "ok":
             return float("inf")
@@ -30,7 +29,7 @@ class ScoreBound:
             for constraint in self.constraints
         ]
         known = [share for share in shares if share is not None]
-        return max(known, default=max(0.0, record.metrics["relative_drop"] / DEFAULT_DROP))
+        return max(known, default=max(0.0, record.metrics["relative_drop"] / SCORE_TOLERANCE))
 
 
 def _share(constraint: Constraint, metrics: Mapping[str, float], baseline: float) -> float | None:

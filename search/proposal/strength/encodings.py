@@ -35,6 +35,11 @@ def encodings(
     return [*fast, *small] or [{}]
 
 
+def latency_counts(objectives: Mapping[str, str]) -> bool:
+    """Return whether a latency is among the objectives, direction by metric."""
+    return any(name.startswith("latency") for name in objectives)
+
+
 def re_encoded(space: Space, params: Mapping[str, Value], code: StepValues) -> dict[str, Value]:
     """Return parameters with another encoding at the end, and the recovery after it.
 
@@ -82,7 +87,7 @@ def _int8(space: Space) -> list[StepValues]:
 
 
 def _int8_is_faster(objectives: Mapping[str, str], records: Sequence[TrialRecord]) -> bool:
-    if not any(name.startswith("latency") for name in objectives):
+    if not latency_counts(objectives):
         return False
     known = {r.origin: r.metrics["latency_ratio"] for r in records if r.status == "ok"}
     floats, integers = known.get("baseline"), known.get(INT8_ORIGIN)

@@ -16,7 +16,7 @@ from search.proposal.strength.bisection import next_strength
 from search.proposal.strength.bound import ScoreBound
 from search.proposal.strength.damage import Damage
 from search.proposal.strength.directions import Direction, directions
-from search.proposal.strength.encodings import encodings, re_encoded
+from search.proposal.strength.encodings import encodings, latency_counts, re_encoded
 from search.recipe.space import Space
 from search.recipe.step_values import StepValues, params_for
 from search.trial_record import TrialRecord, Value
@@ -86,7 +86,7 @@ class Path:
 
     @property
     def _latency_counts(self) -> bool:
-        return any(name.startswith("latency") for name in self.objectives)
+        return latency_counts(self.objectives)
 
     def _encoded(self, record: TrialRecord, codes: Sequence[StepValues]) -> Iterator[InitialTrial]:
         """Yield the recipe of a trial with other encodings."""
