@@ -38,13 +38,12 @@ class Plan:
     def exploring(self, recipe: Recipe, rungs: Rungs) -> Recipe:
         """Return a recipe as it is run while the study explores, its recovery in rungs."""
         if not self.finishes:
-            return rungs.staged(recipe)
+            return rungs.staged(_with_recoveries(recipe, self.short))
         return self._rungs.at(self.finishing(recipe), 0)
 
     def finishing(self, recipe: Recipe) -> Recipe:
         """Return a recipe with the long recovery, which goes on from the short one."""
-        steps = tuple(_shortened(step, self.long) for step in recipe.steps)
-        return self._rungs.staged(replace(recipe, steps=steps))
+        return self._rungs.staged(_with_recoveries(recipe, self.long))
 
     @property
     def _rungs(self) -> Rungs:
@@ -71,6 +70,12 @@ def plan_time(costs: Costs | None, epochs: float, seconds: float, slots: int) ->
     if long <= 2 * short:
         return Plan(short=min(short, 1.0), long=min(short, 1.0))
     return Plan(short=short, long=long, finishing_seconds=rest)
+
+
+def _with_recoveries(recipe: Recipe, share: float) -> Recipe:
+    if share == 1:
+        return recipe
+    return replace(recipe, steps=tuple(_shortened(step, share) for step in recipe.steps))
 
 
 def _shortened(step: Step, share: float) -> Step:

@@ -59,6 +59,14 @@ def test_a_short_recovery_is_the_beginning_of_the_long_one() -> None:
     assert long.steps[4].values["epochs"] == pytest.approx(2 * plan.long, abs=1e-3)
 
 
+def test_with_no_time_for_a_long_recovery_all_are_short() -> None:
+    plan = plan_time(COSTS, 20, 30, 1)
+    assert not plan.finishes
+    assert plan.short < 1
+    found = plan.exploring(RECIPE, WHOLE)
+    assert training_epochs(found) == pytest.approx(10 * plan.short, abs=1e-3)
+
+
 def test_a_forecast_is_corrected_by_what_trials_took() -> None:
     recipe = {"seed": 0, "steps": {"distil": {"_target_": DISTIL, "epochs": 1}}}
     untrained = [trial(n, finished=7.0) for n in range(3)]
