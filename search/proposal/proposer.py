@@ -68,7 +68,9 @@ class Proposer:
     rungs: Rungs
     """The division of recovery into rungs."""
     plan: Plan = field(default_factory=Plan)
-    """How long recoveries are while the study explores."""
+    """How long recoveries are."""
+    finishing: bool = False
+    """Whether they are those of the end of the study."""
     front: Collection[int] = ()
     """Numbers of the trials that the sampler learns from even if they are old."""
 
@@ -129,14 +131,10 @@ class Proposer:
 
     def _recipe(self, params: Mapping[str, Value]) -> Recipe:
         # All recipes have one seed, so that those that begin alike share cached models.
-        return self.plan.exploring(self._whole(params), self.rungs)
-
-    def _whole(self, params: Mapping[str, Value]) -> Recipe:
-        return self.space.recipe(params, derived_seed(self.seed))
-
-    def long(self, proposal: Proposal) -> Proposal:
-        """Return a proposal with the long recovery that its parameters get at a study's end."""
-        return replace(proposal, recipe=self.plan.finishing(self._whole(proposal.params)))
+        whole = self.space.recipe(params, derived_seed(self.seed))
+        if self.finishing:
+            return self.plan.finishing(whole)
+        return self.plan.exploring(whole, self.rungs)
 
     def _ask(self, study: optuna.Study, storage: InMemoryStorage) -> Proposal:
         trial = study.ask()

@@ -1,7 +1,7 @@
 """What is tried next: the initial design, the path, variations of the front, or a sample."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from optuna.trial import FrozenTrial
 
@@ -79,12 +79,25 @@ class Schedule:
     def next(self, known: Known) -> tuple[str, Proposal] | None:
         """Return the origin of the next recipe and the recipe; None if there is no new one."""
         proposer = self._proposer(known)
+        if found := self._first(proposer, known):
+            return found
+        if self.plan.finishes and known.seconds_left <= self.plan.finishing_seconds:
+            found = self._at_the_end(replace(proposer, finishing=True), known)
+            if found and not self.outlasts(found[1].recipe, known):
+                return found
         return (
-            self._first(proposer, known)
-            or self._finished(proposer, known)
-            or self._on_path(proposer, known)
+            self._on_path(proposer, known)
             or self._variation(proposer, known)
             or self._initial(proposer, known)
+            or self._sampled(proposer, known)
+        )
+
+    def _at_the_end(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
+        """Return a trial with a long recovery: one that goes on, or else a new one."""
+        return (
+            self._finished(proposer, known)
+            or self._on_path(proposer, known)
+            or self._variation(proposer, known)
             or self._sampled(proposer, known)
         )
 
@@ -121,10 +134,8 @@ class Schedule:
     def _finished(self, proposer: Proposer, known: Known) -> tuple[str, Proposal] | None:
         """Return a trial that goes on with a long recovery, or one with another encoding of it.
 
-        There is none before the end of the study, and none that would outlast it.
+        None of them would outlast the study.
         """
-        if not self.plan.finishes or known.seconds_left > self.plan.finishing_seconds:
-            return None
         encoded = self._path.finished_encodings(known.records)
         finishing = Finishing(bound=self._bound, objectives=self.config.objectives)
         going_on = (
@@ -132,7 +143,7 @@ class Schedule:
             for record in finishing.candidates(known.records, known.open_origins)
         )
         for trial in (*encoded, *going_on):
-            proposal = proposer.long(proposer.fixed(known.number, known.trials, trial.params))
+            proposal = proposer.fixed(known.number, known.trials, trial.params)
             new = proposal.recipe.hash not in known.hashes
             if new and not self.outlasts(proposal.recipe, known):
                 return trial.origin, proposal

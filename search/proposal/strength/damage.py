@@ -1,22 +1,24 @@
 """How far each step alone moves a model's outputs, by its strength, before any recovery."""
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any, Self
 
 import numpy as np
 
-PROBED_SHARES = (0.5,)
-"""Shares of a step's main range at which it is probed. A probe takes several passes over the
-calibration data; what a curve balances roughly is measured along the path."""
 SQUARE = 2.0
 """Exponent of the damage of a step that was probed once."""
 NOTHING = 1e-12
 """Divergence that counts as none."""
 SMALLEST = 1 / 20
 """Share of the first probe below which a step is taken to do nothing."""
+GRID = 256
+"""Strengths between which damages are told apart."""
+MILD = 16.0
+"""Factor below the least divergence at a probe at which strengths begin: a quarter of its share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,31 +75,38 @@ class DamageCurve:
 
 @dataclass(frozen=True, kw_only=True)
 class Damage:
-    """The curves of the steps of a space, on one scale from mild to strong.
+    """The curves of the steps of a space, on a scale from mild to strong for any of them.
 
-    A strength in [0, 1] stands for a divergence, on a logarithmic scale from the least that any
-    step causes at its first probe to the most that any causes. At one strength each step goes as
-    far as it causes that divergence alone, so that steps which damage a model more go less far.
+    A strength in [0, 1] of some steps stands for a divergence, on a logarithmic scale from far
+    below the least that any of them causes at its first probe to the most that any causes. At one
+    strength each step goes as far as it causes that divergence alone, so that steps which damage a
+    model more go less far.
     """
 
     curves: Mapping[str, DamageCurve]
 
     def shares(self, steps: Collection[str], strength: float) -> dict[str, float]:
         """Return by step the share of its range at a strength; the strength itself if unknown."""
-        level = self._divergence(strength)
+        level = self._divergence(steps, strength)
         return {
             step: self.curves[step].share_at(level) if step in self.curves else strength
             for step in steps
         }
 
     def middle(self, steps: Collection[str]) -> float:
-        """Return the strength half-way between the least and the most damage of some steps."""
-        found = _positive(self.curves[step] for step in steps if step in self.curves)
-        every = _positive(self.curves.values())
-        if not found or min(every) == max(every):
+        """Return the strength half-way between the least and the most damage that was measured."""
+        ends = self._ends(steps)
+        if ends is None:
             return 0.5
-        between = (math.log(min(found)) + math.log(max(found))) / 2
-        return (between - math.log(min(every))) / (math.log(max(every)) - math.log(min(every)))
+        least, most = ends
+        lowest = math.log(least / MILD)
+        return (math.log(least * most) / 2 - lowest) / (math.log(most) - lowest)
+
+    def strength_of(self, steps: Collection[str], total: float) -> float:
+        """Return the greatest strength at which the damages of some steps add up to a total."""
+        strengths = [n / GRID for n in range(GRID + 1)]
+        milder = bisect_right(strengths, total, key=lambda s: self.total(self.shares(steps, s)))
+        return strengths[max(0, milder - 1)]
 
     def total(self, shares: Mapping[str, float]) -> float:
         """Return the sum of the divergences that steps cause alone at shares of their ranges."""
@@ -107,15 +116,20 @@ class Damage:
             if step in self.curves
         )
 
-    def _divergence(self, strength: float) -> float:
-        """Return the divergence of a strength; infinite at 1, where all steps go to the end."""
-        positive = _positive(self.curves.values())
-        if strength >= 1 or not positive:
-            return float("inf") if strength >= 1 else 0.0
-        lowest, highest = min(positive), max(positive)
+    def _divergence(self, steps: Collection[str], strength: float) -> float:
+        """Return the divergence of a strength; infinite where all steps go to the end.
+
+        They do so at 1, and where none of them is known to cause any.
+        """
+        ends = self._ends(steps)
+        if strength >= 1 or ends is None:
+            return float("inf")
+        lowest, highest = ends[0] / MILD, ends[1]
         return float(lowest * (highest / lowest) ** strength)
 
-
-def _positive(curves: Iterable[DamageCurve]) -> list[float]:
-    ends = [(min(curve.divergences), curve.divergence_at(1.0)) for curve in curves]
-    return [value for end in ends for value in end if value > NOTHING]
+    def _ends(self, steps: Collection[str]) -> tuple[float, float] | None:
+        """Return the least divergence at the first probe of any step, and the most of any."""
+        curves = [self.curves[step] for step in steps if step in self.curves]
+        found = [v for c in curves for v in (min(c.divergences), c.divergence_at(1.0))]
+        positive = [value for value in found if value > 2 * NOTHING]
+        return (min(positive), max(positive)) if positive else None

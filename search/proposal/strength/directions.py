@@ -6,7 +6,7 @@ from itertools import accumulate
 
 from compressors.kinds import CompressorKind
 from search.proposal.acting_steps import compressor_name, main_range, steps_of_kind
-from search.proposal.strength.damage import PROBED_SHARES, Damage
+from search.proposal.strength.damage import Damage
 from search.recipe.ranges import Range
 from search.recipe.recipe import Recipe, Step, values_of
 from search.recipe.space import Space, StepSpace
@@ -14,6 +14,13 @@ from search.recipe.step_values import StepValues, acting_compressor
 from search.trial_record import Value
 
 DAMAGING = (CompressorKind.REMOVES_STRUCTURE, CompressorKind.MASKS_WEIGHTS)
+PROBED_SHARES = {CompressorKind.REMOVES_STRUCTURE: (0.5,), CompressorKind.MASKS_WEIGHTS: (0.5, 0.9)}
+"""By kind of step, the shares of its main range at which it is probed. A probe takes several passes
+over the calibration data; what a curve balances roughly is measured along the path. Masks cost
+little time and do nearly no damage up to the middle and most of it at the end of their range."""
+COARSE = 0.15
+"""Share of a range beyond which its smallest step is probed too: it may do most of the damage."""
+ROUNDING = 1e-9
 SENSITIVE = {"LowRank": "sensitivity", "Quantization": "sensitivity"}
 """By compressor, the allocation to layers that costs no training and is tried where it may be."""
 
@@ -77,13 +84,20 @@ def probes(space: Space) -> dict[str, list[tuple[float, Recipe]]]:
 
 
 def _probes_of(step: StepSpace) -> list[tuple[float, Recipe]]:
+    field, span = main_range(step)
+    assert span is not None
+    shares = PROBED_SHARES[acting_compressor(step, {}).kind]
+    smallest = (span.step or 0.0) / (span.high - span.low)
+    if smallest > COARSE:
+        shares = (smallest, *shares)
     recipes: dict[str, tuple[float, Recipe]] = {}
-    for share in PROBED_SHARES:
-        compressor = acting_compressor(step, _strength(step, share))
+    for share in shares:
+        given = _strength(step, share)
+        compressor = acting_compressor(step, given)
         alone = Step(name=step.name, target=step.target, values=values_of(compressor))
         recipe = Recipe(steps=(alone,), seed=0)
         if compressor.active:
-            recipes.setdefault(recipe.hash, (share, recipe))
+            recipes.setdefault(recipe.hash, (span.fraction_of(given[field]), recipe))
     return list(recipes.values())
 
 
@@ -109,10 +123,17 @@ def _strength(step: StepSpace, share: float) -> dict[str, Value]:
 
 
 def _value(span: Range, share: float) -> Value:
-    """Return the value at a share of a range; choices are taken to go from mild to strong."""
+    """Return the value at a share of a range, or the next milder one.
+
+    Choices are taken to go from mild to strong.
+    """
     if span.kind == "categorical":
         return span.choices[round(share * (len(span.choices) - 1))]
-    return span.interpolate(share)
+    value = span.interpolate(share)
+    reached = span.fraction_of(value)
+    if span.step is None or reached <= share + ROUNDING:
+        return value
+    return span.interpolate(reached - span.step / (span.high - span.low))
 
 
 def _is_numeric(step: StepSpace) -> bool:

@@ -35,6 +35,13 @@ def encodings(
     return [*fast, *small] or [{}]
 
 
+def by_success(
+    space: Space, codes: Sequence[StepValues], front: Sequence[TrialRecord]
+) -> list[StepValues]:
+    """Return encodings in the order of how many of the front's recipes are written in them."""
+    return sorted(codes, key=lambda code: -sum(_is_in(space, r.params, code) for r in front))
+
+
 def latency_counts(objectives: Mapping[str, str]) -> bool:
     """Return whether a latency is among the objectives, direction by metric."""
     return any(name.startswith("latency") for name in objectives)
@@ -51,6 +58,11 @@ def re_encoded(space: Space, params: Mapping[str, Value], code: StepValues) -> d
     kept = before_encoding(space)
     fresh = {n: v for n, v in params_for(space, code).items() if n.partition(".")[0] not in kept}
     return {n: v for n, v in params.items() if n.partition(".")[0] in kept} | fresh
+
+
+def _is_in(space: Space, params: Mapping[str, Value], code: StepValues) -> bool:
+    """Return whether the recipe of these parameters is written in an encoding."""
+    return re_encoded(space, params, code) == dict(params)
 
 
 def before_encoding(space: Space) -> set[str]:

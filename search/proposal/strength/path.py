@@ -5,6 +5,7 @@ does alone allows, and trials bisect towards the bound on the score. The stronge
 keeps the bound is then written with the other encodings too, for which its training is known.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,11 +13,12 @@ from compressors.kinds import CompressorKind
 from search.proposal.acting_steps import steps_of_kind
 from search.proposal.finishing import FINISH
 from search.proposal.initial_design import InitialTrial
-from search.proposal.strength.bisection import next_strength
+from search.proposal.strength.bearable import BEYOND
+from search.proposal.strength.bisection import AIM, Tried, next_strength
 from search.proposal.strength.bound import ScoreBound
 from search.proposal.strength.damage import Damage
 from search.proposal.strength.directions import Direction, directions
-from search.proposal.strength.encodings import encodings, latency_counts, re_encoded
+from search.proposal.strength.encodings import by_success, encodings, latency_counts, re_encoded
 from search.recipe.space import Space
 from search.recipe.step_values import StepValues, params_for
 from search.trial_record import TrialRecord, Value
@@ -28,7 +30,11 @@ MIDDLE = 0.5
 
 ALIGNMENT = 8
 """Multiple of channels for which kernels are fast, where latency counts and the space allows it."""
-FAIR_TRIES = 2
+FORMS = 2
+"""With that multiple and without it."""
+FAR_BELOW = 4.0
+"""Factor of a damage that broke the bound by far down to which the next direction begins."""
+FAIR_TRIES = 3
 """Trials after which a direction ends if none of them is on the front."""
 
 
@@ -49,8 +55,9 @@ class Path:
     ) -> Iterator[InitialTrial]:
         """Yield what could be tried next, the best first; nothing at the end of all directions.
 
-        A direction with a trial under way waits for it. Each begins as strong as was allowed along
-        the one before it, and ends early if its first trials are not on the front. Where a recipe
+        A direction with a trial under way waits for it. Each begins with the damage that the one
+        before it allows, for which it waits, and ends early if its first trials are not on the
+        front, or if it comes to what it tried before. Where a recipe
         is too mild for multiples of `ALIGNMENT` channels, it is tried again with all channels, or
         with any number of them if no other step is left.
 
@@ -59,30 +66,36 @@ class Path:
             open_origins: Origins of the trials under way.
             front: Numbers of the front's members.
         """
-        codes = encodings(self.space, self.objectives, records)
-        start: float | None = None
+        best = [record for record in records if record.number in front]
+        known_codes = encodings(self.space, self.objectives, records)
+        codes = by_success(self.space, known_codes, best)
+        allowed: float | None = None
         for direction in directions(self.space):
             name = f"{PATH}:{direction.name}:"
-            if any(origin.startswith(name) for origin in open_origins):
-                continue
             asked = [r for r in records if r.origin.startswith(name)]
             tried = {_strength(r): r for r in asked if r.status != "infeasible"}
-            too_mild = {r.origin for r in asked if r.status == "infeasible"}
+            too_mild = Counter(r.origin for r in asked if r.status == "infeasible")
             used = [(strength, self.bound.used(record)) for strength, record in tried.items()]
-            strength = next_strength(used, self._start(direction, start))
+            start = self._start(direction, allowed)
+            if used and not direction.encodes:
+                allowed = self._allowed(direction, used)
+            if any(origin.startswith(name) for origin in open_origins):
+                if allowed is None and not direction.encodes:
+                    return
+                continue
+            strength = self._next(direction, used, start)
             if len(tried) >= FAIR_TRIES and not any(r.number in front for r in tried.values()):
                 strength = None
-            if strength is not None and direction.acting(self.space, self.damage, strength):
+            if strength is not None:
                 origin = f"{name}{strength:.4f}"
                 aligned = self._latency_counts and origin not in too_mild
-                yield self._trial(origin, direction, strength, codes[0], aligned)
+                if too_mild[origin] < FORMS:
+                    yield self._trial(origin, direction, strength, codes[0], aligned)
             if direction.encodes:
                 continue
             kept = [strength for strength, share in used if share <= 1]
-            if used:
-                start = max(kept) if kept else min(used)[0] / 2
-            if strength is None and kept:
-                yield from self._encoded(tried[max(kept)], codes[1:])
+            if strength is None and kept and tried[max(kept)].number in front:
+                yield from self._encoded(tried[max(kept)], codes)
 
     @property
     def _latency_counts(self) -> bool:
@@ -92,7 +105,8 @@ class Path:
         """Yield the recipe of a trial with other encodings."""
         for code in codes:
             params = re_encoded(self.space, record.params, code)
-            yield InitialTrial(origin=f"{ENCODING}:{record.number}", params=params)
+            if params != record.params:
+                yield InitialTrial(origin=f"{ENCODING}:{record.number}", params=params)
 
     def finished_encodings(self, records: Sequence[TrialRecord]) -> Iterator[InitialTrial]:
         """Yield the trials with a long recovery that keep the bound, written in other encodings."""
@@ -102,10 +116,37 @@ class Path:
                 yield from self._encoded(record, codes)
 
     def _start(self, direction: Direction, allowed: float | None) -> float:
-        """Return the first strength: what was allowed before, or the middle of the damage."""
+        """Return the first strength: that of the damage allowed before, or the middle one."""
         if direction.encodes:
             return MIDDLE
-        return self.damage.middle(direction.steps) if allowed is None else allowed
+        if not allowed:
+            return self.damage.middle(direction.steps)
+        return self.damage.strength_of(direction.steps, allowed)
+
+    def _allowed(self, direction: Direction, used: Tried) -> float:
+        """Return the damage at which the bound is expected to be nearly used up.
+
+        It is proportional to the share that the strongest of the trials that keep the bound uses,
+        or the weakest of those that break it, as far as that is not too far away.
+        """
+        strength, share = max((one for one in used if one[1] <= 1), default=min(used))
+        total = self.damage.total(self.damage.shares(direction.steps, strength))
+        return total * min(max(AIM / max(share, AIM / BEYOND), 1 / FAR_BELOW), BEYOND)
+
+    def _next(self, direction: Direction, used: Tried, start: float) -> float | None:
+        """Return the strength to try next, at which the recipe differs from those tried before."""
+        measured = [(self._acting(direction, before), share) for before, share in used]
+        tried = list(used)
+        while (strength := next_strength(tried, start)) is not None:
+            acting = self._acting(direction, strength)
+            same = [share for before, share in measured if before == acting]
+            if not same:
+                return strength if acting else None
+            tried.append((strength, same[0]))
+        return None
+
+    def _acting(self, direction: Direction, strength: float) -> StepValues:
+        return direction.acting(self.space, self.damage, strength)
 
     def _trial(
         self,
@@ -115,7 +156,7 @@ class Path:
         code: StepValues,
         aligned: bool,
     ) -> InitialTrial:
-        acting = direction.acting(self.space, self.damage, strength)
+        acting = self._acting(direction, strength)
         if self._latency_counts and not aligned:
             acting = self._without_channels(acting) or acting
         elif aligned:

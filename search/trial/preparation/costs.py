@@ -9,6 +9,8 @@ from compressors.models.calibration import device_of, to_device
 from compressors.training.precision import seconds_by_precision, seconds_of_a_step
 from search.proposal.costs import Costs
 
+SHORT = 0.02
+"""Seconds of a step of training below which noise would choose, and there is little to gain."""
 CLEARLY = 1.2
 """Factor by which bfloat16 must be faster than float32 to be chosen, so that noise does not."""
 
@@ -21,8 +23,8 @@ def measure_costs(task: Task, file_seconds: float) -> Costs:
         file_seconds: What it took to build the task, to write the baseline and to measure it.
     """
     steps = _step_seconds(task)
-    low = steps.get(torch.bfloat16, float("inf")) * CLEARLY < steps[torch.float32]
-    fastest = torch.bfloat16 if low else torch.float32
+    floats, low = steps[torch.float32], steps.get(torch.bfloat16, float("inf"))
+    fastest = torch.bfloat16 if floats > SHORT and low * CLEARLY < floats else torch.float32
     return Costs(
         epoch=steps[fastest] * steps_per_epoch(task),
         file=file_seconds,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.proposal.strength.damage import Damage, DamageCurve
+from search.proposal.strength.damage import GRID, Damage, DamageCurve
 
 # damage that grows with the cube of the share, and with its square up to a ceiling
 GENTLE = DamageCurve(shares=(0.5, 1.0), divergences=(0.01, 0.08))
@@ -52,7 +52,7 @@ def test_a_step_that_does_nothing_goes_to_its_end() -> None:
 
 
 def test_at_one_strength_the_harsher_step_goes_less_far() -> None:
-    for strength in (0.05, 0.1, 0.2, 0.3):
+    for strength in (0.1, 0.2, 0.4, 0.6):
         shares = DAMAGE.shares(["gentle", "harsh"], strength)
         assert shares["harsh"] < shares["gentle"]
     assert DAMAGE.shares(["gentle", "harsh"], 1.0) == {"gentle": 1.0, "harsh": 1.0}
@@ -64,13 +64,19 @@ def test_shares_rise_with_the_strength() -> None:
 
 
 def test_a_strength_is_a_place_in_the_order_of_magnitude() -> None:
-    # from .01 to 4; half-way lies .2, beyond what the gentle step does
+    # from a sixteenth of .01 to 4; half-way lies .05
     assert DAMAGE.shares(["gentle", "harsh"], 0.5) == {
-        "gentle": 1.0,
-        "harsh": pytest.approx(0.25 * 0.2**0.5),
+        "gentle": pytest.approx((0.05 / 0.08) ** (1 / 3)),
+        "harsh": pytest.approx(0.25 * 0.05**0.5),
     }
-    assert DAMAGE.middle(["gentle", "harsh"]) == 0.5
-    assert DAMAGE.middle(["harsh"]) > 0.5 > DAMAGE.middle(["gentle"])
+
+
+@pytest.mark.parametrize("step", ["gentle", "harsh"])
+def test_the_mildest_of_a_step_alone_is_far_below_its_first_probe(step: str) -> None:
+    curve = DAMAGE.curves[step]
+    (share,) = DAMAGE.shares([step], 0.0).values()
+    assert curve.divergence_at(share) == pytest.approx(curve.divergences[0] / 16)
+    assert DAMAGE.shares([step], DAMAGE.middle([step]))[step] > curve.shares[0]
 
 
 def test_without_a_curve_the_strength_is_the_share() -> None:
@@ -81,3 +87,11 @@ def test_without_a_curve_the_strength_is_the_share() -> None:
 
 def test_damages_add_up() -> None:
     assert DAMAGE.total({"gentle": 0.5, "harsh": 0.25, "own": 1.0}) == pytest.approx(1.01)
+
+
+@pytest.mark.parametrize("total", [0.03, 0.1, 1.0, 3.0])
+def test_a_strength_is_found_for_a_total(total: float) -> None:
+    steps = ["gentle", "harsh"]
+    found = DAMAGE.strength_of(steps, total)
+    assert DAMAGE.total(DAMAGE.shares(steps, found)) <= total
+    assert DAMAGE.total(DAMAGE.shares(steps, found + 1 / GRID)) > total

@@ -6,12 +6,13 @@ import pytest
 
 from search.config.constraints import Constraint
 from search.proposal.strength.bound import ScoreBound
-from search.proposal.strength.damage import PROBED_SHARES, Damage, DamageCurve
+from search.proposal.strength.damage import Damage, DamageCurve
 from search.proposal.strength.directions import directions, probes
-from search.proposal.strength.encodings import encodings, re_encoded
+from search.proposal.strength.encodings import by_success, encodings, re_encoded
 from search.proposal.strength.path import Path
 from search.recipe.parsing import parse_space
 from search.recipe.space import Space
+from search.recipe.step_values import params_for
 from search.trial_record import TrialRecord
 from tests.search.made_up_records import BASELINE, trial
 from tests.search.recipe.test_space import CHANNELS, DISTIL, LOW_RANK, PRUNE, QUANTIZE, SHARE, ratio
@@ -81,7 +82,8 @@ def test_steps_that_are_fixed_are_in_no_direction() -> None:
 def test_each_damaging_step_is_probed_alone_and_no_other() -> None:
     found = probes(whole_space())
     assert set(found) == {"prune", "factorise", "sparsify"}
-    assert [share for share, _ in found["prune"]] == list(PROBED_SHARES)
+    assert [share for share, _ in found["prune"]] == [pytest.approx(4 / 9)]
+    assert [share for share, _ in found["sparsify"]] == pytest.approx([4 / 9, 8 / 9])
     ratios = [recipe.steps[0].values["ratio"] for _, recipe in found["prune"]]
     assert ratios == [0.4]
     assert all(len(recipe.steps) == 1 for _, recipe in found["prune"])
@@ -102,35 +104,70 @@ def test_the_path_ends_near_the_bound_of_each_direction_and_then_encodes_anew() 
 
 
 def test_what_one_direction_allows_is_where_the_next_begins() -> None:
-    records = followed(path(), lambda name, s: 0.5 if s > 0.2 else 0.001)
+    one = path()
+    records = followed(one, lambda name, s: 0.5 if s > 0.2 else 0.007)
     first = [r for r in records if r.origin.startswith("path:prune:")]
     kept = max(float(r.origin.rpartition(":")[2]) for r in first if BOUND.used(r) <= 1)
     then = next(r for r in records if r.origin.startswith("path:prune+sparsify:"))
-    assert float(then.origin.rpartition(":")[2]) == pytest.approx(kept)
+    start = float(then.origin.rpartition(":")[2])
+
+    def total(steps: list[str], strength: float) -> float:
+        return one.damage.total(one.damage.shares(steps, strength))
+
+    # half of the bound was used up, of which seven tenths are the aim
+    assert total(["prune", "sparsify"], start) == pytest.approx(
+        total(["prune"], kept) * 0.7 / 0.35, rel=0.1
+    )
 
 
 def test_a_direction_that_brings_nothing_to_the_front_ends_early() -> None:
     records = [
         trial(0, "baseline"),
-        trial(1, "path:prune:0.5000", 0.5),
-        trial(2, "path:prune:0.2500", 0.005),
+        trial(1, "path:prune:0.9000", 0.5),
+        trial(2, "path:prune:0.7000", 0.5),
+        trial(3, "path:prune:0.3000", 0.005),
     ]
     kept, left = (
         {t.origin.rpartition(":")[0] for t in path().proposals(records, [], front)}
-        for front in ([2], [0])
+        for front in ([3], [0])
     )
     assert "path:prune" in kept
     assert "path:prune" not in left
-    assert "encoding" in left
+    assert "encoding" not in left
 
 
-def test_a_direction_waits_for_its_trial() -> None:
-    waiting = ["path:quantize:0.5000", "path:prune:0.5000"]
-    found = [t.origin for t in path().proposals([trial(0, "baseline")], waiting, [])]
+def test_a_direction_waits_for_its_trial_and_the_next_for_what_it_allows() -> None:
+    waiting = ["path:quantize:0.5000", "path:prune:0.9000"]
+    begun = trial(0, "baseline")
+    assert not list(path().proposals([begun], waiting, []))
+    measured = trial(1, "path:prune:0.5000", 0.005)
+    found = [t.origin for t in path().proposals([begun, measured], waiting, [])]
     assert [origin.rpartition(":")[0] for origin in found] == [
         "path:prune+sparsify",
         "path:prune+factorise+sparsify",
     ]
+
+
+@pytest.mark.parametrize(("drop", "then"), [(0.009, ["path:prune:1.0000"]), (0.5, [])])
+def test_strengths_at_which_the_recipe_is_the_same_are_passed_over(
+    drop: float, then: list[str]
+) -> None:
+    steps = {
+        "prune": {"_target_": CHANNELS, "ratio": ratio(high=0.2)},
+        "distil": {"_target_": DISTIL, "epochs": EPOCHS},
+    }
+    one = Path(
+        space=parse_space(steps, {}), damage=Damage(curves={}), bound=BOUND, objectives=SMALL
+    )
+    # .5 and the secant's .78 are a ratio of .1, below .5 lies none
+    records = [trial(0, "baseline"), trial(1, "path:prune:0.5000", drop)]
+    assert [t.origin for t in one.proposals(records, [], [1])] == then
+
+
+def test_a_step_with_few_values_is_probed_at_its_first_too() -> None:
+    steps = {"prune": {"_target_": CHANNELS, "ratio": ratio(high=0.5)}}
+    (found,) = probes(parse_space(steps, {})).values()
+    assert [share for share, _ in found] == pytest.approx([0.2, 0.4])
 
 
 def test_stronger_recipes_learn_faster() -> None:
@@ -206,3 +243,13 @@ def test_channels_stay_multiples_of_eight_where_latency_counts_and_that_is_possi
     if multiple > 1:  # alone with any number of channels, else with all of them
         assert again[0].params["prune.round_to"] == 1
         assert again[0].params["prune.ratio"] > 0 == again[1].params["prune.ratio"]
+
+
+def test_the_encoding_in_which_most_of_the_front_is_written_comes_first() -> None:
+    space = whole_space()
+    first, second = encodings(space, SMALL, [])
+    written = trial(
+        7, params=re_encoded(space, params_for(space, {"prune": {"ratio": 0.3}}), second)
+    )
+    assert by_success(space, [first, second], []) == [first, second]
+    assert by_success(space, [first, second], [written]) == [second, first]
