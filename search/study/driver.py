@@ -19,6 +19,7 @@ from search.report.describe import last_line
 from search.report.result import StudyResult
 from search.study.baseline_intake import PreparedStudy, take_in_baseline
 from search.study.dispatcher import Dispatcher
+from search.study.expected_end import seconds_to_end
 from search.study.front_scoring import score_front
 from search.study.journal import Journal
 from search.study.outputs import StudyOutputs
@@ -28,6 +29,7 @@ from search.study.terminal import Display
 from search.study.trial_requests import TrialRequests, record_of
 from search.tracking.base import Mirror
 from search.trial.messages import JobSetting
+from search.trial_record import TrialRecord
 from search.utils.files import write_atomically
 from search.utils.yaml_text import yaml_text
 
@@ -201,12 +203,22 @@ class Driver:
             plan = self._open.pop(number)
             record = record_of(plan, self._ended.pop(number), self.config)
             self.journal.tell(record)
-            self.dispatcher.display.trial(record, self.requests.prepared.baseline)
+            self._show(record)
             if plan.origin == BASELINE and record.status != "ok":
                 raise StudyError(f"the baseline's own trial failed: {last_line(record.error)}")
         if ready:
             self._outputs.update()
         return bool(ready)
+
+    def _show(self, record: TrialRecord) -> None:
+        """Show a finished trial, and when the study is expected to end."""
+        seconds = seconds_to_end(
+            self.journal.records(),
+            self.config.trials,
+            self.dispatcher.executor.slots,
+            self.deadline - time.monotonic(),
+        )
+        self.dispatcher.display.trial(record, self.requests.prepared.baseline, seconds)
 
 
 def _schedule(config: StudyConfig, prepared: PreparedStudy, seconds: float, slots: int) -> Schedule:

@@ -1,11 +1,11 @@
 """The plan of a study in words."""
 
 import time
-from datetime import datetime, timedelta
 
 from search.proposal.acting_steps import longest_recovery
 from search.proposal.plan import Plan
 from search.study.baseline_intake import PreparedStudy
+from search.study.expected_end import clock
 
 
 def plan_line(plan: Plan, prepared: PreparedStudy, deadline: float) -> str:
@@ -22,11 +22,6 @@ def plan_line(plan: Plan, prepared: PreparedStudy, deadline: float) -> str:
     finish = max(0.0, left - plan.finishing_seconds)
     return (
         f"a full recovery takes about {full:.0f} s: recoveries of {plan.short * full:.0f} s until "
-        f"{_clock(finish)}, then the most promising go on for {plan.long * full:.0f} s each; "
-        f"ends about {_clock(left)}"
+        f"{clock(finish)}, then the most promising go on for {plan.long * full:.0f} s each; "
+        f"ends about {clock(left)}"
     )
-
-
-def _clock(seconds: float) -> str:
-    """Return the time of the day in some seconds."""
-    return f"{datetime.now().astimezone() + timedelta(seconds=seconds):%H:%M}"

@@ -14,15 +14,16 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.status import Status
 
 from search.report.describe import describe, last_line
+from search.study.expected_end import clock
 from search.trial_record import TrialRecord
 
 PIPE_COLUMNS = 120
 """Width of tables where the output goes to a file or a pipe."""
+ENDS_EVERY = 10
 HEADER = (
     f"{'trial':>5}  {'score':>6} {'±':>6}  {'size kB':>8} {'smaller':>7}  {'latency':>7}  "
     f"{'verdict':<22}  recipe"
@@ -62,8 +63,7 @@ class Display:
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}"),
         )
         disable = not self.console.is_terminal
         with Progress(*columns, console=self.console, transient=True, disable=disable) as progress:
@@ -77,16 +77,27 @@ class Display:
         if self._progress is not None:
             self._progress.refresh()
 
-    def trial(self, record: TrialRecord, baseline: Mapping[str, float]) -> None:
+    def trial(
+        self, record: TrialRecord, baseline: Mapping[str, float], seconds: float | None = None
+    ) -> None:
         """Print the line of a finished trial and advance the progress bar.
+
+        Output without a progress bar says after every tenth trial when the study ends.
 
         Args:
             record: the finished trial.
             baseline: metrics of the baseline.
+            seconds: until the study is expected to end; None if that is not known.
         """
         self.say(trial_line(record, baseline))
-        if self._progress is not None and self._task is not None:
-            self._progress.advance(self._task)
+        if self._progress is None or self._task is None:
+            return
+        self._progress.advance(self._task)
+        ends = "" if seconds is None else f"ends about {clock(seconds)}"
+        self._progress.update(self._task, description=ends)
+        task = self._progress.tasks[0]
+        if self._progress.disable and ends and task.completed % ENDS_EVERY == 0:
+            self.say(f"{task.completed:g} of {task.total:g} trials; {ends}")
 
 
 def trial_line(record: TrialRecord, baseline: Mapping[str, float]) -> str:
