@@ -13,9 +13,10 @@ from search.recipe.space import Space
 from search.recipe.step_values import StepValues, acting_compressor, params_for, recovers
 from search.trial_record import Value
 
-INITIAL_ORIGINS = ("baseline", "rival", "opening", "path", "encoding", "joint")
+INITIAL_ORIGINS = ("baseline", "rival", "opening", "path", "rate", "encoding", "joint")
 """First words of the origins of trials that do not vary others, as journals keep them: the
-baseline, reference recipes, steps alone, the path and its encodings, and former joint recipes."""
+baseline, reference recipes, steps alone, the path with its learning rates and encodings, and former
+joint recipes."""
 
 
 @dataclass(frozen=True, kw_only=True)

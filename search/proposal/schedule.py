@@ -209,7 +209,8 @@ class Schedule:
     def _bearable(self, known: Known) -> Callable[[Mapping[str, Value]], bool]:
         """Return whether parameters are worth a trial after what was seen."""
         limit = self._judge.limit(known.records)
-        return lambda params: self._judge.total(params) <= limit
+        rates = self._path.rates(known.records)
+        return lambda params: self._judge.total(params) <= limit and rates.plausible(params)
 
 
 def _first_new(

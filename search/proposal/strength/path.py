@@ -19,9 +19,10 @@ from search.proposal.strength.bound import ScoreBound
 from search.proposal.strength.damage import Damage
 from search.proposal.strength.directions import Direction, directions
 from search.proposal.strength.encodings import by_success, encodings, latency_counts, re_encoded
+from search.proposal.strength.learning_rates import RATE, LearningRates, learning_rates
 from search.recipe.space import Space
 from search.recipe.step_values import StepValues, params_for
-from search.trial_record import TrialRecord, Value
+from search.trial_record import TrialRecord
 
 PATH, ENCODING = "path", "encoding"
 """First words of the origins `path:<direction>:<strength>` and `encoding:<trial>`."""
@@ -66,14 +67,18 @@ class Path:
             open_origins: Origins of the trials under way.
             front: Numbers of the front's members.
         """
+        rates = self.rates(records)
+        lower = rates.proposal()
+        if lower is not None and lower.origin not in open_origins:
+            yield lower
         best = [record for record in records if record.number in front]
-        known_codes = encodings(self.space, self.objectives, records)
-        codes = by_success(self.space, known_codes, best)
+        codes = by_success(self.space, self._codes(records, rates), best)
         allowed: float | None = None
         for direction in directions(self.space):
             name = f"{PATH}:{direction.name}:"
             asked = [r for r in records if r.origin.startswith(name)]
             tried = {_strength(r): r for r in asked if r.status != "infeasible"}
+            tried |= {_strength(r): rates.best for r in rates.tried.values() if r in asked}
             too_mild = Counter(r.origin for r in asked if r.status == "infeasible")
             used = [(strength, self.bound.used(record)) for strength, record in tried.items()]
             start = self._start(direction, allowed)
@@ -90,7 +95,10 @@ class Path:
                 origin = f"{name}{strength:.4f}"
                 aligned = self._latency_counts and origin not in too_mild
                 if too_mild[origin] < FORMS:
-                    yield self._trial(origin, direction, strength, codes[0], aligned)
+                    acting = self._aligned(direction, strength, aligned)
+                    if not direction.encodes:
+                        acting = {**acting, **self._recovery(rates, strength), **codes[0]}
+                    yield InitialTrial(origin=origin, params=params_for(self.space, acting))
             if direction.encodes:
                 continue
             kept = [strength for strength, share in used if share <= 1]
@@ -110,7 +118,7 @@ class Path:
 
     def finished_encodings(self, records: Sequence[TrialRecord]) -> Iterator[InitialTrial]:
         """Yield the trials with a long recovery that keep the bound, written in other encodings."""
-        codes = encodings(self.space, self.objectives, records)
+        codes = self._codes(records, self.rates(records))
         for record in records:
             if record.origin.startswith(f"{FINISH}:") and self.bound.used(record) <= 1:
                 yield from self._encoded(record, codes)
@@ -148,39 +156,40 @@ class Path:
     def _acting(self, direction: Direction, strength: float) -> StepValues:
         return direction.acting(self.space, self.damage, strength)
 
-    def _trial(
-        self,
-        origin: str,
-        direction: Direction,
-        strength: float,
-        code: StepValues,
-        aligned: bool,
-    ) -> InitialTrial:
+    def _aligned(self, direction: Direction, strength: float, aligned: bool) -> StepValues:
+        """Return the acting steps with multiples of `ALIGNMENT` channels, or without channels."""
         acting = self._acting(direction, strength)
-        if self._latency_counts and not aligned:
-            acting = self._without_channels(acting) or acting
-        elif aligned:
-            acting = {name: {**values, "round_to": ALIGNMENT} for name, values in acting.items()}
-        if not direction.encodes:
-            acting = {**acting, **self._recovery(strength), **code}
-        return InitialTrial(origin=origin, params=params_for(self.space, acting))
+        if aligned:
+            return {name: {**values, "round_to": ALIGNMENT} for name, values in acting.items()}
+        if self._latency_counts:
+            return self._without_channels(acting) or acting
+        return acting
 
     def _without_channels(self, acting: StepValues) -> StepValues:
         return {n: v for n, v in acting.items() if "round_to" not in self.space.steps[n].ranges}
 
-    def _recovery(self, strength: float) -> StepValues:
-        """Return the first recovery with a learning rate that grows with the strength.
-
-        The more is taken away, the more recovery resembles a training from scratch.
-        """
+    def _recovery(self, rates: LearningRates, strength: float) -> StepValues:
+        """Return the first recovery, with its learning rate."""
         names = steps_of_kind(self.space, CompressorKind.RECOVERS)[:1]
-        return {name: self._learning_rate(name, strength) for name in names}
+        return {name: rates.at(name, strength) for name in names}
 
-    def _learning_rate(self, name: str, strength: float) -> Mapping[str, Value]:
-        span = self.space.steps[name].ranges.get("learning_rate")
-        if span is None or span.kind == "categorical":
-            return {}
-        return {"learning_rate": span.interpolate(strength)}
+    def _codes(self, records: Sequence[TrialRecord], rates: LearningRates) -> list[StepValues]:
+        """Return the encodings with the learning rates of the recoveries after them."""
+        codes = encodings(self.space, self.objectives, records)
+        return [
+            {name: {**rates.at(name, MIDDLE), **values} for name, values in code.items()}
+            for code in codes
+        ]
+
+    def rates(self, records: Sequence[TrialRecord]) -> LearningRates:
+        """Return the learning rates after what was measured."""
+        names = [f"{PATH}:{one.name}:" for one in directions(self.space) if not one.encodes]
+        asked = [
+            r for r in records if r.origin.startswith(tuple(names)) and r.status != "infeasible"
+        ]
+        rated = [r.origin.split(":")[1] for r in records if r.origin.startswith(f"{RATE}:")]
+        chosen = [r for r in asked if str(r.number) in rated] or asked
+        return learning_rates(self.space, self.bound, records, next(iter(chosen), None))
 
 
 def _strength(record: TrialRecord) -> float:

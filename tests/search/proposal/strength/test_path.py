@@ -58,7 +58,7 @@ def followed(one: Path, drop: Callable[[str, float], float]) -> list[TrialRecord
     while fresh := [t for t in one.proposals(records, [], range(99)) if str(t.params) not in seen]:
         kind, _, place = fresh[0].origin.partition(":")
         name, _, strength = place.rpartition(":")
-        found = drop(name, float(strength)) if kind == "path" else 0.0
+        found = drop(name, float(strength)) if kind == "path" else float(kind == "rate")
         records.append(trial(len(records), fresh[0].origin, found, params=fresh[0].params))
         seen.add(str(fresh[0].params))
     return records
