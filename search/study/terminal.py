@@ -96,7 +96,8 @@ class Display:
         ends = "" if seconds is None else f"ends about {clock(seconds)}"
         self._progress.update(self._task, description=ends)
         task = self._progress.tasks[0]
-        if self._progress.disable and ends and task.completed % ENDS_EVERY == 0:
+        due = task.completed % ENDS_EVERY == 0 and not task.finished
+        if self._progress.disable and ends and due:
             self.say(f"{task.completed:g} of {task.total:g} trials; {ends}")
 
 
