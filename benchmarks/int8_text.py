@@ -62,12 +62,19 @@ def main(arguments: Iterable[str] | None = None) -> None:
         test = sentences["test"].part(range(count))
         with TemporaryDirectory() as folder:
             files = all_files(task, Path(folder), quick=options.quick or seed > 0)
+            logits = {name: all_logits(path, test) for name, path in files.items()}
             if seed == 0:
-                rows = measure(files, test, rounds)
-            correct.append({name: all_correct(path, test) for name, path in files.items()})
+                rows = measure(files, logits, test, rounds)
+        labels = np.array(test.labels)
+        correct.append({name: found.argmax(1) == labels for name, found in logits.items()})
     for name in correct[-1]:
         rows[name] |= compare(correct, name)
-    found = {"machine": machine(), "quick": options.quick, "splits": splits, "files": rows}
+    found = {
+        "machine": machine(),
+        "quick": options.quick,
+        "sentences": splits * count,
+        "files": rows,
+    }
     console = Console(width=110)
     console.print(f"{found['machine']}")
     console.print(as_table(rows))
@@ -90,9 +97,13 @@ def ours(task: EvaluatedTask, folder: Path, step: Quantization) -> Path:
     return write_artefact(step(task.baseline, task), task, folder, task.free_axes).run_path
 
 
-def measure(files: Mapping[str, Path], test: Sentences, rounds: int) -> dict[str, dict[str, Any]]:
+def measure(
+    files: Mapping[str, Path],
+    logits: Mapping[str, NDArray[np.float64]],
+    test: Sentences,
+    rounds: int,
+) -> dict[str, dict[str, Any]]:
     """Return nearness to floats, milliseconds, speed-up and bytes, by file."""
-    logits = {name: all_logits(path, test) for name, path in files.items()}
     rows = {
         name: {
             "logits_db": round(fidelity_db(logits[FLOATS], found), 1),
@@ -107,12 +118,6 @@ def measure(files: Mapping[str, Path], test: Sentences, rounds: int) -> dict[str
             row[f"ms_{length}"] = round(float(ms), 3)
             row[f"ratio_{length}"] = round(float(ratio), 3)
     return rows
-
-
-def all_correct(path: Path, test: Sentences) -> NDArray[np.bool_]:
-    """Return which sentences a file gets right, `[N]`."""
-    right: NDArray[np.bool_] = all_logits(path, test).argmax(1) == np.array(test.labels)
-    return right
 
 
 def compare(correct: list[dict[str, NDArray[np.bool_]]], name: str) -> dict[str, Any]:

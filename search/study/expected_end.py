@@ -27,7 +27,7 @@ def seconds_to_end(
     if not took:
         return None
     needed = (trials - len(records)) * sum(took) / len(took) / min(slots, trials)
-    return min(needed, seconds_left)
+    return min(needed, max(0.0, seconds_left))
 
 
 def clock(seconds: float) -> str:

@@ -32,6 +32,7 @@ def test_it_is_what_the_missing_trials_take(count: int, slots: int) -> None:
 
 def test_it_is_not_after_the_limit() -> None:
     assert seconds_to_end(finished(10, 2), 1000, 2, 77.0) == 77.0
+    assert seconds_to_end(finished(10, 2), 1000, 2, -3.0) == 0.0
 
 
 def test_it_is_unknown_before_a_trial_tells() -> None:
