@@ -46,8 +46,14 @@ def test_what_is_far_beyond_the_bound_or_untrained_or_going_on_is_left() -> None
     assert order(small(1, 100, 0.01), small(2, 100, 0.005, origin="finish:1")) == []
 
 
+def test_a_large_gain_is_worth_a_small_chance() -> None:
+    # the first uses up four times the bound, the second half of it
+    assert order(small(1, 100, 0.08), small(2, 950, 0.01)) == [1, 2]
+    assert order(small(1, 900, 0.08), small(2, 100, 0.01))[0] == 2
+
+
 def test_what_earlier_ones_kept_of_their_loss_is_expected_of_others() -> None:
-    beyond = small(1, 100, 0.03)
+    beyond = small(1, 100, 0.1)
     healed = [small(2, 300, 0.01), small(3, 300, 0.001, origin="finish:2")]
     hopeless = [small(2, 300, 0.01), small(3, 300, 0.0100, origin="finish:2")]
     assert order(beyond, *healed) == [1]
