@@ -66,6 +66,7 @@ def sign_decisions(
             the time; the size of the bits is then right to a few percent.
     """
     predict = _learning if learning else _initial
+    signs = np.ascontiguousarray(signs)  # numpy copies any other array whole to take entries of it
     zeros, negatives = _Zeros(signs, stride, predict), _Negatives(signs, stride, predict)
     decisions = []
     for band in bands(*signs.shape):
