@@ -1,6 +1,7 @@
 """Jobs that end in every way a job can end; run by the executors' tests in worker processes."""
 
 import ctypes
+import errno
 import multiprocessing
 import os
 import signal
@@ -42,6 +43,21 @@ def segfault(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[st
 def killed(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
     os.kill(os.getpid(), signal.SIGKILL)
     return {}
+
+
+def full_disk(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    try:
+        raise OSError(errno.ENOSPC, "No space left on device", "model.onnx")
+    except OSError as reason:
+        raise RuntimeError("the model cannot be written") from reason
+
+
+def no_memory(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    raise MemoryError
+
+
+def undecodable(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    raise RuntimeError(b"caf\xe9".decode(errors="surrogateescape"))
 
 
 def hang(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:

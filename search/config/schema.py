@@ -48,6 +48,7 @@ class SearchSchema:
     constraints: dict[str, Any] = field(default_factory=dict)
     latency: LatencySchema = field(default_factory=LatencySchema)
     stagnation: int | None = None
+    retries: int = 2
     preferences: PreferencesSchema = field(default_factory=PreferencesSchema)
     warm_start: bool = MISSING
     refuse_early: bool = MISSING

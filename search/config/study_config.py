@@ -26,6 +26,7 @@ _UNCHANGED = (
     "seed",
     "timeout",
     "stagnation",
+    "retries",
     "warm_start",
     "refuse_early",
     "cache_prefixes",
@@ -60,6 +61,8 @@ class StudyConfig:
     stagnation: int | None
     """Number of finished trials over which the hypervolume must grow by 1 %, or the study ends;
     None for no such limit."""
+    retries: int
+    """How often a trial is repeated that failed for a reason outside its recipe."""
     preferences: Preferences
     warm_start: bool
     """Whether reference recipes, recipes from mild to strong and encodings come before the
@@ -101,6 +104,8 @@ class StudyConfig:
             raise ConfigError(f"study must be usable as a folder's name, got {self.study!r}")
         if self.stagnation is not None and self.stagnation < 1:
             raise ConfigError(f"stagnation must be at least 1 or null, got {self.stagnation}")
+        if self.retries < 0:
+            raise ConfigError(f"retries must be at least 0, got {self.retries}")
         if self.precision not in (None, "fastest"):
             raise ConfigError(
                 f"precision must be fastest or null, got {self.precision!r}; that of one step is "

@@ -18,6 +18,8 @@ class Job:
     payload: Mapping[str, Any]
     folder: Path
     """Where the process writes its outcome and its log."""
+    subject: str = ""
+    """What the job is about, kept in its outcome: for a trial the hash of its recipe."""
 
 
 class Executor(Protocol):

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import re
 import signal
 import time
 from dataclasses import dataclass, field
@@ -27,6 +28,12 @@ from search.executors.worker import LOG, main
 _MEMORY_PER_WORKER = 2 * 2**30
 _POLL_SECONDS = 0.25
 _EXIT_SECONDS = 10
+CRASH_LINE = re.compile(
+    r"^(?:Current thread|Thread) .*\(most recent call first\):\n"
+    r'  File "(?P<file>[^"\n]+)", line (?P<line>\d+) in (?P<function>.+)$',
+    re.MULTILINE,
+)
+"""The innermost line of Python that the standard module `faulthandler` reports of a crash."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -64,9 +71,16 @@ class _Running:
         kill_tree(self.pid)
         return self.outcome(status, reason)
 
-    def outcome(self, status: str, error: str) -> Outcome:
+    def outcome(self, status: str, error: str, *, repeatable: bool = False) -> Outcome:
         """Return an outcome without a result."""
-        return Outcome(status=status, error=error, started=self.started, finished=time.time())
+        return Outcome(
+            status=status,
+            error=error,
+            repeatable=repeatable,
+            subject=self.job.subject,
+            started=self.started,
+            finished=time.time(),
+        )
 
 
 @dataclass(kw_only=True)
@@ -126,7 +140,7 @@ class LocalExecutor:
         job.folder.mkdir(parents=True, exist_ok=True)
         (job.folder / OUTCOME).unlink(missing_ok=True)
         ours, theirs = multiprocessing.Pipe()
-        arguments = (theirs, job.function, dict(job.payload), str(job.folder))
+        arguments = (theirs, job.function, dict(job.payload), str(job.folder), job.subject)
         # Daemons may have no children, and a user's data loader may start some.
         process = cast(Any, _context()).Process(target=main, args=arguments, daemon=False)
         with own_imports_only():
@@ -244,4 +258,7 @@ def _finished(running: _Running) -> Outcome:
         how = f"signal {signal.Signals(-code).name}"
     log = running.job.folder / LOG
     last = log.read_text(errors="replace")[-4000:] if log.exists() else ""
-    return running.outcome("crashed", f"the worker ended with {how}\n{last}".strip())
+    where = CRASH_LINE.search(last)
+    place = f" at {where['file']}:{where['line']} in {where['function']}" if where else ""
+    error = f"{last}\nthe worker ended with {how}{place}".strip()
+    return running.outcome("crashed", error, repeatable=True)

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from search.trial_record import FORMER_STATUS
 from search.utils.files import write_atomically
+from search.utils.storable_text import storable_data
 
 OUTCOME = "outcome.json"
 
@@ -17,17 +18,27 @@ class Outcome:
     """How a job ended."""
 
     status: str
-    """ok, infeasible, config_error, error, timeout, oom or crashed."""
+    """ok, infeasible, config_error, error, timeout, oom, crashed or environment."""
     result: Mapping[str, Any] | None = None
     """What the function returned, as plain data; None unless the status is ok."""
     error: str = ""
     """The traceback or the reason; empty when the status is ok."""
+    repeatable: bool = False
+    """Whether the reason may lie outside the job, so that the same job may succeed: its worker was
+    killed, or memory, disk or files ran out."""
+    subject: str = ""
+    """What the job was about, as its `Job` says."""
     cause: str = ""
     """For the status error: the error in one line, with the layer and the user's line of code."""
     started: float
     """Unix time in seconds."""
     finished: float
     """Unix time in seconds."""
+
+    def __post_init__(self) -> None:
+        """Make all text storable, since it comes from libraries and the user's code."""
+        for name in ("result", "error", "cause"):
+            object.__setattr__(self, name, storable_data(getattr(self, name)))
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Self:

@@ -20,6 +20,7 @@ from search.errors import ConfigError
 from search.executors.child_imports import restore_environment, use_own_start_method
 from search.executors.outcome import Outcome, write_outcome
 from search.executors.process_tree import kill_tree, lead_tree, resume_tree
+from search.executors.resources import lacks_resources
 from search.utils.failure_cause import failure_cause
 
 LOG = "log.txt"
@@ -62,7 +63,9 @@ class Lifeline:
         self._pipe.send("done")
 
 
-def main(pipe: Connection, function: str, payload: Mapping[str, Any], folder: str) -> None:
+def main(
+    pipe: Connection, function: str, payload: Mapping[str, Any], folder: str, subject: str
+) -> None:
     """Run a job, as the target of a fresh process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     lead_tree()
@@ -73,7 +76,7 @@ def main(pipe: Connection, function: str, payload: Mapping[str, Any], folder: st
     lifeline = Lifeline(pipe)
     started = time.time()
     ended = _call(function, payload, lifeline)
-    outcome = Outcome(**ended, started=started, finished=time.time())
+    outcome = Outcome(**ended, subject=subject, started=started, finished=time.time())
     print(outcome.error, file=sys.stderr, flush=True)
     write_outcome(outcome, where)
     lifeline.done()
@@ -90,10 +93,15 @@ def _call(function: str, payload: Mapping[str, Any], lifeline: Lifeline) -> dict
     except ConfigError as reason:
         return {"status": "config_error", "error": str(reason)}
     except MemoryError:
-        return {"status": "oom", "error": traceback.format_exc()}
+        return {"status": "oom", "error": traceback.format_exc(), "repeatable": True}
     except Exception as error:  # noqa: BLE001 - any failure of a trial is its outcome, kept with its traceback
-        cause = failure_cause(error)
-        return {"status": "error", "error": traceback.format_exc(), "cause": cause}
+        status = "environment" if lacks_resources(error) else "error"
+        return {
+            "status": status,
+            "repeatable": status == "environment",
+            "error": traceback.format_exc(),
+            "cause": failure_cause(error),
+        }
 
 
 def _write_output_to(path: Path) -> None:

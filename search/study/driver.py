@@ -18,6 +18,7 @@ from search.proposal.schedule import BASELINE, Known, Schedule
 from search.report.describe import last_line
 from search.report.result import StudyResult
 from search.study.baseline_intake import PreparedStudy, take_in_baseline
+from search.study.common_failure import CommonFailure
 from search.study.dispatcher import Dispatcher
 from search.study.expected_end import seconds_to_end
 from search.study.front_scoring import score_front
@@ -63,7 +64,9 @@ def run_trials(
     with ThreadPoolExecutor(1, initializer=_yield_to_trials) as thread:
         mirror = thread.submit(open_mirror)
         outputs = StudyOutputs(config=config, journal=journal, mirror=mirror, display=display)
-        dispatcher = Dispatcher(executor=executor, display=display, outputs=outputs)
+        dispatcher = Dispatcher(
+            executor=executor, display=display, outputs=outputs, retries=config.retries
+        )
         setting = _setting(config, executor)
         try:
             prepared = take_in_baseline(config, journal, dispatcher, setting)
@@ -102,6 +105,7 @@ class Driver:
     """By number, the outcomes of open trials that are to be written down."""
     _exhausted: bool = False
     """Whether no new recipe was found any more, or the last ones gained nothing."""
+    _failures: CommonFailure = field(default_factory=CommonFailure)
 
     def run(self) -> None:
         """Run the missing trials.
@@ -186,7 +190,7 @@ class Driver:
             file.write(yaml_text(plan.recipe).encode())
         front = self._outputs.archive.front
         request = self.requests.request(plan, self.journal.records(), front)
-        left = self.dispatcher.start(plan.number, request, folder)
+        left = self.dispatcher.start(plan.number, request, folder, plan.recipe_hash)
         if left is not None:
             self._ended[plan.number] = left
 
@@ -200,12 +204,12 @@ class Driver:
         if self.dispatcher.executor.ordered:
             ready = [number for number in ready[:1] if number == min(self._open)]
         for number in ready:
-            plan = self._open.pop(number)
-            record = record_of(plan, self._ended.pop(number), self.config)
+            plan, outcome = self._open.pop(number), self._ended.pop(number)
+            _check_that_it_counts(plan, outcome)
+            record = record_of(plan, outcome, self.config)
             self.journal.tell(record)
             self._show(record)
-            if plan.origin == BASELINE and record.status != "ok":
-                raise StudyError(f"the baseline's own trial failed: {last_line(record.error)}")
+            self._failures.add(record)
         if ready:
             self._outputs.update()
         return bool(ready)
@@ -219,6 +223,24 @@ class Driver:
             self.deadline - time.monotonic(),
         )
         self.dispatcher.display.trial(record, self.requests.prepared.baseline, seconds)
+
+
+def _check_that_it_counts(plan: TrialPlan, outcome: Outcome) -> None:
+    """Check that a trial ended for a reason of its own; any other is run again by a later launch.
+
+    Raises:
+        StudyError: It did not.
+    """
+    reason = outcome.cause or last_line(outcome.error)
+    if outcome.status == "environment":
+        raise StudyError(
+            f"trial {plan.number}: {reason}; mend that, then the same command goes on with it"
+        )
+    if plan.origin == BASELINE and outcome.status != "ok":
+        raise StudyError(
+            f"the baseline's own trial failed: {outcome.status}: {reason}; mend that, then the "
+            "same command tries it again"
+        )
 
 
 def _schedule(config: StudyConfig, prepared: PreparedStudy, seconds: float, slots: int) -> Schedule:

@@ -1,9 +1,11 @@
 """The last jobs of a study: the final front is scored on the test set."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from search.config.study_config import StudyConfig
-from search.errors import StudyError
-from search.executors.outcome import Outcome
 from search.pareto.front import pareto_front
+from search.report.describe import last_line
 from search.report.equal_scores import sample_scores
 from search.study.dispatcher import Dispatcher
 from search.study.journal import Journal
@@ -15,8 +17,8 @@ def score_front(
 ) -> None:
     """Score the members of the final front and the baseline on the test set, each once.
 
-    Raises:
-        StudyError: an artefact cannot be scored.
+    What cannot be scored is said and left without test metrics: the front stands without them. A
+    later launch tries again.
     """
     records = journal.records()
     members = {0, *(record.number for record in pareto_front(records, config.objectives))}
@@ -32,7 +34,13 @@ def score_front(
                 dispatcher.restart(number, _request(config, setting, number), folder)
             for number, outcome in dispatcher.wait():
                 under_way.remove(number)
-                journal.keep_test(number, _test_metrics(number, outcome))
+                if outcome.result is not None:
+                    journal.keep_test(number, _test_metrics(outcome.result))
+                    continue
+                reason = outcome.cause or last_line(outcome.error)
+                dispatcher.display.say(f"trial {number} has no test score: {reason}")
+                if number == 0:
+                    missing.clear()  # the task's own test set is at fault
 
 
 def _request(config: StudyConfig, setting: JobSetting, number: int) -> ScoreRequest:
@@ -45,8 +53,6 @@ def _request(config: StudyConfig, setting: JobSetting, number: int) -> ScoreRequ
     )
 
 
-def _test_metrics(number: int, outcome: Outcome) -> dict[str, float]:
-    if outcome.result is None:
-        raise StudyError(f"trial {number} has no test score: {outcome.error}")
-    reply = ScoreReply.from_data(outcome.result)
+def _test_metrics(result: Mapping[str, Any]) -> dict[str, float]:
+    reply = ScoreReply.from_data(result)
     return {f"test_{name}": value for name, value in reply.to_data().items()}

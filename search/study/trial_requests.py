@@ -9,6 +9,7 @@ from search.pareto.ranking import rung_costs
 from search.proposal.initial_design import is_initial
 from search.recipe.recipe import recipe_from_data
 from search.recipe.rungs import training_hash
+from search.report.describe import last_line
 from search.study.baseline_intake import PreparedStudy
 from search.study.plan import TrialPlan
 from search.trial.messages import JobSetting, TrialReply, TrialRequest
@@ -110,10 +111,17 @@ def record_of(plan: TrialPlan, outcome: Outcome, config: StudyConfig) -> TrialRe
         rungs=reply.rungs,
         training=reply.training,
         digest=reply.digest,
-        error=reply.stopped or outcome.error,
+        error=reply.stopped or _error(outcome),
         started=outcome.started,
         finished=outcome.finished,
     )
+
+
+def _error(outcome: Outcome) -> str:
+    """Return the traceback or the reason, which ends with the error in one line."""
+    if not outcome.cause or last_line(outcome.error) == outcome.cause:
+        return outcome.error
+    return f"{outcome.error.rstrip()}\n{outcome.cause}"
 
 
 def _with_seconds(metrics: Mapping[str, float], outcome: Outcome) -> dict[str, float]:

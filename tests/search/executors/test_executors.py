@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +27,9 @@ FAULTS = {
     "hang": "timeout",
     "memory_eater": "oom",
     "dies_holding": "crashed",
+    "full_disk": "environment",
+    "no_memory": "oom",
+    "undecodable": "error",
 }
 
 
@@ -67,7 +71,10 @@ def test_each_fault_ends_its_own_job_alone(executor: LocalExecutor, tmp_path: Pa
     assert all(outcomes[i].result["echo"] == i for i, n in enumerate(names) if n == "ok")
     assert outcomes[names.index("loads_data")].result["sum"] == 15
     assert "RuntimeError: the trial is broken" in outcomes[names.index("error")].error
-    assert "SIGSEGV" in outcomes[names.index("segfault")].error
+    segfault = outcomes[names.index("segfault")].error.splitlines()[-1]
+    assert re.fullmatch(r"the worker ended with signal SIGSEGV at .*ctypes.*:\d+ in .*", segfault)
+    repeatable = {names[i] for i, outcome in outcomes.items() if outcome.repeatable}
+    assert repeatable == {"segfault", "killed", "dies_holding", "full_disk", "no_memory"}
     assert "a line of the user's own" in (tmp_path / "0" / "log.txt").read_text()
 
 

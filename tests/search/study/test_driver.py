@@ -46,6 +46,8 @@ class MadeUp:
         self.started: list[int] = []
         self.requests: dict[int, TrialRequest] = {}
         self.statuses: dict[int, str] = {}
+        self.failures: dict[int, list[Outcome]] = {}
+        """By trial, how it ends before it succeeds."""
         self.stopped: dict[int, str] = {}
         self.prepared = PrepareReply(
             metrics=BASE,
@@ -77,10 +79,15 @@ class MadeUp:
             raise KeyboardInterrupt
         status = self.statuses.get(job.key, "ok") if trial else "ok"
         now = time.time()
+        if trial and self.failures.get(job.key):
+            return [(job, self.failures[job.key].pop(0))]
         if status != "ok":
             return [(job, Outcome(status=status, error="made up", started=now, finished=now))]
         result = json.loads(json.dumps(self.reply(job).to_data()))
-        return [(job, Outcome(status="ok", result=result, started=now, finished=now))]
+        subject = job.subject
+        return [
+            (job, Outcome(status="ok", result=result, subject=subject, started=now, finished=now))
+        ]
 
     def reply(self, job: Job) -> PrepareReply | ScoreReply | TrialReply:
         if job.function == PrepareRequest.job:
@@ -297,7 +304,7 @@ def test_what_the_outputs_are_taken_for_is_said(tmp_path: Path) -> None:
 def test_a_failed_baseline_ends_the_study_at_once(tmp_path: Path) -> None:
     executor = MadeUp(slots=1)
     executor.statuses = {0: "error"}
-    with pytest.raises(StudyError, match="the baseline's own trial failed: made up"):
+    with pytest.raises(StudyError, match="the baseline's own trial failed: error: made up"):
         run(tmp_path, executor)
     assert executor.started == [0]
 

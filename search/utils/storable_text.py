@@ -1,0 +1,28 @@
+"""Text from outside, such as messages and paths, that every file and data base can hold."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def storable(text: str) -> str:
+    """Return a text with control characters and what UTF-8 cannot encode as escapes.
+
+    Python has surrogates, which UTF-8 cannot encode, where bytes could not be decoded; JSON keeps
+    them, other files and data bases refuse them. Tabs and ends of lines stay.
+    """
+    encodable = text.encode(errors="backslashreplace").decode()
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", encodable)
+
+
+def storable_data(data: Any) -> Any:
+    """Return plain data in which every text, keys too, is storable."""
+    if isinstance(data, str):
+        return storable(data)
+    if isinstance(data, Mapping):
+        return {storable_data(key): storable_data(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [storable_data(value) for value in data]
+    return data
