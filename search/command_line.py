@@ -158,6 +158,13 @@ def _unpack(config: DictConfig) -> None:
     print(f"{source.stat().st_size} bytes unpacked to {written}: {target}")
 
 
+def _repair(config: DictConfig) -> None:
+    folder = existing_study(_checked(config, FrontSchema))
+    from search import commands
+
+    commands.repair(folder)
+
+
 def _ui(config: DictConfig) -> None:
     arguments = _checked(config, UiSchema)
     from search.tracking.ui import serve
@@ -171,5 +178,6 @@ COMMANDS: Mapping[str, Callable[[DictConfig], None]] = {
     "export": _export,
     "unpack": _unpack,
     "apply": _apply,
+    "repair": _repair,
     "ui": _ui,
 }

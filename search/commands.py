@@ -10,7 +10,7 @@ from search.report.equal_scores import equal_scores
 from search.report.front_table import front_table
 from search.report.result import StudyResult, baseline_of, draw, study_result
 from search.report.summary import write_summary
-from search.study.journal_file import read_journal
+from search.study.journal_file import JOURNAL, read_journal
 from search.study.run import run_study
 from search.study.terminal import Display
 
@@ -56,6 +56,16 @@ def export(folder: Path, expression: str, output: str | None) -> None:
         f"{metrics['size_bytes']:.0f} bytes packed, latency {metrics['latency_ratio']:.2f}x"
     )
     display.say(f"verified by reloading; written to {done.folder}")
+
+
+def repair(folder: Path) -> None:
+    """Write the journal of a study anew from what is whole, and say what was rescued."""
+    from search.study.repair import repair
+
+    found = repair(read_config(folder))
+    display = Display()
+    display.say(", ".join(f"{count} {what}" for what, count in found.items()))
+    display.say(f"written to {folder / JOURNAL}; the same search goes on with it")
 
 
 def _show_front(display: Display, config: StudyConfig, result: StudyResult) -> None:

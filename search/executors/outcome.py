@@ -59,6 +59,14 @@ def has_outcome(folder: Path) -> bool:
     return (folder / OUTCOME).exists()
 
 
+def left_outcome(folder: Path) -> Outcome | None:
+    """Return the outcome that an earlier worker left in a folder; None if it left no whole one."""
+    try:
+        return read_outcome(folder)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
 def read_outcome(folder: Path) -> Outcome:
     """Read the outcome that a worker wrote into the folder of its job."""
     return Outcome.from_data(json.loads((folder / OUTCOME).read_text()))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from search.executors.base import Executor, Job
-from search.executors.outcome import Outcome, has_outcome, read_outcome
+from search.executors.outcome import Outcome, left_outcome
 from search.report.describe import last_line
 from search.study.outputs import StudyOutputs
 from search.study.terminal import Display
@@ -40,10 +40,9 @@ class Dispatcher:
         Returns:
             The outcome that was left; None if the job was started.
         """
-        if has_outcome(folder):
-            left = read_outcome(folder)
-            if left.status == "ok" and left.subject == subject:
-                return left
+        left = left_outcome(folder)
+        if left is not None and left.status == "ok" and left.subject == subject:
+            return left
         self.restart(key, request, folder, subject)
         return None
 

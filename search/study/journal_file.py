@@ -1,6 +1,7 @@
 """Opening a study's journal file: one driver at a time, also after a kill."""
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,9 @@ from filelock import FileLock, Timeout
 from optuna.storages.journal import JournalFileBackend
 
 from search.errors import StudyError
+from search.executors.outcome import OUTCOME
 from search.study.journal import Journal
+from search.study.journal_check import check_journal
 
 JOURNAL = "journal.log"
 
@@ -22,6 +25,7 @@ def open_journal(
     *,
     objectives: Mapping[str, str],
     identity: Mapping[str, Any],
+    anew: bool = False,
 ) -> Iterator[Journal]:
     """Open a study's journal, or begin it, and keep other drivers out.
 
@@ -30,9 +34,11 @@ def open_journal(
         objectives: By metric, `maximize` or `minimize`.
         identity: What makes two trials of the study comparable, as plain data; kept by
             `Journal.begin` and compared on every later opening.
+        anew: Whether a journal may begin in a folder that has trials.
 
     Raises:
-        StudyError: another driver has the study, or the identity differs from the one kept.
+        StudyError: another driver has the study, the identity differs from the one kept, or the
+            journal is damaged or gone.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "driver.lock")
@@ -41,7 +47,11 @@ def open_journal(
     except Timeout as error:
         raise StudyError(f"{folder}: another process is running this study") from error
     try:
-        study = _open_file(folder / JOURNAL, folder.name, list(objectives.values()))
+        path = folder / JOURNAL
+        _cut_torn_line(path)
+        if path.exists() or not anew:
+            _check(path)
+        study = _open_file(path, folder.name, list(objectives.values()))
         journal = Journal(study=study, objectives=objectives)
         _check_identity(journal, identity, folder)
         yield journal
@@ -50,7 +60,14 @@ def open_journal(
 
 
 def read_journal(folder: Path, objectives: Mapping[str, str]) -> Journal:
-    """Open the journal of a study that was begun, only to read it."""
+    """Open the journal of a study that was begun, only to read it.
+
+    Raises:
+        StudyError: The journal is damaged or gone.
+    """
+    _check(folder / JOURNAL)
+    if not (folder / JOURNAL).exists():
+        raise StudyError(f"{folder} has no trials yet: run the search")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
     study = optuna.load_study(study_name=folder.name, storage=storage)
@@ -58,18 +75,38 @@ def read_journal(folder: Path, objectives: Mapping[str, str]) -> Journal:
 
 
 def _open_file(path: Path, name: str, directions: list[Any]) -> optuna.Study:
-    """Open a journal that a killed driver may have left with a torn line and a stale lock."""
+    """Open a journal that a killed driver may have left with a stale lock."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
-    if path.exists():
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            path.write_bytes(content[:whole])
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     return optuna.create_study(
         study_name=name, storage=storage, directions=directions, load_if_exists=True
     )
+
+
+def _cut_torn_line(path: Path) -> None:
+    """Cut off a last line whose end is missing, as after a kill or on a full disk."""
+    if path.exists():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.truncate(path, whole)
+
+
+def _check(path: Path) -> None:
+    """Check that a journal is whole, or that there is none because the study has no trials.
+
+    Raises:
+        StudyError: It is damaged or gone.
+    """
+    if path.exists() and path.stat().st_size:
+        check_journal(path)
+    elif any((path.parent / "trials").glob(f"*/{OUTCOME}")):
+        raise StudyError(
+            f"{path} is gone or empty, but there are trials beside it: put it back, or "
+            f"'paredown repair study={path.parent.name} runs_dir={path.parent.parent}' rescues "
+            "them, or delete the folder to start again"
+        )
 
 
 def _check_identity(journal: Journal, identity: Mapping[str, Any], folder: Path) -> None:

@@ -23,7 +23,7 @@ OPTIONS = [
     for group in GROUPS
     for path in sorted((conf_folder() / group).glob("*.yaml"))
 ]
-COMMANDS = ("search", "front", "export", "apply", "ui")
+COMMANDS = ("search", "front", "export", "apply", "repair", "ui")
 
 
 def plain(command: str, *overrides: str) -> dict[str, Any]:

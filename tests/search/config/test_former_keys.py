@@ -128,7 +128,7 @@ def test_a_sweep_gives_each_notice_once(
     assert capsys.readouterr() == ("", NOTICES["vary"] + NOTICES["reuse"] + 2 * message)
 
 
-@pytest.mark.parametrize("command", ["front", "export", "unpack", "apply", "ui"])
+@pytest.mark.parametrize("command", ["front", "export", "unpack", "apply", "repair", "ui"])
 @pytest.mark.parametrize("former", FORMER_KEYS)
 def test_other_commands_than_search_refuse_former_keys(
     command: str,
