@@ -1,7 +1,7 @@
 """The compressed model of a trial or of an exported folder, as a torch module."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +14,36 @@ from search.errors import ConfigError, StudyError
 from search.recipe.recipe import read_recipe
 from search.tasks.loading import load_task
 from search.trial.compress import compress
+from search.utils.trust import check_targets
 
 
-def load_compressed(source: Trial | str | Path) -> nn.Module:
+def load_compressed(source: Trial | str | Path, trust: Collection[str] = ()) -> nn.Module:
     """Make the compressed model again as a torch module.
 
     An exported folder keeps the recipe and the name of the task, not the module: the task is built
-    and the steps run in this process. The folder names code to run: load only what you trust. To
-    run the exported file itself, give `model.onnx` to ONNX Runtime.
+    and the steps run in this process. To run the exported file itself, give `model.onnx` to ONNX
+    Runtime.
 
     Args:
         source: A trial of a study, or the path of a folder that an export wrote.
+        trust: Packages whose code may run because the folder names it, such as that of your task.
 
     Returns:
         The model, in eval mode and frozen: masks, codebooks and quantisers lie on the weights as
         parametrisations.
 
     Raises:
-        ConfigError: the folder is none that an export wrote, or its task cannot be built.
+        ConfigError: the folder is none that an export wrote, its task cannot be built, or it
+            names code that is not trusted.
         StudyError: the trial measured no model, or the task's model is not the one that was
             compressed.
     """
     if isinstance(source, Trial):
-        return source.load()
+        return source.load(trust)
     folder = Path(source)
     built = _evidence(folder)
+    check_targets(str(folder), {"task": built["task"]}, trust)
+    recipe = read_recipe(folder / "recipe.yaml", trust)
     with as_in_a_trial(built["threads"]):
         task = load_task(built["task"])
         if fingerprint(task.baseline) != built["baseline_fingerprint"]:
@@ -46,7 +51,7 @@ def load_compressed(source: Trial | str | Path) -> nn.Module:
                 f"the model of task {built['task']['_target_']} is not the one that {folder} was "
                 "compressed from; build it from the saved weights of then"
             )
-        return compress(read_recipe(folder / "recipe.yaml"), task)[0]
+        return compress(recipe, task)[0]
 
 
 def _evidence(folder: Path) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """One recipe applied to a model, without a study."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ def apply_recipe(
     task: Any,
     *,
     threads: int = 1,
+    trust: Collection[str] = (),
 ) -> nn.Module:
     """Compress a model by a recipe, with the seeds that a study uses.
 
@@ -34,6 +35,7 @@ def apply_recipe(
         task: What the function or class of a task gives, or any mapping or object with `train` and
             `loss`; if it has a model of its own, that one is not used.
         threads: Threads that torch computes with; a study's `executor.threads`.
+        trust: Packages whose compressors a recipe.yaml may name, beside our own.
 
     Returns:
         The compressed model, in eval mode and frozen: masks, codebooks and quantisers lie on the
@@ -43,18 +45,18 @@ def apply_recipe(
         ConfigError: the recipe or the task is unfit.
         InfeasibleError: a step finds nothing to act on.
     """
-    wanted = _recipe(recipe)
+    wanted = _recipe(recipe, trust)
     check_order({step.name: step.compressor() for step in wanted.steps})
     with as_in_a_trial(threads):
         return compress(wanted, _task(model, task))[0]
 
 
-def _recipe(recipe: Recipe | Mapping[str, Any] | str | Path) -> Recipe:
+def _recipe(recipe: Recipe | Mapping[str, Any] | str | Path, trust: Collection[str]) -> Recipe:
     if isinstance(recipe, Recipe):
         return recipe
     if isinstance(recipe, Mapping):
         return recipe_from_data(recipe)
-    return read_recipe(Path(recipe))
+    return read_recipe(Path(recipe), trust)
 
 
 def _task(model: nn.Module, task: Any) -> EvaluatedTask:

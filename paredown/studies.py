@@ -1,5 +1,6 @@
 """Running a study, loading one that was run, and exporting a trial of it."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,6 +68,7 @@ def export(
     select: str = "knee",
     output: str | Path | None = None,
     runs_dir: str | Path = "runs",
+    trust: Collection[str] = (),
 ) -> "Export":
     """Write a trial of a study for deployment, as `paredown export` does.
 
@@ -75,6 +77,7 @@ def export(
         select: `knee`, or `max|min METRIC [where METRIC <= NUMBER [and ...]]`.
         output: The folder to write; `export/trial-NNNN` in the study's folder unless given.
         runs_dir: The folder that a name is looked up in.
+        trust: Packages whose code may run because a study from elsewhere names it.
 
     Returns:
         The folder, the trial's record and its metrics on the test set.
@@ -84,7 +87,7 @@ def export(
         StudyError: the exported file does not give the trial's metrics.
     """
     found = load_study(study, runs_dir) if isinstance(study, str | Path) else study
-    return found.export(select, output)
+    return found.export(select, output, trust)
 
 
 def _folder(name_or_folder: str | Path, runs_dir: Path) -> Path:

@@ -1,5 +1,6 @@
 """A study as it stands: its trials, their front, and the way to its compressed models."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -74,12 +75,18 @@ class Study:
         record = select(self.result.records, objectives, expression, weights)
         return Trial(config=self.config, record=record)
 
-    def export(self, select: str = "knee", output: str | Path | None = None) -> Export:
+    def export(
+        self,
+        select: str = "knee",
+        output: str | Path | None = None,
+        trust: Collection[str] = (),
+    ) -> Export:
         """Write a trial for deployment, as `paredown export` does, and verify it by reloading.
 
         Args:
             select: Which trial, as in `select`.
             output: The folder to write; `export/trial-NNNN` in the study's folder unless given.
+            trust: Packages whose code may run because a study from elsewhere names it.
 
         Returns:
             The folder, the trial's record and its metrics on the test set.
@@ -89,4 +96,4 @@ class Study:
             StudyError: the exported file does not give the trial's metrics.
         """
         with as_in_a_trial(self.config.threads):
-            return export_trial(self.folder, select, Path(output) if output else None)
+            return export_trial(self.folder, select, Path(output) if output else None, trust)

@@ -1,12 +1,13 @@
 """One finished trial of a study, and the compressed model that it measured."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
 from paredown.torch_state import as_in_a_trial
 from search.config.study_config import StudyConfig
+from search.deploy.selected_trial import check_study
 from search.errors import ConfigError, StudyError
 from search.recipe.recipe import Recipe, recipe_from_data
 from search.report.describe import describe
@@ -70,19 +71,21 @@ class Trial:
         """The reason or the traceback if it was not measured; empty otherwise."""
         return self.record.error
 
-    def load(self) -> nn.Module:
+    def load(self, trust: Collection[str] = ()) -> nn.Module:
         """Make the compressed model again, from the recipe and the study's task.
 
         The task is built and the steps run in this process, with the study's number of threads;
-        what the study kept of the steps is reused. Like the task that it names, a study's folder
-        is code: load only studies that you trust.
+        what the study kept of the steps is reused if this user ran it on this machine.
+
+        Args:
+            trust: Packages whose code may run because a study from elsewhere names it.
 
         Returns:
             The model that the trial measured, in eval mode and frozen: masks, codebooks and
             quantisers lie on the weights as parametrisations.
 
         Raises:
-            ConfigError: the task cannot be built.
+            ConfigError: the task cannot be built, or the study names code that is not trusted.
             StudyError: the trial measured no model, or the task is not the one that was searched.
         """
         if self.status != "ok":
@@ -91,12 +94,13 @@ class Trial:
                 "with status 'ok'"
             )
         folder = self.config.folder
+        own = check_study(self.config, self.record, trust)
         with as_in_a_trial(self.config.threads):
             task = load_task(self.config.task)
             try:
                 check_baseline(task, folder / "baseline")
             except ConfigError as error:
                 raise StudyError(f"trial {self.number} cannot be made again: {error}") from error
-            kept = folder / "prefixes" if self.config.cache_prefixes else None
+            kept = folder / "prefixes" if own and self.config.cache_prefixes else None
             prefixes = open_prefix_cache(kept, task, self.recipe.seed)
             return compress(self.recipe, task, prefixes)[0]

@@ -131,7 +131,7 @@ def _export(config: DictConfig) -> None:
     folder = existing_study(arguments)
     from search import commands
 
-    commands.export(folder, arguments["select"], arguments["output"])
+    commands.export(folder, arguments["select"], arguments["output"], arguments["trust"])
 
 
 def _apply(config: DictConfig) -> None:

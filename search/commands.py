@@ -1,5 +1,6 @@
 """What each command does once its configuration is checked."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from search.config.existing import read_config
@@ -43,11 +44,11 @@ def front(folder: Path) -> None:
         display.say(str(path))
 
 
-def export(folder: Path, expression: str, output: str | None) -> None:
+def export(folder: Path, expression: str, output: str | None, trusted: Collection[str]) -> None:
     """Write the selected trial for deployment."""
     from search.deploy.export import export_trial
 
-    done = export_trial(folder, expression, Path(output) if output else None)
+    done = export_trial(folder, expression, Path(output) if output else None, trusted)
     metrics = done.record.metrics
     display = Display()
     display.say(

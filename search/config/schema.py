@@ -81,6 +81,7 @@ class ExportSchema:
     select: str = MISSING
     output: str | None = None
     runs_dir: str = MISSING
+    trust: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -91,6 +92,7 @@ class ApplySchema:
     output: str | None = None
     runs_dir: str = MISSING
     threads: int = MISSING
+    trust: list[str] = field(default_factory=list)
     latency: LatencySchema = field(default_factory=LatencySchema)
     task: dict[str, Any] = field(default_factory=dict)
 

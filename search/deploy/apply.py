@@ -1,7 +1,7 @@
 """One recipe without a search: its model, measured beside the baseline."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ def apply(arguments: Mapping[str, Any]) -> None:
         ConfigError: there is no recipe, its steps are in no legal order, or a setting is invalid.
         StudyError: the recipe gives no model to ship.
     """
-    recipe = _checked_recipe(arguments["recipe_file"])
+    recipe = _checked_recipe(arguments["recipe_file"], arguments["trust"])
     latency = LatencySettings(**arguments["latency"])
     base = Path(arguments["runs_dir"]) / "apply" / arguments["task_name"]
     folder = Path(arguments["output"] or base / recipe.hash)
@@ -48,10 +48,10 @@ def apply(arguments: Mapping[str, Any]) -> None:
     display.say(f"{found.verdict}; written to {folder}")
 
 
-def _checked_recipe(path: str | None) -> Recipe:
+def _checked_recipe(path: str | None, trusted: Collection[str]) -> Recipe:
     if path is None:
         raise ConfigError("apply needs a recipe: recipe=PATH of a recipe.yaml")
-    recipe = read_recipe(Path(path))
+    recipe = read_recipe(Path(path), trusted)
     check_order({step.name: step.compressor() for step in recipe.steps})
     return recipe
 

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,12 @@ from search.artefact.onnx_form.runtime import predictor
 from search.artefact.packed_form import unpack
 from search.deploy.evidence import Evidence, collect_evidence
 from search.deploy.model_card import model_card
-from search.deploy.selected_trial import SelectedTrial, metrics_on_test, select_trial
+from search.deploy.selected_trial import (
+    SelectedTrial,
+    check_study,
+    metrics_on_test,
+    select_trial,
+)
 from search.deploy.verification import verify
 from search.recipe.recipe import recipe_from_data
 from search.tasks.free_axes import shapes_of_one
@@ -36,7 +41,9 @@ class Export:
     """score, score_standard_error and nll on the test set."""
 
 
-def export_trial(folder: Path, expression: str, output: Path | None = None) -> Export:
+def export_trial(
+    folder: Path, expression: str, output: Path | None = None, trusted: Collection[str] = ()
+) -> Export:
     """Write the trial of a study that an expression selects into a folder of its own.
 
     The artefact is the trial's own file where the study kept it, and is otherwise made again from
@@ -46,12 +53,15 @@ def export_trial(folder: Path, expression: str, output: Path | None = None) -> E
         folder: the study's folder.
         expression: `knee`, or `max|min METRIC [where ...]`.
         output: where to write; None: `export/trial-NNNN` in the study's folder.
+        trusted: packages whose code may run because the study names it, if it is from elsewhere.
 
     Raises:
+        ConfigError: the study names code that is not trusted.
         SelectionError: the expression selects no trial.
         StudyError: the exported file does not give the trial's metrics.
     """
     selected = select_trial(folder, expression)
+    check_study(selected.config, selected.record, trusted)
     config, record = selected.config, selected.record
     target = output or folder / "export" / f"trial-{record.number:04d}"
     target.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,6 @@
 """The trial of a study that is to be deployed."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from search.pareto.front import pareto_front
 from search.pareto.selection import select
 from search.study.journal_file import read_journal
 from search.trial_record import TrialRecord
+from search.utils.trust import check_targets, signed_targets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,22 @@ def select_trial(folder: Path, expression: str) -> SelectedTrial:
     records = read_journal(folder, config.objectives).records()
     record = select(records, config.objectives, expression, config.preferences.weights)
     return SelectedTrial(config=config, records=records, record=record, expression=expression)
+
+
+def check_study(config: StudyConfig, record: TrialRecord, trusted: Collection[str] = ()) -> bool:
+    """Check the code that is run to make the model of a trial again.
+
+    Returns:
+        Whether this user launched the study on this machine, so that its files are the user's own.
+
+    Raises:
+        ConfigError: The study or the recipe names code that is not trusted.
+    """
+    known = signed_targets(config.folder)
+    where = f"study '{config.study}'"
+    check_targets(where, {"task": config.task}, (*known, *trusted))
+    check_targets(f"{where}, trial {record.number}", record.recipe, (*known, *trusted))
+    return bool(known)
 
 
 def metrics_on_test(record: TrialRecord) -> dict[str, float]:

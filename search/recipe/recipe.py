@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import yaml
 
 from search.errors import ConfigError
-from search.utils.instantiate import TARGET, build
+from search.utils.instantiate import TARGET, builder, made
+from search.utils.trust import check_targets
 
 if TYPE_CHECKING:
     from compressors.base import Compressor
@@ -37,10 +38,10 @@ def build_step(name: str, target: str, values: Mapping[str, Any]) -> "Compressor
     Raises:
         ConfigError: The class does not exist or refuses a name or a value.
     """
-    compressor = build(f"steps.{name}", {TARGET: target, **values})
-    if not is_dataclass(compressor) or not hasattr(compressor, "kind"):
+    call = builder(f"steps.{name}", {TARGET: target, **values})
+    if not is_dataclass(call.func) or not hasattr(call.func, "kind"):
         raise ConfigError(f"steps.{name}: {target} is no compressor: a dataclass with a kind")
-    return cast("Compressor", compressor)
+    return cast("Compressor", made(f"steps.{name}", call))
 
 
 def values_of(compressor: "Compressor") -> dict[str, Any]:
@@ -95,11 +96,15 @@ def recipe_from_data(data: Mapping[str, Any]) -> Recipe:
     return Recipe(steps=tuple(steps), seed=data["seed"])
 
 
-def read_recipe(path: Path) -> Recipe:
+def read_recipe(path: Path, trusted: Collection[str] = ()) -> Recipe:
     """Read a recipe.yaml.
 
+    Args:
+        path: The file.
+        trusted: Packages that its compressors may be from, beside our own.
+
     Raises:
-        ConfigError: There is no such file, or it is no recipe.
+        ConfigError: There is no such file, it is no recipe, or it names code that is not trusted.
     """
     if not path.is_file():
         raise ConfigError(f"recipe={path}: no such file")
@@ -109,4 +114,5 @@ def read_recipe(path: Path) -> Recipe:
         raise ConfigError(f"recipe={path} is no YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"recipe={path}: a recipe has the keys 'seed' and 'steps'")
+    check_targets(f"recipe={path}", data, trusted)
     return recipe_from_data(data)

@@ -20,7 +20,7 @@ class Operation(IntEnum):
     SET_TRIAL_SYSTEM_ATTR = 9
 
 
-NEEDED = {
+NEEDED: dict[Operation, dict[str, type]] = {
     Operation.CREATE_STUDY: {"study_name": str, "directions": list},
     Operation.SET_STUDY_USER_ATTR: {"user_attr": dict},
     Operation.CREATE_TRIAL: {"user_attrs": dict, "distributions": dict, "params": dict},

@@ -1,6 +1,7 @@
 """Running a study from its configuration to its report."""
 
 import math
+import shutil
 import time
 from functools import partial
 
@@ -10,11 +11,13 @@ from search.proposal.samplers import check_sampler
 from search.report.result import StudyResult
 from search.study.builders import build_tracker
 from search.study.driver import run_trials
-from search.study.journal_file import open_journal
+from search.study.journal import Journal
+from search.study.journal_file import JOURNAL, open_journal
 from search.study.terminal import Display
 from search.tasks.loading import task_builder
 from search.tracking.base import Mirror, StudyDescription
 from search.utils.files import write_atomically
+from search.utils.trust import check_targets, sign_study, signed_targets, targets_of
 
 
 def run_study(config: StudyConfig, executor: Executor, display: Display) -> StudyResult:
@@ -38,6 +41,7 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
         objectives=config.objectives,
         identity=config.identity(),
     ) as journal:
+        _trust(config, journal)
         with write_atomically(config.folder / "config.yaml") as file:
             file.write(config.to_yaml().encode())
         try:
@@ -46,6 +50,23 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
             )
         finally:
             executor.close()
+
+
+def _trust(config: StudyConfig, journal: Journal) -> None:
+    """Check the code that the journal names, and sign what the configuration names.
+
+    The models between steps, which are code too, are dropped unless this user's study made them.
+
+    Raises:
+        ConfigError: A recipe in the journal names other code than the configuration.
+    """
+    own = set(targets_of(config.composed))
+    recipes = [plan.recipe for plan in journal.unfinished()]
+    for recipe in (*recipes, *(record.recipe for record in journal.records())):
+        check_targets(str(config.folder / JOURNAL), recipe, own)
+    if not signed_targets(config.folder):
+        shutil.rmtree(config.folder / "prefixes", ignore_errors=True)
+    sign_study(config.folder, own)
 
 
 def open_mirror(config: StudyConfig) -> Mirror:

@@ -12,5 +12,7 @@ __all__ = [
     "instantiate",
     "provenance",
     "seeds",
+    "storable_text",
+    "trust",
     "yaml_text",
 ]

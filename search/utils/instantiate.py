@@ -1,4 +1,4 @@
-"""Build the object that a configuration names by `_target_`; configurations are trusted code."""
+"""Build the object that a configuration names by `_target_`; `trust` says which may be named."""
 
 import inspect
 import pkgutil
@@ -12,7 +12,7 @@ TARGET = "_target_"
 _signature = cache(inspect.signature)
 
 
-def builder(place: str, node: Mapping[str, Any]) -> Callable[[], Any]:
+def builder(place: str, node: Mapping[str, Any]) -> partial[Any]:
     """Return the call that a node describes, checked but not made.
 
     Args:
@@ -55,7 +55,15 @@ def build(place: str, node: Mapping[str, Any]) -> Any:
     Raises:
         ConfigError: As in `builder`, or the class or function refuses a value.
     """
-    call = builder(place, node)
+    return made(place, builder(place, node))
+
+
+def made(place: str, call: Callable[[], Any]) -> Any:
+    """Make a call that `builder` returned and return its result.
+
+    Raises:
+        ConfigError: The class or function refuses a value.
+    """
     try:
         return call()
     except ConfigError:
