@@ -14,7 +14,7 @@ from search.errors import ConfigError, StudyError
 from search.recipe.recipe import read_recipe
 from search.tasks.loading import load_task
 from search.trial.compress import compress
-from search.utils.trust import check_targets
+from search.utils.trust import check_targets, signed_targets
 
 
 def load_compressed(source: Trial | str | Path, trust: Collection[str] = ()) -> nn.Module:
@@ -26,7 +26,7 @@ def load_compressed(source: Trial | str | Path, trust: Collection[str] = ()) -> 
 
     Args:
         source: A trial of a study, or the path of a folder that an export wrote.
-        trust: Packages whose code may run because the folder names it, such as that of your task.
+        trust: Packages whose code may run because a folder from elsewhere names it.
 
     Returns:
         The model, in eval mode and frozen: masks, codebooks and quantisers lie on the weights as
@@ -42,8 +42,9 @@ def load_compressed(source: Trial | str | Path, trust: Collection[str] = ()) -> 
         return source.load(trust)
     folder = Path(source)
     built = _evidence(folder)
-    check_targets(str(folder), {"task": built["task"]}, trust)
-    recipe = read_recipe(folder / "recipe.yaml", trust)
+    trusted = (*signed_targets(folder), *trust)
+    check_targets(str(folder), {"task": built["task"]}, trusted)
+    recipe = read_recipe(folder / "recipe.yaml", trusted)
     with as_in_a_trial(built["threads"]):
         task = load_task(built["task"])
         if fingerprint(task.baseline) != built["baseline_fingerprint"]:

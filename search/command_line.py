@@ -28,6 +28,7 @@ from search.config.schema import (
 from search.config.study_config import study_config
 from search.errors import ConfigError, StudyError
 from search.study.builders import build_executor
+from search.utils.interruption import ended_like_ctrl_c
 
 
 def run_command(command: str, arguments: list[str]) -> list[str]:
@@ -41,7 +42,8 @@ def run_command(command: str, arguments: list[str]) -> list[str]:
     if command == "unpack":
         arranged = name_file(arranged)
     try:
-        refused = _run(command, [rewrite(argument, command) for argument in arranged])
+        with ended_like_ctrl_c():
+            refused = _run(command, [rewrite(argument, command) for argument in arranged])
     except (HydraException, OmegaConfBaseException) as error:
         refused = [error]
     return [explain(error) for error in refused]
@@ -60,7 +62,7 @@ def _run(command: str, arguments: list[str]) -> list[Exception]:
             added = list(runtime.overrides.task)
             check_additions(added, runtime.runtime.choices, [str(key) for key in config])
             COMMANDS[command](config)
-        except (ConfigError, StudyError, OmegaConfBaseException, PermissionError) as error:
+        except (ConfigError, StudyError, OmegaConfBaseException, OSError) as error:
             refused.append(error)
 
     # Hydra then raises its errors instead of printing them over many lines and exiting.
@@ -83,6 +85,9 @@ def _config_folders(arguments: list[str]) -> list[str]:
 
 def explain(error: Exception) -> str:
     """Return in one line what is wrong, and after a typo the nearest name that is known."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return f"{where}{error.strerror}; mend that, then the same command goes on"
     cause = error.__cause__
     if isinstance(cause, OmegaConfBaseException):
         error = cause

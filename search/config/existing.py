@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from search.config.study_config import StudyConfig, study_config
+from search.config.study_name import check_study_name
 from search.errors import ConfigError
 
 
@@ -20,6 +21,8 @@ def existing_study(arguments: Mapping[str, Any]) -> Path:
         ConfigError: There is no such study; the message lists the stored ones.
     """
     runs_dir, name = Path(arguments["runs_dir"]), arguments["study"]
+    if name is not None:
+        check_study_name(str(name))
     folder = runs_dir / str(name)
     if name is None or not (folder / "config.yaml").is_file():
         known = sorted(path.parent.name for path in runs_dir.glob("*/config.yaml"))
@@ -28,7 +31,17 @@ def existing_study(arguments: Mapping[str, Any]) -> Path:
 
 
 def read_config(folder: Path) -> StudyConfig:
-    """Return the configuration with which a study was last run."""
-    composed = yaml.safe_load((folder / "config.yaml").read_text())
-    composed.pop("code")
+    """Return the configuration with which a study was last run.
+
+    Raises:
+        ConfigError: The file that keeps it is damaged.
+    """
+    path = folder / "config.yaml"
+    try:
+        composed = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is damaged: {' '.join(str(error).split())}") from error
+    if not isinstance(composed, dict):
+        raise ConfigError(f"{path} is damaged: it has no keys")
+    composed.pop("code", None)
     return study_config(composed | {"study": folder.name, "runs_dir": str(folder.parent)}, "")

@@ -13,6 +13,7 @@ from search.config.latency_settings import LatencySettings
 from search.config.metric_names import check_metric
 from search.config.preferences import Preferences
 from search.config.schema import check_types
+from search.config.study_name import check_study_name
 from search.errors import ConfigError
 from search.recipe.parsing import parse_space
 from search.recipe.rungs import Rungs
@@ -99,9 +100,7 @@ class StudyConfig:
             raise ConfigError(f"seed must be in [0, 2**32), got {self.seed}")
         if self.timeout is not None and not self.timeout > 0:
             raise ConfigError(f"timeout must be above 0 seconds or null, got {self.timeout:g}")
-        unfit = set(self.study) & set("/\\:*?\"<>|'") or self.study.startswith(".")
-        if not self.study or unfit:
-            raise ConfigError(f"study must be usable as a folder's name, got {self.study!r}")
+        check_study_name(self.study)
         if self.stagnation is not None and self.stagnation < 1:
             raise ConfigError(f"stagnation must be at least 1 or null, got {self.stagnation}")
         if self.retries < 0:

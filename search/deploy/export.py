@@ -29,6 +29,7 @@ from search.trial.baseline import check_baseline
 from search.trial.evaluate import Evaluator
 from search.trial.scoring import evaluate
 from search.trial_record import TrialRecord
+from search.utils.trust import sign_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def export_trial(
         StudyError: the exported file does not give the trial's metrics.
     """
     selected = select_trial(folder, expression)
-    check_study(selected.config, selected.record, trusted)
+    own = check_study(selected.config, selected.record, trusted)
     config, record = selected.config, selected.record
     target = output or folder / "export" / f"trial-{record.number:04d}"
     target.mkdir(parents=True, exist_ok=True)
@@ -78,6 +79,8 @@ def export_trial(
         selected, baseline, test, target, input_shapes=shapes_of_one(task.example)
     )
     _write_documents(evidence, target)
+    if own:
+        sign_folder(target, own)
     return Export(folder=target, record=record, test=test)
 
 

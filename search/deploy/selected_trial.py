@@ -41,11 +41,14 @@ def select_trial(folder: Path, expression: str) -> SelectedTrial:
     return SelectedTrial(config=config, records=records, record=record, expression=expression)
 
 
-def check_study(config: StudyConfig, record: TrialRecord, trusted: Collection[str] = ()) -> bool:
+def check_study(
+    config: StudyConfig, record: TrialRecord, trusted: Collection[str] = ()
+) -> list[str]:
     """Check the code that is run to make the model of a trial again.
 
     Returns:
-        Whether this user launched the study on this machine, so that its files are the user's own.
+        The code that this user named for the study when it was launched on this machine; empty for
+        a study from elsewhere.
 
     Raises:
         ConfigError: The study or the recipe names code that is not trusted.
@@ -54,7 +57,7 @@ def check_study(config: StudyConfig, record: TrialRecord, trusted: Collection[st
     where = f"study '{config.study}'"
     check_targets(where, {"task": config.task}, (*known, *trusted))
     check_targets(f"{where}, trial {record.number}", record.recipe, (*known, *trusted))
-    return bool(known)
+    return known
 
 
 def metrics_on_test(record: TrialRecord) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """Everything that is derived from the journal: the front, the tracker, the tables, the pictures."""
 
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -54,7 +55,9 @@ class StudyOutputs:
         self.write_to_tracker()
         if self._throttle.due:
             with self._throttle.timed():
-                self._write(self._result())
+                result = self._result()
+                self._feed.write_front(result)
+                self._written(lambda: write_tables(result.frame, self.config.folder))
 
     def write_to_tracker(self) -> None:
         """Write waiting trials to the tracker if there are many, or one has waited for long."""
@@ -63,23 +66,28 @@ class StudyOutputs:
     def close(self, status: str) -> StudyResult:
         """Bring all outputs up to date, draw the front and close the tracker.
 
+        What cannot be written is said, and takes nothing else with it.
+
         Args:
             status: FINISHED, FAILED or KILLED.
-
-        Raises:
-            TrackingError: the tracker could not be opened, or fails.
         """
-        self.mirror.result()
         self.update()
         result = study_result(self.config, self.journal.records())
-        files = [*self._write(result), *draw(self.config, result)]
-        files.append(write_summary(self.config, result))
+        self._feed.write_front(result)
+        files = [
+            *self._written(lambda: write_tables(result.frame, self.config.folder)),
+            *self._written(lambda: draw(self.config, result)),
+            *self._written(lambda: [write_summary(self.config, result)]),
+        ]
         return replace(result, links=self._feed.finish(files, status))
 
-    def _write(self, result: StudyResult) -> list[Path]:
-        """Write what is written as a whole; return the paths of the tables."""
-        self._feed.write_front(result)
-        return write_tables(result.frame, self.config.folder)
+    def _written(self, write: Callable[[], list[Path]]) -> list[Path]:
+        """Return the files that were written; none, which is said, where the disk refuses them."""
+        try:
+            return write()
+        except OSError as error:
+            self.display.say(f"not written: {error.filename}: {error.strerror}")
+            return []
 
     def _result(self) -> StudyResult:
         return StudyResult(

@@ -17,7 +17,7 @@ from search.study.terminal import Display
 from search.tasks.loading import task_builder
 from search.tracking.base import Mirror, StudyDescription
 from search.utils.files import write_atomically
-from search.utils.trust import check_targets, sign_study, signed_targets, targets_of
+from search.utils.trust import check_targets, sign_folder, signed_targets, targets_of
 
 
 def run_study(config: StudyConfig, executor: Executor, display: Display) -> StudyResult:
@@ -66,7 +66,7 @@ def _trust(config: StudyConfig, journal: Journal) -> None:
         check_targets(str(config.folder / JOURNAL), recipe, own)
     if not signed_targets(config.folder):
         shutil.rmtree(config.folder / "prefixes", ignore_errors=True)
-    sign_study(config.folder, own)
+    sign_folder(config.folder, own)
 
 
 def open_mirror(config: StudyConfig) -> Mirror:

@@ -43,27 +43,28 @@ class TrackerFeed:
         waiting = len(self.journal.changes) - self._written_changes
         late = time.monotonic() - self._last_batch > MAX_WAIT_SECONDS
         if self.mirror.done() and waiting and (late or waiting >= BATCH_TRIALS):
-            mirror = self.mirror.result()
             with self._errors_shown_once():
-                self._write_changes(mirror)
+                self._write_changes(self.mirror.result())
 
     def write_front(self, result: StudyResult) -> None:
         """Write all waiting changes, the marks of the front and the hypervolume."""
         if self.mirror.done():
-            mirror = self.mirror.result()
             with self._errors_shown_once():
+                mirror = self.mirror.result()
                 self._write_changes(mirror)
                 mirror.write_front(result.front_numbers, result.history)
 
     def finish(self, files: Sequence[Path], status: str) -> dict[str, str]:
-        """Store files, close the mirror with a status and return its links.
+        """Store files, close the mirror with a status and return its links, none if it fails.
 
-        Raises:
-            TrackingError: the tracker fails.
+        Waits for the mirror that is being opened, and writes what it missed.
         """
-        mirror = self.mirror.result()
-        mirror.finish(files, status=status)
-        return mirror.links()
+        with self._errors_shown_once():
+            mirror = self.mirror.result()
+            self._write_changes(mirror)
+            mirror.finish(files, status=status)
+            return mirror.links()
+        return {}
 
     def _write_changes(self, mirror: Mirror) -> None:
         changes = self.journal.changes[self._written_changes :]

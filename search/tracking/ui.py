@@ -1,10 +1,6 @@
 """The MLflow UI on the studies of a runs folder, with links to each study."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 from search.errors import ConfigError, TrackingError
 from search.tracking.mlflow_database import database_path, default_uri
@@ -30,7 +26,7 @@ def serve(runs_dir: Path, host: str = "127.0.0.1", port: int = 5000) -> None:
     address.check_free()
     studies = links_of_studies(default_uri(runs_dir), address.url)
     try:
-        with _interrupted_by_sigterm(), running_server(runs_dir, address) as server:
+        with running_server(runs_dir, address) as server:
             for study, links in studies:
                 print(f"study {study}")
                 for what, link in links.items():
@@ -40,17 +36,3 @@ def serve(runs_dir: Path, host: str = "127.0.0.1", port: int = 5000) -> None:
             raise TrackingError(f"the MLflow server ended with exit code {server.returncode}")
     except KeyboardInterrupt:
         print("MLflow stopped")
-
-
-@contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Treat SIGTERM like Ctrl-C, so that the server ends with this process."""
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

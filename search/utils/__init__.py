@@ -10,6 +10,7 @@ __all__ = [
     "files",
     "heap",
     "instantiate",
+    "interruption",
     "provenance",
     "seeds",
     "storable_text",

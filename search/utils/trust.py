@@ -2,7 +2,8 @@
 
 A recipe, a study's folder and an export name functions and classes that are called when a model is
 made again. Whoever wrote such a file chooses them, so that each is checked before it is imported.
-A study that a user launches on a machine is signed with a key of this user, and names no strangers.
+A study that a user launches on a machine, and its exports, are signed with a key of this user there
+and name no strangers.
 """
 
 import hashlib
@@ -68,10 +69,10 @@ def targets_of(node: Any) -> Iterator[str]:
             yield from targets_of(value)
 
 
-def sign_study(folder: Path, targets: Collection[str]) -> None:
-    """Keep in a study's folder, signed, which code its user named when it was launched.
+def sign_folder(folder: Path, targets: Collection[str]) -> None:
+    """Keep in the folder of a study or an export, signed, which code its user named for it.
 
-    Without a place for the key nothing is kept; the study's own code then needs `trust`.
+    Without a place for the key nothing is kept; the user's own code then needs `trust`.
     """
     key = _key()
     if key is not None:
@@ -82,7 +83,7 @@ def sign_study(folder: Path, targets: Collection[str]) -> None:
 
 
 def signed_targets(folder: Path) -> list[str]:
-    """Return the code that this user named for a study; nothing if the signature is another's."""
+    """Return the code that this user named for a folder; nothing if another one signed it."""
     key = _key()
     try:
         kept = json.loads((folder / SIGNATURE).read_bytes())

@@ -202,9 +202,13 @@ def test_a_killed_sweep_goes_on_without_losing_or_doubling_a_trial(user_folder: 
     assert sorted(numbers) == list(range(10))
 
 
-@pytest.mark.slow  # a sweep of its own
-def test_ctrl_c_stops_cleanly_and_keeps_what_was_measured(user_folder: Path) -> None:
-    arguments = ["search", *MINE, *SHORT, "trials=10", "study=stopped", "tracking=none"]
+@pytest.mark.slow  # a sweep of its own for each signal
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_cleanly_and_keeps_what_was_measured(
+    number: signal.Signals, user_folder: Path
+) -> None:
+    name = f"stopped-{number.name}"
+    arguments = ["search", *MINE, *SHORT, "trials=10", f"study={name}", "tracking=none"]
     process = start(arguments, user_folder)
     assert process.stdout is not None
     shown: set[int] = set()
@@ -212,11 +216,11 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_was_measured(user_folder: Path) -> 
         assert process.poll() is None
         word = process.stdout.readline().split(maxsplit=1)[:1]
         shown |= {int(number) for number in word if number.isdecimal()}
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == "stopped; the same command goes on where this one stopped\n"
-    frame = pd.read_parquet(user_folder / "runs" / "stopped" / "trials.parquet")
+    frame = pd.read_parquet(user_folder / "runs" / name / "trials.parquet")
     assert shown <= set(frame["number"])
     assert len(frame) < 10
 
@@ -264,10 +268,10 @@ BAD = {
     "objectives.score=up": "objectives.score must be 'maximize' or 'minimize', got 'up'",
     "+task.sead=1": "unexpected keyword argument 'sead'",
     "++latency.foo=1": "Key 'foo' not in 'LatencySchema'",
-    "study=..": "study must be usable as a folder's name, got '..'",
+    "study=..": "study names a folder and must not begin with a dot, got '..'",
     "latency.rounds=0": "latency.rounds must be a whole number from 1, got 0",
     "tracking.uri=http://127.0.0.1:9": "cannot be reached",
-    "study=a/b": "study must be usable as a folder's name, got 'a/b'",
+    "study=a/b": "study names a folder and must have none of",
     "nonsense": "missing EQUAL",
 }
 

@@ -109,12 +109,32 @@ def test_what_ends_before_the_tracker_is_open_waits_for_it(config, journal):
     assert mirror.synced == [0, 1]
 
 
-def test_a_tracker_that_cannot_be_opened_ends_the_study(config, journal):
+def test_a_tracker_that_cannot_be_opened_is_mentioned_once_and_stops_nothing(config, journal):
     opening: Future[Mirror] = Future()
     opening.set_exception(TrackingError("cannot be reached"))
-    outputs = outputs_with(config, journal, opening)
-    with pytest.raises(TrackingError, match="cannot be reached"):
+    text = StringIO()
+    display = Display(console=Console(file=text, width=200))
+    outputs = StudyOutputs(config=config, journal=journal, mirror=opening, display=display)
+    for number in range(3):
+        finish_trial(journal, config, number)
         outputs.update()
+    result = outputs.close("FINISHED")
+    assert (len(result.records), result.links) == (3, {})
+    assert text.getvalue().count("the tracker is behind: cannot be reached") == 1
+
+
+def test_a_file_that_cannot_be_written_is_named_and_takes_nothing_else_with_it(config, journal):
+    mirror, text = RecordingMirror(), StringIO()
+    outputs = opened_outputs(config, journal, mirror, Console(file=text, width=200))
+    finish_trial(journal, config, 0)
+    outputs.update()
+    (config.folder / "front.html").unlink(missing_ok=True)
+    (config.folder / "front.html").mkdir()
+    result = outputs.close("FINISHED")
+    assert len(result.front) == 1
+    assert "not written: " in text.getvalue()
+    ((files, _),) = mirror.ended
+    assert {"summary.txt", "trials.csv", "trials.parquet"} <= set(files)
 
 
 def test_each_trial_goes_to_the_tracker_once_and_only_the_front_keeps_its_models(config, journal):

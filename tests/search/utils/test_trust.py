@@ -16,7 +16,7 @@ from search.study.journal_file import JOURNAL
 from search.utils.trust import (
     SIGNATURE,
     check_targets,
-    sign_study,
+    sign_folder,
     signed_targets,
     targets_of,
 )
@@ -38,7 +38,7 @@ PATHS = [
     f"{MODULE}.run",
     f"{MODULE}:run",
     # reachable from our modules, but not ours
-    "compressors.low_rank.torch.hub.load",
+    "compressors.layer_removal.torch.hub.load",
     "compressors.models.calibration:torch.load",
     "compressors.distillation.torch.load",
     # ours, but no compressor
@@ -147,7 +147,7 @@ def test_without_a_place_for_the_key_nothing_is_signed(
 ) -> None:
     (tmp_path / "a file").touch()
     monkeypatch.setenv("PAREDOWN_CONFIG", str(tmp_path / "a file"))
-    sign_study(tmp_path, ["os.system"])
+    sign_folder(tmp_path, ["os.system"])
     assert signed_targets(tmp_path) == []
 
 
