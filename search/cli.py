@@ -1,6 +1,7 @@
 """The command `paredown`: its help and version, which need nothing else, and its commands."""
 
 import sys
+import traceback
 
 USAGE = """\
 usage: paredown COMMAND [OVERRIDE ...]
@@ -19,6 +20,7 @@ Overrides are Hydra's: `key=value` or `group=option`; `paredown COMMAND --help` 
 COMMANDS = ("search", "front", "export", "unpack", "apply", "repair", "ui")
 BAD_INPUT = 2
 INTERRUPTED = 130
+INTERNAL_ERROR = 1
 
 
 def main() -> int:
@@ -36,12 +38,16 @@ def main() -> int:
         return _refuse([f"unknown command '{command}'; choose one of {', '.join(COMMANDS)}"])
     # Imported here, since Hydra takes longer to import than all else that help needs.
     from search.command_line import run_command
+    from search.utils.secrets import without_secrets
 
     try:
         return _refuse(run_command(command, arguments))
     except KeyboardInterrupt:
         print("stopped; the same command goes on where this one stopped", file=sys.stderr)
         return INTERRUPTED
+    except Exception:  # noqa: BLE001 - an error of Paredown itself, which is shown without secrets
+        print(without_secrets(traceback.format_exc()), file=sys.stderr, end="")
+        return INTERNAL_ERROR
 
 
 def _refuse(messages: list[str]) -> int:

@@ -10,9 +10,10 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from search.config.environment import composed_values
 from search.config.existing import existing_study
 from search.config.overrides import check_additions, flags_first, name_file, rewrite
 from search.config.paths import conf_folder
@@ -29,6 +30,7 @@ from search.config.study_config import study_config
 from search.errors import ConfigError, StudyError
 from search.study.builders import build_executor
 from search.utils.interruption import ended_like_ctrl_c
+from search.utils.secrets import without_secrets
 
 
 def run_command(command: str, arguments: list[str]) -> list[str]:
@@ -46,7 +48,7 @@ def run_command(command: str, arguments: list[str]) -> list[str]:
             refused = _run(command, [rewrite(argument, command) for argument in arranged])
     except (HydraException, OmegaConfBaseException) as error:
         refused = [error]
-    return [explain(error) for error in refused]
+    return [without_secrets(explain(error)) for error in refused]
 
 
 def _run(command: str, arguments: list[str]) -> list[Exception]:
@@ -55,6 +57,7 @@ def _run(command: str, arguments: list[str]) -> list[Exception]:
     Errors that the user can mend are caught inside the job, since Hydra prints what leaves it.
     """
     refused: list[Exception] = []
+    unexpected: list[Exception] = []
 
     def job(config: DictConfig) -> None:
         try:
@@ -64,6 +67,8 @@ def _run(command: str, arguments: list[str]) -> list[Exception]:
             COMMANDS[command](config)
         except (ConfigError, StudyError, OmegaConfBaseException, OSError) as error:
             refused.append(error)
+        except Exception as error:  # noqa: BLE001 - raised again outside Hydra, which prints overrides
+            unexpected.append(error)
 
     # Hydra then raises its errors instead of printing them over many lines and exiting.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -71,6 +76,8 @@ def _run(command: str, arguments: list[str]) -> list[Exception]:
     sys.path += [str(Path.cwd()), *_config_folders(arguments)]
     sys.argv = [f"paredown {command}", *arguments]
     hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)(job)()
+    if unexpected:
+        raise unexpected[0]
     return refused
 
 
@@ -98,21 +105,15 @@ def explain(error: Exception) -> str:
     return " ".join(line for line in lines if line and not line.startswith(advice))
 
 
-def _composed(config: DictConfig) -> dict[str, Any]:
-    plain = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
-
-
 def _checked(config: DictConfig, schema: type) -> dict[str, Any]:
     """Return a composed configuration whose keys and types are those of a command's schema."""
-    return check_types(_composed(config), schema)
+    return check_types(composed_values(config), schema)
 
 
 def _search(config: DictConfig) -> None:
     runtime = HydraConfig.get()
     overrides = list(runtime.overrides.task)
-    checked = study_config(_composed(config), runtime.runtime.choices["task"], overrides)
+    checked = study_config(composed_values(config), runtime.runtime.choices["task"], overrides)
     executor = build_executor(checked)
     executor.prepare()
     # Only now, since these import torch, and then everything else.

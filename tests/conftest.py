@@ -1,10 +1,16 @@
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 
 # Test processes run side by side, so that each computes with one thread; torch reads this once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The key that signs studies is not the user's own.
+os.environ["PAREDOWN_CONFIG"] = tempfile.mkdtemp(prefix="paredown-config-")
+atexit.register(shutil.rmtree, os.environ["PAREDOWN_CONFIG"], ignore_errors=True)
 
 USER_MODEL = '''
 import torch

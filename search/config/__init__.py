@@ -6,6 +6,7 @@ Overrides and YAML come in; a `StudyConfig` with every part in its type goes out
 __all__ = [
     "compose",
     "constraints",
+    "environment",
     "existing",
     "latency_settings",
     "metric_names",

@@ -3,12 +3,12 @@
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from search.config.environment import composed_values
 from search.config.overrides import check_additions, rewrite
 from search.config.paths import conf_folder
 from search.config.study_config import StudyConfig, study_config
@@ -38,5 +38,4 @@ def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None
     choices = composed.hydra.runtime.choices
     check_additions(overrides, choices, [str(key) for key in composed])
     plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    resolved = cast(dict[str, Any], OmegaConf.to_container(plain, resolve=True))
-    return study_config(resolved, choices["task"], overrides)
+    return study_config(composed_values(plain), choices["task"], overrides)

@@ -19,6 +19,7 @@ from search.recipe.parsing import parse_space
 from search.recipe.rungs import Rungs
 from search.recipe.space import Space
 from search.utils.provenance import code_version
+from search.utils.secrets import without_secrets
 
 MAX_OBJECTIVES = 4
 """Largest number of objectives: with more, hardly any trial dominates another."""
@@ -169,8 +170,12 @@ class StudyConfig:
         }
 
     def to_yaml(self) -> str:
-        """Return the text of config.yaml: the composed configuration and the code version."""
-        return yaml.safe_dump({**self.composed, "code": code_version()}, sort_keys=False)
+        """Return the text of config.yaml: the composed configuration and the code version.
+
+        Passwords in addresses are hidden; values from the environment are names.
+        """
+        kept = yaml.safe_dump({**self.composed, "code": code_version()}, sort_keys=False)
+        return without_secrets(kept)
 
 
 def study_config(

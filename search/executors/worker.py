@@ -22,6 +22,7 @@ from search.executors.outcome import Outcome, write_outcome
 from search.executors.process_tree import kill_tree, lead_tree, resume_tree
 from search.executors.resources import lacks_resources
 from search.utils.failure_cause import failure_cause
+from search.utils.secrets import hide_secrets
 
 LOG = "log.txt"
 
@@ -78,6 +79,7 @@ def main(
     ended = _call(function, payload, lifeline)
     outcome = Outcome(**ended, subject=subject, started=started, finished=time.time())
     print(outcome.error, file=sys.stderr, flush=True)
+    hide_secrets(where / LOG)
     write_outcome(outcome, where)
     lifeline.done()
 

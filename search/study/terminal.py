@@ -20,6 +20,7 @@ from rich.status import Status
 from search.report.describe import describe, last_line
 from search.study.expected_end import clock
 from search.trial_record import TrialRecord
+from search.utils.secrets import without_secrets
 
 PIPE_COLUMNS = 120
 """Width of tables where the output goes to a file or a pipe."""
@@ -40,7 +41,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self.console.print(text, markup=False)
+        self.console.print(without_secrets(text), markup=False)
 
     def status(self, text: str) -> AbstractContextManager[object]:
         """Show a text until the block ends."""

@@ -6,7 +6,6 @@ without a tracker start fast.
 
 import logging
 import os
-import re
 import socket
 import warnings
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from filelock import FileLock
 
 from search.errors import TrackingError
 from search.tracking.mlflow_database import create_database
+from search.utils.secrets import without_secrets
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -73,14 +73,9 @@ def check_reachable(uri: str) -> None:
         socket.create_connection((parts.hostname, port), timeout=REACH_TIMEOUT_S).close()
     except OSError as error:
         raise TrackingError(
-            f"tracking.uri={without_password(uri)} cannot be reached ({error}): start the server, "
+            f"tracking.uri={without_secrets(uri)} cannot be reached ({error}): start the server, "
             "correct tracking.uri, or use tracking=none"
         ) from error
-
-
-def without_password(uri: str) -> str:
-    """Return a URI without its user and password."""
-    return re.sub(r"//[^@/]*@", "//***@", uri)
 
 
 @contextmanager
@@ -95,7 +90,7 @@ def one_line_errors(uri: str) -> Iterator[None]:
     except (MlflowException, SQLAlchemyError, OSError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[0] if lines else type(error).__name__
-        raise TrackingError(f"MLflow at {without_password(uri)}: {reason}") from error
+        raise TrackingError(f"MLflow at {without_secrets(uri)}: {reason}") from error
 
 
 @contextmanager

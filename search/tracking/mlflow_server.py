@@ -104,11 +104,11 @@ def _wait_until_up(server: "subprocess.Popen[str]", url: str) -> None:
 
 def _stop(server: "subprocess.Popen[str]") -> None:
     """End the server and the workers in its process group, gently first."""
-    if server.poll() is not None:
-        return
-    os.killpg(server.pid, signal.SIGTERM)
-    try:
-        server.wait(STOP_TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
+    with server:  # closes its pipe
+        if server.poll() is not None:
+            return
+        os.killpg(server.pid, signal.SIGTERM)
+        try:
+            server.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(server.pid, signal.SIGKILL)

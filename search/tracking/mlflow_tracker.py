@@ -3,6 +3,7 @@
 import re
 import uuid
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from search.tracking.base import StudyDescription
 from search.tracking.mlflow_client import check_reachable
@@ -30,6 +31,8 @@ class MlflowTracker:
             raise ValueError("tracking.experiment must not be empty")
         if self.uri is not None and not re.match(r"[a-z][a-z0-9+.-]*:", self.uri):
             raise ValueError(f"tracking.uri must be like http://host:port, got {self.uri!r}")
+        if self.uri is not None:
+            _ = urlsplit(self.uri).port  # raises ValueError for one that no host has
 
     def check(self) -> None:
         """Check that the server or database accepts connections.

@@ -12,6 +12,7 @@ __all__ = [
     "instantiate",
     "interruption",
     "provenance",
+    "secrets",
     "seeds",
     "storable_text",
     "trust",

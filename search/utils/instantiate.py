@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import Any
 
 from search.errors import ConfigError
+from search.utils.secrets import from_environment, without_secrets
 
 TARGET = "_target_"
 _signature = cache(inspect.signature)
@@ -31,7 +32,8 @@ def builder(place: str, node: Mapping[str, Any]) -> partial[Any]:
             "processes of trials do not import; put it into a module of its own, say my_model.py, "
             f"and write _target_: my_model.{name}"
         )
-    arguments = {str(name): value for name, value in node.items() if name != TARGET}
+    given = {str(name): value for name, value in node.items() if name != TARGET}
+    arguments = from_environment(place, given)
     try:
         target = pkgutil.resolve_name(node[TARGET])
     except (ImportError, AttributeError, ValueError, TypeError, OSError) as error:
@@ -41,7 +43,7 @@ def builder(place: str, node: Mapping[str, Any]) -> partial[Any]:
     try:
         _signature(target).bind(**arguments)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{place}: {node[TARGET]}: {error}") from error
+        raise ConfigError(without_secrets(f"{place}: {node[TARGET]}: {error}")) from error
     return partial(target, **arguments)
 
 
@@ -69,4 +71,4 @@ def made(place: str, call: Callable[[], Any]) -> Any:
     except ConfigError:
         raise
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{place}: {error}") from error
+        raise ConfigError(without_secrets(f"{place}: {error}")) from error

@@ -8,7 +8,6 @@ import pytest
 
 from search.errors import TrackingError
 from search.tracking import MlflowTracker
-from search.tracking.mlflow_client import without_password
 from search.tracking.mlflow_database import default_uri
 from tests.search.tracking.small_study import RECORDS, children, description, free_port, opened
 
@@ -44,10 +43,6 @@ def test_a_server_that_does_not_answer_is_one_line_before_anything_starts(tmp_pa
         tracker.open(description(tmp_path))
     assert "secret" not in str(raised.value)
     assert "\n" not in str(raised.value)
-
-
-def test_a_uri_is_shown_without_its_password():
-    assert without_password("postgresql://me:pw@host/db") == "postgresql://***@host/db"
 
 
 @pytest.mark.slow  # a process that loads MLflow
