@@ -15,8 +15,8 @@ def trials_frame(records: Sequence[TrialRecord], front_numbers: Collection[int])
     """Return one row per trial, in the order of their numbers.
 
     The columns are: number, status, origin, front, feasible, verdict, description, every metric
-    under its own name, `param.<name>`, `violation.<constraint>`, recipe_hash, seed, seconds (from
-    start to finish), error (the last line of it). A value that a trial does not have is missing.
+    under its own name, `param.<name>`, `violation.<constraint>`, recipe_hash, seed, started and
+    finished (UTC), seconds (between them), error (the last line of it). A value that a trial does not have is missing.
 
     Args:
         records: finished trials in any order.
@@ -41,6 +41,8 @@ def trials_frame(records: Sequence[TrialRecord], front_numbers: Collection[int])
         {
             "recipe_hash": [r.recipe_hash for r in rows],
             "seed": [r.seed for r in rows],
+            "started": pd.to_datetime([r.started for r in rows], unit="s", utc=True),
+            "finished": pd.to_datetime([r.finished for r in rows], unit="s", utc=True),
             "seconds": [r.finished - r.started for r in rows],
             "error": [last_line(r.error) for r in rows],
         }
