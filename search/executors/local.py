@@ -44,9 +44,12 @@ class _Running:
     process: BaseProcess
     pipe: connection.Connection
     started: float
+    """Unix time in seconds."""
+    began: float
+    """On the monotonic clock in seconds, which nobody sets; so are the next two."""
     deadline: float
-    wants_machine: bool = False
     paused_at: float | None = None
+    wants_machine: bool = False
 
     @property
     def pid(self) -> int:
@@ -56,13 +59,13 @@ class _Running:
     def pause(self) -> None:
         """Suspend the process and its children."""
         pause_tree(self.pid)
-        self.paused_at = time.time()
+        self.paused_at = time.monotonic()
 
     def resume(self) -> None:
         """Resume the process and its children; the pause does not count against the time limit."""
         if self.paused_at is None:
             return
-        self.deadline += time.time() - self.paused_at
+        self.deadline += time.monotonic() - self.paused_at
         self.paused_at = None
         resume_tree(self.pid)
 
@@ -79,7 +82,7 @@ class _Running:
             repeatable=repeatable,
             subject=self.job.subject,
             started=self.started,
-            finished=time.time(),
+            finished=self.started + time.monotonic() - self.began,
         )
 
 
@@ -146,10 +149,17 @@ class LocalExecutor:
         with own_imports_only():
             process.start()
         theirs.close()
-        now = time.time()
+        now = time.monotonic()
         limit = float("inf") if self.trial_timeout is None else now + self.trial_timeout
         self._running.append(
-            _Running(job=job, process=process, pipe=ours, started=now, deadline=limit)
+            _Running(
+                job=job,
+                process=process,
+                pipe=ours,
+                started=time.time(),
+                began=now,
+                deadline=limit,
+            )
         )
 
     def wait(self, seconds: float) -> list[tuple[Job, Outcome]]:
@@ -158,7 +168,7 @@ class LocalExecutor:
         Args:
             seconds: The longest time to wait for the first of them.
         """
-        until = time.time() + seconds
+        until = time.monotonic() + seconds
         while True:
             ended = [(r, o) for r in list(self._running) if (o := self._poll(r)) is not None]
             for running, _ in ended:
@@ -167,7 +177,7 @@ class LocalExecutor:
                 return [(running.job, outcome) for running, outcome in ended]
             self._start_waiting()
             self._grant_machine()
-            left = until - time.time()
+            left = until - time.monotonic()
             if left <= 0:
                 return []
             watched = [r.pipe for r in self._running] + [r.process.sentinel for r in self._running]
@@ -185,7 +195,7 @@ class LocalExecutor:
         alive = running.process.is_alive()
         if self._read_messages(running) or not alive:
             return _finished(running)
-        if running.paused_at is None and time.time() > running.deadline:
+        if running.paused_at is None and time.monotonic() > running.deadline:
             return running.stop("timeout", f"took longer than {self.trial_timeout:g} s")
         if self.memory_mb is not None and tree_memory_mb(running.pid) > self.memory_mb:
             return running.stop("oom", f"used more than {self.memory_mb:g} MB of memory")

@@ -75,9 +75,10 @@ def main(
     where = Path(folder)
     _write_output_to(where / LOG)
     lifeline = Lifeline(pipe)
-    started = time.time()
+    started, began = time.time(), time.monotonic()  # a clock may be set meanwhile
     ended = _call(function, payload, lifeline)
-    outcome = Outcome(**ended, subject=subject, started=started, finished=time.time())
+    finished = started + time.monotonic() - began
+    outcome = Outcome(**ended, subject=subject, started=started, finished=finished)
     print(outcome.error, file=sys.stderr, flush=True)
     hide_secrets(where / LOG)
     write_outcome(outcome, where)

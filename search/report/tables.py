@@ -16,7 +16,8 @@ def trials_frame(records: Sequence[TrialRecord], front_numbers: Collection[int])
 
     The columns are: number, status, origin, front, feasible, verdict, description, every metric
     under its own name, `param.<name>`, `violation.<constraint>`, recipe_hash, seed, started and
-    finished (UTC), seconds (between them), error (the last line of it). A value that a trial does not have is missing.
+    finished (UTC), seconds (between them), error (the last line of it). A value that a trial does
+    not have is missing.
 
     Args:
         records: finished trials in any order.

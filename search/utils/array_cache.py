@@ -2,9 +2,13 @@
 
 import contextlib
 import os
+import struct
+import sys
 import time
+import tokenize
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -18,9 +22,17 @@ from numpy.typing import NDArray
 from search.utils.files import write_atomically
 
 Arrays = dict[str, NDArray[Any]]
+_unusable: set[Path] = set()
 
-UNREADABLE = (zipfile.BadZipFile, ValueError, EOFError, OSError)
-"""Errors of numpy for a file that is missing, cut short or damaged."""
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, LookupError, ArithmeticError, MemoryError),
+    *(RuntimeError, zipfile.BadZipFile, struct.error, tokenize.TokenError),
+)
+"""Errors of numpy and zipfile for a file that is missing, cut short or damaged."""
+NAMES = "/names"
+"""The member that lists the others, in order."""
+UNUSABLE = (OSError, NotImplementedError)
+"""Errors of a folder that cannot be written, is full, or cannot be locked."""
 ABANDONED_SECONDS = 3600
 """Age from which on an unfinished file belongs to no running process."""
 
@@ -29,9 +41,10 @@ ABANDONED_SECONDS = 3600
 class ArrayCache:
     """Named arrays by a key of all they depend on, shared by every process of a machine.
 
-    An entry is one uncompressed npz file without pickled objects, written whole or not at all. A
-    damaged entry is computed again. Two processes that need the same new entry compute it once:
-    the second waits. A killed process leaves no lock behind.
+    An entry is one uncompressed npz file without pickled objects, with a checksum of each array,
+    written whole or not at all. A damaged entry is computed again. Two processes that need the same
+    new entry compute it once: the second waits. A killed process leaves no lock behind. A folder
+    that cannot be read or written is said once by each process, which goes on without it.
     """
 
     folder: Path
@@ -54,22 +67,17 @@ class ArrayCache:
         known = _read(path)
         if known is not None:
             return known
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
+        with self._locked(path):
             known = _read(path)  # another process may have been faster
             if known is not None:
                 return known
             arrays = {name: np.asarray(array) for name, array in compute().items()}
             self._keep(path, arrays)
-        self._evict(path)
         return arrays
 
     def keep(self, key: str, arrays: Arrays) -> None:
         """Keep the arrays of a key in place of those before, unless they take half the limit."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self._path(key)
-        self._keep(path, arrays)
-        self._evict(path)
+        self._keep(self._path(key), arrays)
 
     def find(self, key: str) -> Arrays | None:
         """Return the arrays of a key, None if there is no entry."""
@@ -77,11 +85,37 @@ class ArrayCache:
 
     def forget(self, key: str) -> None:
         """Delete the entry of a key, if there is one."""
-        self._path(key).unlink(missing_ok=True)
+        with self._usable():
+            self._path(key).unlink(missing_ok=True)
 
     def _keep(self, path: Path, arrays: Arrays) -> None:
-        if sum(array.nbytes for array in arrays.values()) <= self.limit_bytes // 2:
+        if sum(array.nbytes for array in arrays.values()) > self.limit_bytes // 2:
+            return
+        with self._usable():
             _write(path, arrays)
+            self._evict(path)
+
+    @contextmanager
+    def _locked(self, path: Path) -> Iterator[None]:
+        """Hold the lock of an entry, unless the folder has no place for one."""
+        lock = FileLock(path.with_suffix(".lock"))
+        with self._usable():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Go on where the folder cannot be used; each process says so once."""
+        try:
+            yield
+        except UNUSABLE as error:
+            if self.folder not in _unusable:
+                _unusable.add(self.folder)
+                print(f"the cache {self.folder} is not used: {error}", file=sys.stderr, flush=True)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{sha256(key.encode()).hexdigest()}.npz"
@@ -112,7 +146,8 @@ def _read(path: Path) -> Arrays | None:
     """Return the arrays of a file and mark it as used; None if it cannot be read."""
     try:
         with path.open("rb") as file, np.load(file) as kept:
-            arrays = {name: kept[name] for name in kept.files}
+            names = kept[NAMES].tolist()  # a damaged directory may lack some
+            arrays = {name: kept[name] for name in names}
         os.utime(path)
     except UNREADABLE:
         return None
@@ -121,6 +156,6 @@ def _read(path: Path) -> Arrays | None:
 
 def _write(path: Path, arrays: Arrays) -> None:
     with write_atomically(path) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, array in arrays.items():
+        for name, array in {NAMES: np.array(list(arrays), dtype=str), **arrays}.items():
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 write_array(member, array, allow_pickle=False)

@@ -1,3 +1,4 @@
+import errno
 import multiprocessing
 import os
 import signal
@@ -141,3 +142,57 @@ def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
     worker.join(timeout=60)
     assert worker.exitcode == -signal.SIGKILL
     assert (ArrayCache(folder=tmp_path).get("key", ones)["a"] == 1).all()
+
+
+@pytest.mark.parametrize("fault", ["a file in its place", "full"])
+def test_a_folder_that_cannot_be_used_is_said_once_and_stops_nothing(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    if fault == "full":
+        monkeypatch.setattr("search.utils.array_cache.write_atomically", full)
+    else:
+        (tmp_path / "cache").touch()
+    cache = ArrayCache(folder=tmp_path / "cache")
+    for _ in range(3):
+        assert cache.get("key", ones)["a"].sum() == 1000
+        cache.keep("key", ones())
+        cache.forget("key")
+        assert cache.find("key") is None
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "is not used" in said
+
+
+def test_a_failure_of_what_computes_is_not_taken_for_one_of_the_folder(tmp_path: Path) -> None:
+    def fails() -> dict[str, np.ndarray]:
+        raise FileNotFoundError("the user's own file")
+
+    with pytest.raises(FileNotFoundError, match="the user's own file"):
+        ArrayCache(folder=tmp_path).get("key", fails)
+
+
+def test_an_entry_damaged_anywhere_is_as_it_was_or_computed_again(tmp_path: Path) -> None:
+    cache = ArrayCache(folder=tmp_path)
+    kept = {"first": np.arange(40, dtype=np.int16).reshape(5, 8), "second": np.ones(3)}
+    cache.keep("key", kept)
+    (path,) = entries(tmp_path)
+    whole = path.read_bytes()
+    draw = np.random.default_rng(0)
+    misses = 0
+    for _ in range(1500):
+        content = bytearray(whole)
+        for place in draw.integers(len(content), size=draw.integers(1, 4)):
+            content[place] = draw.integers(256)
+        if draw.random() < 0.2:
+            del content[draw.integers(len(content)) :]
+        path.write_bytes(content)
+        found = cache.find("key")
+        misses += found is None
+        if found is not None:
+            assert list(found) == list(kept)
+            assert all(found[name].tobytes() == kept[name].tobytes() for name in kept)
+            assert all(found[name].dtype == kept[name].dtype for name in kept)
+    assert misses > 1000
