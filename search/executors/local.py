@@ -16,6 +16,7 @@ import psutil
 from search.errors import ConfigError
 from search.executors.base import Job
 from search.executors.child_imports import own_imports_only
+from search.executors.machine_memory import lacks_memory
 from search.executors.outcome import OUTCOME, Outcome, has_outcome, read_outcome
 from search.executors.process_tree import (
     kill_tree,
@@ -95,7 +96,8 @@ class LocalExecutor:
     trial_timeout: float | None = None
     """Time limit of one job in seconds without pauses; None for no limit."""
     memory_mb: float | None = None
-    """Memory of one job and its child processes in 2**20 bytes; None for no limit."""
+    """Memory of one job and its child processes in 2**20 bytes; None for no limit but the
+    machine's, near which the job with the most memory is ended."""
     ordered: bool = False
     threads: int = 1
     """Torch threads of one job; the rounding of a trial depends on them."""
@@ -175,6 +177,8 @@ class LocalExecutor:
                 self._remove(running)
             if ended:
                 return [(running.job, outcome) for running, outcome in ended]
+            if lacks_memory() and self._running:
+                return [self._relieved()]
             self._start_waiting()
             self._grant_machine()
             left = until - time.monotonic()
@@ -182,6 +186,18 @@ class LocalExecutor:
                 return []
             watched = [r.pipe for r in self._running] + [r.process.sentinel for r in self._running]
             connection.wait(watched, timeout=min(left, _POLL_SECONDS))
+
+    def _relieved(self) -> tuple[Job, Outcome]:
+        """End the job with the most memory, so that the others need not; return it.
+
+        It may succeed when it has less company.
+        """
+        largest = max(self._running, key=lambda running: tree_memory_mb(running.pid))
+        reason = f"the machine ran out of memory; this job had {tree_memory_mb(largest.pid):.0f} MB"
+        kill_tree(largest.pid)
+        outcome = largest.outcome("oom", reason, repeatable=len(self._running) > 1)
+        self._remove(largest)
+        return largest.job, outcome
 
     def close(self) -> None:
         """End all running jobs."""

@@ -15,6 +15,7 @@ from search.errors import ConfigError
 from search.executors.base import Job
 from search.executors.local import LocalExecutor
 from search.executors.outcome import Outcome
+from search.executors.process_tree import tree_memory_mb
 
 FAULTS = {
     "ok": "ok",
@@ -156,3 +157,45 @@ def test_workers_and_threads_are_whole_numbers() -> None:
 def test_limits_must_be_positive(name: str) -> None:
     with pytest.raises(ConfigError, match=rf"executor.{name} must be above 0 or null, got 0"):
         LocalExecutor(**{name: 0})
+
+
+def test_a_clock_that_is_set_ends_no_job(
+    executor: LocalExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.submit(job(0, "ticks", tmp_path, seconds=1.0))
+    real = time.time
+    monkeypatch.setattr("search.executors.local.time.time", lambda: real() + 7200)
+    ended: list[tuple[Job, Outcome]] = []
+    while not ended:
+        ended = executor.wait(1)
+    ((_, outcome),) = ended
+    assert outcome.status == "ok"
+    assert outcome.finished - outcome.started < 60
+
+
+def test_where_memory_runs_out_the_largest_job_goes_and_the_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = LocalExecutor(workers=3, trial_timeout=60)
+
+    def runs_out() -> bool:
+        return sum(tree_memory_mb(running.pid) for running in executor._running) > 3000
+
+    monkeypatch.setattr("search.executors.local.lacks_memory", runs_out)
+    jobs = [
+        job(0, "ticks", tmp_path, seconds=3.0),
+        job(1, "child_eats_memory", tmp_path),
+        job(2, "segfault", tmp_path),
+        job(3, "ok", tmp_path, value=3),
+    ]
+    try:
+        outcomes = run_all(executor, jobs)
+    finally:
+        executor.close()
+    assert {key: o.status for key, o in outcomes.items()} == {
+        0: "ok",
+        1: "oom",
+        2: "crashed",
+        3: "ok",
+    }
+    assert "the machine ran out of memory" in outcomes[1].error
