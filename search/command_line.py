@@ -46,7 +46,7 @@ def run_command(command: str, arguments: list[str]) -> list[str]:
     try:
         with ended_like_ctrl_c():
             refused = _run(command, [rewrite(argument, command) for argument in arranged])
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:
         refused = [error]
     return [without_secrets(explain(error)) for error in refused]
 
@@ -75,7 +75,13 @@ def _run(command: str, arguments: list[str]) -> list[Exception]:
     # A user's own modules lie where the command is run or beside the user's configurations.
     sys.path += [str(Path.cwd()), *_config_folders(arguments)]
     sys.argv = [f"paredown {command}", *arguments]
-    hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)(job)()
+    composed = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)
+    try:
+        composed(job)()
+    except (ValueError, TypeError, AttributeError, LookupError, AssertionError) as error:
+        # The job keeps its own errors, so that this one is Hydra's, of a value it does not expect.
+        given = " ".join(arguments)
+        raise ConfigError(f"{given}: {' '.join(str(error).split())}") from error
     if unexpected:
         raise unexpected[0]
     return refused

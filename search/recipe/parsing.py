@@ -88,5 +88,7 @@ def _parse_range(name: str, node: Mapping[str, Any]) -> Range:
             f"{sorted(_KEYS[kind] - needed)}, got {sorted(given)}"
         )
     if "choices" in given:
-        given["choices"] = tuple(given["choices"] or ())
+        if not isinstance(given["choices"], list):
+            raise ConfigError(f"steps.{name}.choices must be a list, got {given['choices']!r}")
+        given["choices"] = tuple(given["choices"])
     return Range(name=name, kind=kind, **given)

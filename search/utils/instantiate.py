@@ -70,5 +70,5 @@ def made(place: str, call: Callable[[], Any]) -> Any:
         return call()
     except ConfigError:
         raise
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError) as error:
         raise ConfigError(without_secrets(f"{place}: {error}")) from error

@@ -273,6 +273,11 @@ BAD = {
     "tracking.uri=http://127.0.0.1:9": "cannot be reached",
     "study=a/b": "study names a folder and must have none of",
     "nonsense": "missing EQUAL",
+    "sampler=null": "sampler=null: Config group override must be a string or a list",
+    "steps.quantize.bits.choices=5": "steps.quantize.bits.choices must be a list, got 5",
+    "steps.prune.layers=5": "steps.prune: 'int' object has no attribute 'items'",
+    "retries=-1": "retries must be at least 0, got -1",
+    "tracking.uri=http://host:99999999": "Port out of range",
 }
 
 
