@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from search.config.compose import compose_search
 from search.config.existing import existing_study, read_config
+from search.errors import ConfigError
 from search.study.builders import build_executor
 
 if TYPE_CHECKING:
@@ -93,6 +94,10 @@ def export(
 def _folder(name_or_folder: str | Path, runs_dir: Path) -> Path:
     """Return the folder of a study that is given by its name or its path."""
     given = Path(name_or_folder)
-    if not (runs_dir / given / "config.yaml").is_file() and (given / "config.yaml").is_file():
+    is_path = given.is_absolute() or len(given.parts) > 1
+    there = (given / "config.yaml").is_file()
+    if is_path and not there:
+        raise ConfigError(f"{given} is no folder of a study: it has no config.yaml")
+    if there and (is_path or not (runs_dir / given / "config.yaml").is_file()):
         return given
     return existing_study({"runs_dir": runs_dir, "study": given})

@@ -75,7 +75,7 @@ class Trial:
         """Make the compressed model again, from the recipe and the study's task.
 
         The task is built and the steps run in this process, with the study's number of threads;
-        what the study kept of the steps is reused if this user ran it on this machine.
+        what the study kept of the steps is reused.
 
         Args:
             trust: Packages whose code may run because a study from elsewhere names it.
@@ -94,13 +94,13 @@ class Trial:
                 "with status 'ok'"
             )
         folder = self.config.folder
-        own = check_study(self.config, self.record, trust)
+        check_study(self.config, self.record, trust)
         with as_in_a_trial(self.config.threads):
             task = load_task(self.config.task)
             try:
                 check_baseline(task, folder / "baseline")
             except ConfigError as error:
                 raise StudyError(f"trial {self.number} cannot be made again: {error}") from error
-            kept = folder / "prefixes" if own and self.config.cache_prefixes else None
+            kept = folder / "prefixes" if self.config.cache_prefixes else None
             prefixes = open_prefix_cache(kept, task, self.recipe.seed)
             return compress(self.recipe, task, prefixes)[0]

@@ -1,7 +1,6 @@
 """Running a study from its configuration to its report."""
 
 import math
-import shutil
 import time
 from functools import partial
 
@@ -17,7 +16,7 @@ from search.study.terminal import Display
 from search.tasks.loading import task_builder
 from search.tracking.base import Mirror, StudyDescription
 from search.utils.files import write_atomically
-from search.utils.trust import check_targets, sign_folder, signed_targets, targets_of
+from search.utils.trust import check_targets, sign_folder, targets_of
 
 
 def run_study(config: StudyConfig, executor: Executor, display: Display) -> StudyResult:
@@ -55,8 +54,6 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
 def _trust(config: StudyConfig, journal: Journal) -> None:
     """Check the code that the journal names, and sign what the configuration names.
 
-    The models between steps, which are code too, are dropped unless this user's study made them.
-
     Raises:
         ConfigError: A recipe in the journal names other code than the configuration.
     """
@@ -64,8 +61,6 @@ def _trust(config: StudyConfig, journal: Journal) -> None:
     recipes = [plan.recipe for plan in journal.unfinished()]
     for recipe in (*recipes, *(record.recipe for record in journal.records())):
         check_targets(str(config.folder / JOURNAL), recipe, own)
-    if not signed_targets(config.folder):
-        shutil.rmtree(config.folder / "prefixes", ignore_errors=True)
     sign_folder(config.folder, own)
 
 

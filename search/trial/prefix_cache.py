@@ -22,6 +22,7 @@ from search.recipe.recipe import Step
 from search.tasks.task import EvaluatedTask
 from search.utils.array_cache import ArrayCache
 from search.utils.provenance import methods_digest, source_digest
+from search.utils.user_key import sealed, unsealed
 
 MIN_SECONDS = 0.05
 """A state that was computed in less time is not written to disk."""
@@ -46,7 +47,8 @@ class State:
 class PrefixCache:
     """The states after the first steps of recipes, in memory and, if costly to compute, on disk.
 
-    Models are pickled into the folder of the study, which no one else writes to.
+    Models are pickled into the folder of the study, behind the signature of the user: what anybody
+    else has put there is not read. Without a place for the user's key they stay in memory.
     """
 
     cache: ArrayCache | None
@@ -62,7 +64,8 @@ class PrefixCache:
             if key in self._in_memory:
                 return count, self._in_memory[key]
             kept = self.cache.find(key) if self.cache else None
-            state = _load(kept["state"].tobytes()) if kept else None
+            content = unsealed(kept["state"].tobytes()) if kept else None
+            state = _load(content) if content is not None else None
             if state is not None:
                 self._remember(key, state)
                 return count, state
@@ -80,10 +83,11 @@ class PrefixCache:
         self._remember(key, state)
         if self.cache is not None and seconds >= MIN_SECONDS:
             try:
-                content = _dump(state)
+                content = sealed(_dump(state))
             except UNPICKLABLE:
                 return
-            self.cache.get(key, lambda: {"state": np.frombuffer(content, np.uint8)})
+            if content is not None:
+                self.cache.keep(key, {"state": np.frombuffer(content, np.uint8)})
 
     def _remember(self, key: str, state: State) -> None:
         if self.cache is not None and _bytes(state.model) > MAX_BYTES_IN_MEMORY:

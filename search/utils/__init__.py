@@ -16,5 +16,6 @@ __all__ = [
     "seeds",
     "storable_text",
     "trust",
+    "user_key",
     "yaml_text",
 ]

@@ -6,22 +6,17 @@ A study that a user launches on a machine, and its exports, are signed with a ke
 and name no strangers.
 """
 
-import hashlib
-import hmac
 import json
-import os
 import pkgutil
-import secrets
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_config_path
-
 from search.errors import ConfigError
 from search.utils.files import write_atomically
 from search.utils.instantiate import TARGET
+from search.utils.user_key import is_signature, signature
 
 OURS = {
     "steps": ("compressors.",),
@@ -32,7 +27,6 @@ OURS = {
 }
 """By key at the top of a file, the beginnings of import paths that need no trust there."""
 SIGNATURE = "trusted.json"
-KEY_BYTES = 32
 
 
 def check_targets(where: str, data: Mapping[str, Any], trusted: Collection[str] = ()) -> None:
@@ -74,49 +68,26 @@ def sign_folder(folder: Path, targets: Collection[str]) -> None:
 
     Without a place for the key nothing is kept; the user's own code then needs `trust`.
     """
-    key = _key()
-    if key is not None:
-        known = sorted(set(targets))
-        content = {"targets": known, "signature": _signature(key, known)}
+    known = sorted(set(targets))
+    own = signature(_as_bytes(known))
+    if own is not None:
+        content = {"targets": known, "signature": own.hex()}
         with write_atomically(folder / SIGNATURE) as file:
             file.write(json.dumps(content, indent=2).encode())
 
 
 def signed_targets(folder: Path) -> list[str]:
     """Return the code that this user named for a folder; nothing if another one signed it."""
-    key = _key()
     try:
         kept = json.loads((folder / SIGNATURE).read_bytes())
-        targets, signature = [str(t) for t in kept["targets"]], str(kept["signature"])
+        targets, given = [str(t) for t in kept["targets"]], bytes.fromhex(kept["signature"])
     except (OSError, ValueError, KeyError, TypeError):
         return []
-    valid = key is not None and hmac.compare_digest(
-        _signature(key, targets).encode(), signature.encode(errors="replace")
-    )
-    return targets if valid else []
+    return targets if is_signature(given, _as_bytes(targets)) else []
 
 
-def _signature(key: bytes, targets: list[str]) -> str:
-    return hmac.new(key, json.dumps(targets).encode(), hashlib.sha256).hexdigest()
-
-
-def _key() -> bytes | None:
-    """Return the user's key, made on the first call; None if there is no place for it."""
-    chosen = os.environ.get("PAREDOWN_CONFIG")
-    path = (Path(chosen) if chosen else user_config_path("paredown")) / "key"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            known = path.read_bytes()
-            return known if len(known) == KEY_BYTES else None
-        with open(handle, "wb") as file:
-            key = secrets.token_bytes(KEY_BYTES)
-            file.write(key)
-        return key
-    except OSError:
-        return None
+def _as_bytes(targets: list[str]) -> bytes:
+    return json.dumps(targets).encode()
 
 
 def _in(target: str, trusted: Collection[str]) -> bool:

@@ -1,11 +1,13 @@
 """Models kept between steps: what goes on from one is what goes on from the model itself."""
 
+import io
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -27,6 +29,7 @@ from search.trial.compress import compress
 from search.trial.model_counts import count_model
 from search.trial.prefix_cache import MIN_SECONDS, PrefixCache, State
 from search.utils.array_cache import ArrayCache
+from search.utils.user_key import sealed
 from tests.acting import acting
 from tests.zoo import ARCHITECTURES, toy_task
 
@@ -189,6 +192,35 @@ def test_a_class_local_to_a_function_is_remembered_here_alone(tmp_path: Path) ->
     here.keep([STEP], state, SLOW)
     assert here.longest([STEP]) == (1, state)
     assert prefixes(tmp_path).longest([STEP]) == (0, None)
+
+
+class _Harmful:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> object:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("who", ["nobody", "another user"])
+def test_what_another_has_put_into_the_cache_is_not_unpickled(
+    who: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = io.BytesIO()
+    torch.save(_Harmful(tmp_path / "ran"), stream)
+    content = bytes(32) + stream.getvalue()
+    if who == "another user":
+        with monkeypatch.context() as other:
+            other.setenv("PAREDOWN_CONFIG", str(tmp_path / "other"))
+            content = sealed(stream.getvalue()) or b""
+    folder = tmp_path / "prefixes"
+    key = prefixes(folder)._key([STEP])
+    ArrayCache(folder=folder).keep(key, {"state": np.frombuffer(content, np.uint8)})
+    assert prefixes(folder).longest([STEP]) == (0, None)
+    assert not (tmp_path / "ran").exists()
+    kept_and_read(task_of("mlp").baseline, folder)
 
 
 def test_what_is_fast_to_compute_is_not_written(tmp_path: Path) -> None:
