@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from search.config.study_config import StudyConfig, study_config
 from search.config.study_name import check_study_name
 from search.errors import ConfigError
+from search.utils.yaml_text import read_yaml
 
 
 def existing_study(arguments: Mapping[str, Any]) -> Path:
@@ -36,12 +35,6 @@ def read_config(folder: Path) -> StudyConfig:
     Raises:
         ConfigError: The file that keeps it is damaged.
     """
-    path = folder / "config.yaml"
-    try:
-        composed = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is damaged: {' '.join(str(error).split())}") from error
-    if not isinstance(composed, dict):
-        raise ConfigError(f"{path} is damaged: it has no keys")
+    composed = read_yaml(folder / "config.yaml")
     composed.pop("code", None)
     return study_config(composed | {"study": folder.name, "runs_dir": str(folder.parent)}, "")

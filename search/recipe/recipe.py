@@ -12,6 +12,7 @@ import yaml
 from search.errors import ConfigError
 from search.utils.instantiate import TARGET, builder, made
 from search.utils.trust import check_targets
+from search.utils.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from compressors.base import Compressor
@@ -84,13 +85,15 @@ def recipe_from_data(data: Mapping[str, Any]) -> Recipe:
         ConfigError: A key is missing or unknown.
     """
     if set(data) != {"seed", "steps"} or not isinstance(data["steps"], Mapping):
-        raise ConfigError(f"a recipe has the keys 'seed' and 'steps', got {sorted(data)}")
-    if not isinstance(data["seed"], int) or data["seed"] < 0:
+        raise ConfigError(f"a recipe has the keys 'seed' and 'steps', got {sorted(map(str, data))}")
+    if not isinstance(data["seed"], int) or not 0 <= data["seed"] < 2**64:
         raise ConfigError(f"a recipe's seed must be a whole number from 0, got {data['seed']!r}")
     steps = []
     for name, node in data["steps"].items():
-        if not isinstance(node, Mapping) or TARGET not in node:
+        if not isinstance(node, Mapping) or not isinstance(node.get(TARGET), str):
             raise ConfigError(f"steps.{name} needs a _target_, the compressor's class")
+        if not isinstance(name, str) or not all(isinstance(key, str) for key in node):
+            raise ConfigError(f"steps.{name}: names of steps and their fields are text")
         values = {key: value for key, value in node.items() if key != TARGET}
         steps.append(Step(name=name, target=node[TARGET], values=values))
     return Recipe(steps=tuple(steps), seed=data["seed"])
@@ -108,11 +111,6 @@ def read_recipe(path: Path, trusted: Collection[str] = ()) -> Recipe:
     """
     if not path.is_file():
         raise ConfigError(f"recipe={path}: no such file")
-    try:
-        data = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"recipe={path} is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(data, dict):
-        raise ConfigError(f"recipe={path}: a recipe has the keys 'seed' and 'steps'")
+    data = read_yaml(path)
     check_targets(f"recipe={path}", data, trusted)
     return recipe_from_data(data)

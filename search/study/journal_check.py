@@ -44,11 +44,16 @@ def check_journal(path: Path) -> None:
             name = line.get("study_name")
         fault = "it is no operation of a study" if line is None else _fault(line, name, trials)
         if fault:
-            raise StudyError(
-                f"{path}, line {number}: {fault}; 'paredown repair study={path.parent.name} "
-                f"runs_dir={path.parent.parent}' rescues the trials"
-            )
+            raise damaged_journal(path, f"line {number}: {fault}")
         trials += line is not None and line["op_code"] == Operation.CREATE_TRIAL
+
+
+def damaged_journal(path: Path, fault: str) -> StudyError:
+    """Return the error of a damaged journal, with the remedy."""
+    return StudyError(
+        f"{path}, {fault}; 'paredown repair study={path.parent.name} "
+        f"runs_dir={path.parent.parent}' rescues the trials"
+    )
 
 
 def journal_lines(path: Path) -> Iterator[Line | None]:
@@ -65,9 +70,11 @@ def journal_lines(path: Path) -> Iterator[Line | None]:
 def _operation(text: bytes) -> Line | None:
     try:
         line = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    if not isinstance(line, dict) or line.get("op_code") not in set(Operation):
+    if not isinstance(line, dict) or type(line.get("op_code")) is not int:
+        return None
+    if line["op_code"] not in set(Operation):
         return None
     needed = NEEDED[Operation(line["op_code"])]
     return line if all(isinstance(line.get(key), kind) for key, kind in needed.items()) else None

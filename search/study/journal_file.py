@@ -14,9 +14,11 @@ from optuna.storages.journal import JournalFileBackend
 from search.errors import StudyError
 from search.executors.outcome import OUTCOME
 from search.study.journal import Journal
-from search.study.journal_check import check_journal
+from search.study.journal_check import check_journal, damaged_journal, journal_lines
 
 JOURNAL = "journal.log"
+DAMAGED = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
+"""What Optuna and our records raise for values that no study has."""
 
 
 @contextmanager
@@ -51,8 +53,9 @@ def open_journal(
         _cut_torn_line(path)
         if path.exists() or not anew:
             _check(path)
-        study = _open_file(path, folder.name, list(objectives.values()))
-        journal = Journal(study=study, objectives=objectives)
+        with _damage_named(path):
+            study = _open_file(path, list(objectives.values()))
+            journal = Journal(study=study, objectives=objectives)
         _check_identity(journal, identity, folder)
         yield journal
     finally:
@@ -69,15 +72,37 @@ def read_journal(folder: Path, objectives: Mapping[str, str]) -> Journal:
     if not (folder / JOURNAL).exists():
         raise StudyError(f"{folder} has no trials yet: run the search")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
-    study = optuna.load_study(study_name=folder.name, storage=storage)
-    return Journal(study=study, objectives=objectives)
+    with _damage_named(folder / JOURNAL):
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+        study = optuna.load_study(study_name=_name(folder / JOURNAL), storage=storage)
+        return Journal(study=study, objectives=objectives)
 
 
-def _open_file(path: Path, name: str, directions: list[Any]) -> optuna.Study:
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Raise an error of ours for one of Optuna or of records that lines of a journal lead to.
+
+    Raises:
+        StudyError: There was one.
+    """
+    try:
+        yield
+    except DAMAGED as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise damaged_journal(path, f"it cannot be read: {reason}") from error
+
+
+def _name(path: Path) -> str:
+    """Return the name under which a journal has its study: that of its folder at the beginning."""
+    first = next(journal_lines(path), None) or {}
+    return str(first.get("study_name", path.parent.name))
+
+
+def _open_file(path: Path, directions: list[Any]) -> optuna.Study:
     """Open a journal that a killed driver may have left with a stale lock."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
+    name = _name(path) if path.exists() else path.parent.name
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
     return optuna.create_study(
         study_name=name, storage=storage, directions=directions, load_if_exists=True

@@ -12,7 +12,7 @@ from search.errors import ConfigError, StudyError
 from search.executors.outcome import Outcome, left_outcome
 from search.proposal.costs import Costs
 from search.proposal.strength.damage import DamageCurve
-from search.recipe.recipe import read_recipe
+from search.recipe.recipe import read_recipe, recipe_from_data
 from search.study.journal import Journal
 from search.study.journal_check import Operation, journal_lines
 from search.study.journal_file import JOURNAL, open_journal
@@ -20,6 +20,8 @@ from search.study.plan import TrialPlan
 from search.study.trial_requests import record_of
 from search.trial_record import TrialRecord
 
+MAX_TRIALS = 10_000_000
+"""Beyond any number of a trial."""
 LOST = "what the journal had of it was lost"
 DAMAGED = "journal-damaged-{}.log"
 
@@ -99,10 +101,37 @@ def _take(line: Mapping[str, Any] | None, rescued: Rescued) -> None:
         plan = TrialPlan.from_data(line["user_attrs"]["plan"])
         ranges = {name: json_to_distribution(r) for name, r in line["distributions"].items()}
         rescued.drawn[plan.number] = (ranges, dict(line["system_attrs"]))
+        if not _is_sound(plan):
+            raise ValueError("a plan with values of other types")
         rescued.plans[plan.number] = plan
     elif operation == Operation.SET_TRIAL_USER_ATTR and "record" in line["user_attr"]:
         record = TrialRecord.from_data(line["user_attr"]["record"])
+        if record.number != line["trial_id"] or not _is_sound(record) or not _is_measured(record):
+            raise ValueError("a record with values of other types")
         rescued.records[record.number] = record
+
+
+def _is_sound(found: TrialPlan | TrialRecord) -> bool:
+    """Return whether the fields that plans and records have in common are of their types."""
+    return (
+        type(found.number) is int
+        and 0 <= found.number < MAX_TRIALS
+        and all(isinstance(text, str) for text in (found.origin, found.recipe_hash))
+        and type(found.seed) is int
+        and isinstance(found.params, dict)
+        and bool(recipe_from_data(found.recipe).hash)  # it can be read
+    )
+
+
+def _is_measured(record: TrialRecord) -> bool:
+    """Return whether a record's other fields are of their types."""
+    numbers = [record.started, record.finished, *record.metrics.values()]
+    texts = [record.status, record.verdict, record.notes, record.training, record.digest]
+    return (
+        all(type(number) in (int, float) for number in (*numbers, *record.violations.values()))
+        and all(isinstance(text, str) for text in (*texts, record.error))
+        and (record.status != "ok" or {"score", "size_bytes"} <= set(record.metrics))
+    )
 
 
 def _from_folders(rescued: Rescued, config: StudyConfig) -> None:
