@@ -14,6 +14,11 @@ from compressors.models.fingerprint import output_digest
 from compressors.outputs.divergence import divergence
 from compressors.outputs.spec import OutputSpec
 
+MOST = 8192
+"""Samples that all changes of a model are measured on together, in forward passes: the more changes
+there are, the more of them say the same of a layer."""
+LEAST = 16
+"""Samples that one change is measured on at least."""
 Change = Callable[[nn.Module], None]
 """Changes a model in place."""
 
@@ -36,7 +41,7 @@ def sensitivity(
         changes: The changes to measure.
         name: A description that identifies the changes and all their values. With it the result
             is remembered for this model's weights; None measures every time.
-        samples: Calibration samples.
+        samples: Calibration samples of each change, fewer where there are many changes.
 
     Returns:
         The mean divergence of each change, at least 0.
@@ -44,6 +49,7 @@ def sensitivity(
     Raises:
         FloatingPointError: a changed model gives an output that is not finite.
     """
+    samples = min(samples, max(LEAST, MOST // max(1, len(changes))))
 
     def measure() -> dict[str, NDArray[np.float64]]:
         return {"divergence": np.array(_probe(model, task, changes, samples))}

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import nn
 
-from compressors.budget.sensitivity import sensitivity
+from compressors.budget.sensitivity import LEAST, MOST, sensitivity
 from tests.zoo import NETS, toy_task
 
 
@@ -78,3 +78,19 @@ def test_a_change_that_rounds_away_costs_nothing_and_never_less() -> None:
     found = sensitivity(task.baseline, task, [nudged] * 40)
     assert min(found) == 0.0
     assert max(found) < 1e-6
+
+
+@pytest.mark.parametrize("count", [1, 50, 100, 1000])
+def test_many_changes_share_a_bounded_number_of_samples(count: int) -> None:
+    task = toy_task("mlp")
+    seen: list[int] = []
+
+    def counted(model: nn.Module) -> None:
+        model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+
+    found = sensitivity(task.baseline, task, [counted, *[scaled(0.5)] * (count - 1)])
+    assert len(found) == count
+    assert len(set(found[1:])) <= 1
+    batch = seen[0]  # the last one is whole
+    assert min(128, max(LEAST, MOST // count)) <= sum(seen) < max(LEAST, MOST / count) + batch
+    assert sum(seen) < 128 + batch
