@@ -73,13 +73,12 @@ class StudyOutputs:
         """
         self.update()
         result = study_result(self.config, self.journal.records())
-        self._feed.write_front(result)
         files = [
             *self._written(lambda: write_tables(result.frame, self.config.folder)),
             *self._written(lambda: draw(self.config, result)),
             *self._written(lambda: [write_summary(self.config, result)]),
         ]
-        return replace(result, links=self._feed.finish(files, status))
+        return replace(result, links=self._feed.finish(result, files, status))
 
     def _written(self, write: Callable[[], list[Path]]) -> list[Path]:
         """Return the files that were written; none, which is said, where the disk refuses them."""

@@ -50,21 +50,23 @@ class TrackerFeed:
         """Write all waiting changes, the marks of the front and the hypervolume."""
         if self.mirror.done():
             with self._errors_shown_once():
-                mirror = self.mirror.result()
-                self._write_changes(mirror)
-                mirror.write_front(result.front_numbers, result.history)
+                self._write_all(self.mirror.result(), result)
 
-    def finish(self, files: Sequence[Path], status: str) -> dict[str, str]:
+    def finish(self, result: StudyResult, files: Sequence[Path], status: str) -> dict[str, str]:
         """Store files, close the mirror with a status and return its links, none if it fails.
 
         Waits for the mirror that is being opened, and writes what it missed.
         """
         with self._errors_shown_once():
             mirror = self.mirror.result()
-            self._write_changes(mirror)
+            self._write_all(mirror, result)
             mirror.finish(files, status=status)
             return mirror.links()
         return {}
+
+    def _write_all(self, mirror: Mirror, result: StudyResult) -> None:
+        self._write_changes(mirror)
+        mirror.write_front(result.front_numbers, result.history)
 
     def _write_changes(self, mirror: Mirror) -> None:
         changes = self.journal.changes[self._written_changes :]

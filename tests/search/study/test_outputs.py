@@ -107,6 +107,7 @@ def test_what_ends_before_the_tracker_is_open_waits_for_it(config, journal):
     finish_trial(journal, config, 1)
     outputs.close("FINISHED")
     assert mirror.synced == [0, 1]
+    assert len(mirror.marked) == 1
 
 
 def test_a_tracker_that_cannot_be_opened_is_mentioned_once_and_stops_nothing(config, journal):
