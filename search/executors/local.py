@@ -29,8 +29,10 @@ from search.executors.worker import LOG, main
 _MEMORY_PER_WORKER = 2 * 2**30
 _POLL_SECONDS = 0.25
 _EXIT_SECONDS = 10
+MAX_LOG = 20_000
+"""Last characters of a crashed worker's log that its outcome keeps."""
 CRASH_LINE = re.compile(
-    r"^(?:Current thread|Thread) .*\(most recent call first\):\n"
+    r"^Current thread .*\(most recent call first\):\n"
     r'  File "(?P<file>[^"\n]+)", line (?P<line>\d+) in (?P<function>.+)$',
     re.MULTILINE,
 )
@@ -283,7 +285,9 @@ def _finished(running: _Running) -> Outcome:
     if code is not None and code < 0:
         how = f"signal {signal.Signals(-code).name}"
     log = running.job.folder / LOG
-    last = log.read_text(errors="replace")[-4000:] if log.exists() else ""
+    text = log.read_text(errors="replace") if log.exists() else ""
+    last = text.rpartition("\nExtension modules: ")[0] or text  # of a crash, with all their names
+    last = last[-MAX_LOG:]
     where = CRASH_LINE.search(last)
     place = f" at {where['file']}:{where['line']} in {where['function']}" if where else ""
     error = f"{last}\nthe worker ended with {how}{place}".strip()

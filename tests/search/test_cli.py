@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import warnings
-from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -26,9 +25,14 @@ EXACT = ["objectives=score_size", "~constraints.relative_drop"]
 SHORT = ["executor.workers=2", "latency.rounds=4", *EXACT]
 
 
+def _with_default_signals() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "120"}
-    # A shell that starts a test run in the background leaves Ctrl-C ignored.
+    # A shell that starts a test run in the background leaves Ctrl-C ignored, nohup SIGHUP.
     return subprocess.Popen(
         [*PAREDOWN, *arguments],
         cwd=folder,
@@ -36,7 +40,7 @@ def start(arguments: list[str], folder: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=_with_default_signals,
     )
 
 
