@@ -20,7 +20,7 @@ from search.study.journal_file import JOURNAL, read_journal
 from search.study.repair import repair
 from tests.search.study.test_driver import MadeUp, config, run
 
-MUTATIONS = int(os.environ.get("PAREDOWN_MUTATIONS", "150"))
+MUTATIONS = int(os.environ.get("PAREDOWN_MUTATIONS", "60"))
 LONGEST = 1.0
 """Seconds of CPU time that reading a small file may take."""
 BITS = [b"\0", b"\xff", b"\n", b"\n- ", b": ", b"{", b"]", b'"', b"'", b"&a *a", b"!!", b"%", b"\t"]

@@ -169,7 +169,7 @@ def test_outputs_too_large_to_keep_are_computed_batch_by_batch(
         drawn = list(found.teacher_batches(0))
         assert len(drawn) == 5
         assert all(torch.equal(found.baseline(inputs), teacher) for inputs, _, teacher in drawn)
-    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 500
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < 600
 
 
 def test_outputs_of_several_lengths_are_kept(tmp_path: Path) -> None:
