@@ -70,10 +70,12 @@ def running_server(runs_dir: Path, address: Address) -> Iterator["subprocess.Pop
     Raises:
         TrackingError: the server does not start.
     """
-    store = ["--backend-store-uri", default_uri(runs_dir), "--workers", "1"]
+    # The server's default is the folder that it is started in, whatever that is.
+    artifacts = str((runs_dir / "mlartifacts").resolve())
+    store = ["--backend-store-uri", default_uri(runs_dir), "--artifacts-destination", artifacts]
     listen = ["--host", address.host, "--port", str(address.port)]
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *store, *listen],
+        [sys.executable, "-m", "mlflow", "server", *store, *listen, "--workers", "1"],
         env={**os.environ, **_SETTINGS},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -72,6 +72,8 @@ def test_secrets_are_found_nowhere(user_folder: Path, tmp_path: Path) -> None:
     assert searched.returncode == 0, searched.stderr
     assert b"cannot be reached" in wrong.stderr or b"port" in wrong.stderr.lower()
     assert exported.returncode == 0, exported.stderr
+    assert list((tmp_path / "server" / "mlartifacts").rglob("recipe.yaml"))
+    assert not (Path.cwd() / "mlartifacts").exists()
     said = b"".join(done.stdout + done.stderr for done in (searched, wrong, exported))
     shown = [line for line in said.splitlines() if any(secret in line for secret in SECRETS)]
     assert shown == []
