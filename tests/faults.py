@@ -17,6 +17,9 @@ from compressors.errors import InfeasibleError
 if TYPE_CHECKING:
     from search.trial.evaluate import HoldMachine
 
+FAMILY = 5
+"""Processes of `reads_for_ever`: the job's own, two that read, and a child of each of those."""
+
 
 def ok(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
     print("a line of the user's own")
@@ -165,3 +168,14 @@ def child_eats_memory(payload: Mapping[str, Any], hold_machine: "HoldMachine") -
 def start_method(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
     """Return how processes of a data loader are started by default."""
     return {"method": multiprocessing.get_start_method()}
+
+
+def holds_for_ever(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    """Hold the machine once `reads_for_ever` with the same folder has all its processes."""
+    folder = Path(payload["folder"])
+    while len(list(folder.glob("*.pid"))) < FAMILY:
+        time.sleep(0.05)
+    with hold_machine():
+        (folder / "held").touch()
+        time.sleep(600)
+    return {}

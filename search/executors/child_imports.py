@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from types import ModuleType
 
 SAFE_PATH = "PYTHONSAFEPATH"
@@ -53,3 +54,16 @@ def use_own_start_method() -> None:
     """
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork", force=True)
+
+
+def let_server_end() -> None:
+    """Have the server that this child was forked from end with the driver, not with the child.
+
+    Every child holds an end of a pipe for as long as which the server lives. A paused child that
+    outlives its driver would hold it for ever. Once the server has ended, the system sends paused
+    children that are left SIGHUP and SIGCONT, as all members of a stopped group without a parent.
+    """
+    held = forkserver._forkserver._forkserver_alive_fd  # type: ignore[attr-defined]
+    if held is not None:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), held)

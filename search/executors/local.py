@@ -24,6 +24,7 @@ from search.executors.process_tree import (
     resume_tree,
     tree_memory_mb,
 )
+from search.executors.watchdog import Watchdog
 from search.executors.worker import LOG, main
 
 _MEMORY_PER_WORKER = 2 * 2**30
@@ -106,6 +107,7 @@ class LocalExecutor:
     _waiting: list[Job] = field(default_factory=list, init=False)
     _running: list[_Running] = field(default_factory=list, init=False)
     _holder: _Running | None = field(default=None, init=False)
+    _watchdog: Watchdog | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         """Check the limits; raise `ConfigError` if one is not positive."""
@@ -174,6 +176,7 @@ class LocalExecutor:
         """
         until = time.monotonic() + seconds
         while True:
+            self._guard()
             ended = [(r, o) for r in list(self._running) if (o := self._poll(r)) is not None]
             for running, _ in ended:
                 self._remove(running)
@@ -207,6 +210,18 @@ class LocalExecutor:
         for running in list(self._running):
             kill_tree(running.pid)
             self._remove(running)
+        if self._watchdog is not None:
+            self._watchdog.close()
+            self._watchdog = None
+
+    def _guard(self) -> None:
+        """Have all running jobs end with this process, however it ends."""
+        if self._watchdog is not None and not self._watchdog.alive:
+            self._watchdog.close()
+            self._watchdog = None
+        if self._watchdog is None:
+            self._watchdog = Watchdog(_context())
+        self._watchdog.watch([running.pid for running in self._running])
 
     def _poll(self, running: _Running) -> Outcome | None:
         """Read the messages of a worker, enforce its limits, and return its outcome if it ended."""
@@ -241,11 +256,11 @@ class LocalExecutor:
             return
         self._holder = waiting[0]
         self._holder.wants_machine = False
-        others = [r for r in self._running if r is not self._holder]
-        for running in others:
-            running.pause()
+        for running in self._running:
+            if running is not self._holder:
+                running.pause()
         try:
-            self._holder.pipe.send([running.pid for running in others])
+            self._holder.pipe.send("granted")
         except (BrokenPipeError, ConnectionResetError):
             self._release_machine()
 
@@ -260,6 +275,7 @@ class LocalExecutor:
         kill_tree(running.pid)
         running.process.join()
         self._running.remove(running)
+        self._guard()
         running.pipe.close()
         running.process.close()
         if running is self._holder:

@@ -17,9 +17,13 @@ from typing import Any
 
 from compressors.errors import InfeasibleError
 from search.errors import ConfigError
-from search.executors.child_imports import restore_environment, use_own_start_method
+from search.executors.child_imports import (
+    let_server_end,
+    restore_environment,
+    use_own_start_method,
+)
 from search.executors.outcome import Outcome, write_outcome
-from search.executors.process_tree import kill_tree, lead_tree, resume_tree
+from search.executors.process_tree import kill_tree, lead_tree
 from search.executors.resources import lacks_resources
 from search.utils.failure_cause import failure_cause
 from search.utils.secrets import hide_secrets
@@ -33,17 +37,13 @@ class Lifeline:
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
         self._granted = threading.Event()
-        self._paused: list[int] = []
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
         while True:
             try:
-                self._paused = self._pipe.recv()
-            except (EOFError, OSError):
-                # The driver is gone. Jobs that it paused for this worker must notice that too.
-                for pid in self._paused:
-                    resume_tree(pid)
+                self._pipe.recv()
+            except (EOFError, OSError):  # the driver is gone
                 kill_tree(os.getpid())
                 os._exit(1)
             self._granted.set()
@@ -70,6 +70,7 @@ def main(
     """Run a job, as the target of a fresh process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     lead_tree()
+    let_server_end()
     restore_environment()
     use_own_start_method()
     where = Path(folder)

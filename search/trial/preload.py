@@ -2,22 +2,26 @@
 
 import gc
 
-import onnxruntime.quantization
-import scipy.optimize
-import sklearn.cluster
-import sklearn.datasets
-import sklearn.model_selection
-import torch._dynamo
-import torch_pruning
+from search.utils.interruption import ended_with_parent
 
-import compressors.channel_pruning
-import compressors.distillation
-import compressors.layer_removal
-import compressors.low_rank
-import compressors.quantization
-import compressors.weight_pruning
-import compressors.weight_sharing
-import search.trial.jobs
+# It takes seconds, in which the server does not look whether its driver still runs.
+with ended_with_parent():
+    import onnxruntime.quantization
+    import scipy.optimize
+    import sklearn.cluster
+    import sklearn.datasets
+    import sklearn.model_selection
+    import torch._dynamo
+    import torch_pruning
+
+    import compressors.channel_pruning
+    import compressors.distillation
+    import compressors.layer_removal
+    import compressors.low_rank
+    import compressors.quantization
+    import compressors.weight_pruning
+    import compressors.weight_sharing
+    import search.trial.jobs
 
 LOADED = (
     onnxruntime.quantization,

@@ -17,17 +17,17 @@ import psutil
 import pytest
 
 from paredown import load_study
+from tests.processes import MARK, assert_gone, kill, marked
 from tests.search.test_cli import MINE, SHORT, runs_of
 
 ROOT = Path(__file__).parents[2]
 KILLS = int(os.environ.get("PAREDOWN_KILLS", "4"))
 KILLS_OF_A_SWEEP = 4
+KINDS = ["measuring", "driver", "workers", "both"]
+"""What is killed; `measuring` is the driver with the worker for whose measurement others pause."""
 TRIALS = 20
-MARK = "PAREDOWN_KILL_TEST"
 LONGEST_WAIT = 5.0
 """Seconds from a launch or a kill to the next kill; a trial takes about one."""
-GONE_AFTER = 5.0
-"""Seconds after which no process of a killed sweep may be left."""
 
 
 def launch(arguments: list[str], folder: Path, mark: str) -> "subprocess.Popen[bytes]":
@@ -41,26 +41,6 @@ def launch(arguments: list[str], folder: Path, mark: str) -> "subprocess.Popen[b
     )
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """Return the processes of a sweep, whoever their parent is now."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
-def kill(processes: list[psutil.Process]) -> None:
-    for process in processes:
-        try:
-            process.send_signal(signal.SIGKILL)
-        except psutil.NoSuchProcess:
-            continue
-
-
 def victims(
     what: str, driver: "subprocess.Popen[bytes]", mark: str, draw: random.Random
 ) -> list[psutil.Process]:
@@ -68,16 +48,28 @@ def victims(
     workers = [p for p in marked(mark) if p.pid != driver.pid]
     leaders = [p for p in workers if os.getpgid(p.pid) == p.pid] if workers else []
     some = draw.sample(leaders, draw.randint(1, len(leaders))) if leaders else []
+    if what == "measuring":
+        some = measuring(leaders)
     chosen = [psutil.Process(driver.pid)] if what != "workers" else []
     chosen += some if what != "driver" else []
     return draw.sample(chosen, len(chosen))
 
 
-def assert_gone(mark: str) -> None:
-    until = time.monotonic() + GONE_AFTER
-    while left := marked(mark):
-        assert time.monotonic() < until, [process.cmdline() for process in left]
-        time.sleep(0.1)
+def measuring(leaders: list[psutil.Process]) -> list[psutil.Process]:
+    """Wait until one measures latency; return all leaders of groups that are not paused for it."""
+    until = time.monotonic() + LONGEST_WAIT
+    while time.monotonic() < until:
+        running = [p for p in leaders if status(p) not in (psutil.STATUS_STOPPED, None)]
+        if any(status(p) == psutil.STATUS_STOPPED for p in leaders):
+            return running
+    return []
+
+
+def status(process: psutil.Process) -> str | None:
+    try:
+        return process.status()
+    except psutil.NoSuchProcess:
+        return None
 
 
 @pytest.mark.slow  # sweeps that are killed and launched again
@@ -86,13 +78,14 @@ def test_a_sweep_survives_kills(sweep: int, user_folder: Path) -> None:
     draw = random.Random(sweep)
     name = f"killed-{sweep}"
     arguments = ["search", *MINE, *SHORT, f"trials={TRIALS}", f"study={name}", "timeout=600"]
+    arguments += ["latency.rounds=100"]  # a fifth of a second in which a kill may fall
     kills, mark = 0, uuid.uuid4().hex
     driver = launch(arguments, user_folder, mark)
     while kills < KILLS_OF_A_SWEEP:
         try:
             assert driver.wait(draw.uniform(0, LONGEST_WAIT)) in (0, -signal.SIGKILL)
         except subprocess.TimeoutExpired:
-            what = draw.choice(["driver", "workers", "both"])
+            what = KINDS[kills % len(KINDS)]
             kill(victims(what, driver, mark, draw))
             kills += 1
             if what == "workers":

@@ -14,6 +14,7 @@ import pytest
 from search.executors.base import Job
 from search.executors.local import LocalExecutor
 from search.executors.outcome import Outcome
+from tests.faults import FAMILY
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX's"),
@@ -54,7 +55,7 @@ def family(folder: Path) -> list[int]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         found = [int(path.stem) for path in folder.glob("*.pid")]
-        if len(found) == 5:
+        if len(found) == FAMILY:
             return found
         time.sleep(0.05)
     raise AssertionError(f"only {os.listdir(folder)} came up")
@@ -111,3 +112,15 @@ def test_a_loaders_processes_are_forked_on_linux(executor: LocalExecutor, tmp_pa
     outcome = run(executor, "start_method", tmp_path)
     assert outcome.result is not None
     assert (outcome.result["method"] == "fork") == (sys.platform == "linux")
+
+
+def test_a_killed_watchdog_is_replaced(executor: LocalExecutor) -> None:
+    executor.wait(0)
+    first = executor._watchdog
+    assert first is not None
+    os.kill(first._process.pid, signal.SIGKILL)
+    until = time.monotonic() + 10
+    while executor._watchdog is first and time.monotonic() < until:
+        executor.wait(0.05)
+    assert executor._watchdog is not first
+    assert executor._watchdog.alive
