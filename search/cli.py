@@ -1,5 +1,6 @@
 """The command `paredown`: its help and version, which need nothing else, and its commands."""
 
+import os
 import sys
 import traceback
 
@@ -25,6 +26,17 @@ INTERNAL_ERROR = 1
 
 def main() -> int:
     """Run a command; return 0, or 2 after one line on bad input, or 130 after Ctrl-C."""
+    try:
+        code = _main()
+        sys.stdout.flush()
+    except OSError as error:  # commands tell their own
+        code = _refuse([f"the output cannot be written: {error.strerror}"])
+        # Python would try again, and fail with a traceback, when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
+
+
+def _main() -> int:
     command, *arguments = sys.argv[1:] or ["--help"]
     if command in ("-h", "--help"):
         print(USAGE, end="")

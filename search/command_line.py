@@ -46,7 +46,7 @@ def run_command(command: str, arguments: list[str]) -> list[str]:
     try:
         with ended_like_ctrl_c():
             refused = _run(command, [rewrite(argument, command) for argument in arranged])
-    except (HydraException, OmegaConfBaseException, ConfigError) as error:
+    except (HydraException, OmegaConfBaseException, ConfigError, OSError) as error:
         refused = [error]
     return [without_secrets(explain(error)) for error in refused]
 

@@ -4,6 +4,7 @@ import ctypes
 import errno
 import multiprocessing
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -55,8 +56,47 @@ def full_disk(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[s
         raise RuntimeError("the model cannot be written") from reason
 
 
+def no_room(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    """Use up what may be written, so that the outcome cannot be."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    return {}
+
+
 def no_memory(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
     raise MemoryError
+
+
+def refused_by_torch(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    import torch
+
+    return {"numbers": len(torch.empty(10**15))}
+
+
+def leaves_python(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    sys.exit(3)
+
+
+def leaves_at_once(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    os._exit(3)
+
+
+class NoException(BaseException):
+    """What `except Exception` does not catch."""
+
+
+def no_exception(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    raise NoException("first line\nsecond line\n\nlast line")
+
+
+class UnprintableError(RuntimeError):
+    """An error whose message cannot be made."""
+
+    def __str__(self) -> str:
+        raise ValueError("no message")
+
+
+def unprintable(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    raise UnprintableError
 
 
 def undecodable(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
@@ -88,6 +128,27 @@ def loads_data(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[
     rows = torch.utils.data.TensorDataset(torch.arange(6))
     loader = torch.utils.data.DataLoader(rows, batch_size=2, num_workers=1)
     return {"sum": int(sum(batch.sum() for (batch,) in loader)), "pid": os.getpid()}
+
+
+def trains(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    """Train a small network and hold the machine in between; return all that came of it."""
+    import torch
+
+    torch.manual_seed(payload["seed"])
+    model = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
+    optimizer = torch.optim.Adam(model.parameters())
+    losses = []
+    for step in range(400):
+        inputs = torch.randn(32, 8)
+        loss = (model(inputs) - inputs.prod(1, keepdim=True)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+        if step == 200:
+            with hold_machine():
+                losses.append(float(model(inputs).sum()))
+    return {"losses": losses, "weights": [w.tolist() for w in model.parameters()]}
 
 
 def ticks(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from search.deploy.selected_trial import (
     select_trial,
 )
 from search.deploy.verification import verify
+from search.errors import ConfigError
 from search.recipe.recipe import recipe_from_data
 from search.tasks.free_axes import shapes_of_one
 from search.tasks.loading import load_task
@@ -30,6 +31,9 @@ from search.trial.evaluate import Evaluator
 from search.trial.scoring import evaluate
 from search.trial_record import TrialRecord
 from search.utils.trust import sign_folder
+
+UNPACK = "unpack.py"
+"""The first file of an export, by which its folder is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +61,8 @@ def export_trial(
         trusted: packages whose code may run because the study names it, if it is from elsewhere.
 
     Raises:
-        ConfigError: the study names code that is not trusted.
+        ConfigError: the study names code that is not trusted, or files of something else are where
+            to write.
         SelectionError: the expression selects no trial.
         StudyError: the exported file does not give the trial's metrics.
     """
@@ -65,7 +70,7 @@ def export_trial(
     own = check_study(selected.config, selected.record, trusted)
     config, record = selected.config, selected.record
     target = output or folder / "export" / f"trial-{record.number:04d}"
-    target.mkdir(parents=True, exist_ok=True)
+    _prepare(target)
     task = load_task(config.task)
     torch.set_num_threads(config.threads)
     baseline = check_baseline(task, folder / "baseline")
@@ -73,7 +78,6 @@ def export_trial(
     _place_artefact(selected, evaluator, target)
     verify(target, record, task)
     test = _test_metrics(record, task, target)
-    shutil.copyfile(unpack.__file__, target / "unpack.py")
     (target / "recipe.yaml").write_text(yaml.safe_dump(dict(record.recipe), sort_keys=False))
     evidence = collect_evidence(
         selected, baseline, test, target, input_shapes=shapes_of_one(task.example)
@@ -82,6 +86,17 @@ def export_trial(
     if own:
         sign_folder(target, own)
     return Export(folder=target, record=record, test=test)
+
+
+def _prepare(target: Path) -> None:
+    """Make the folder of an export, or take that of an earlier one, whole or not."""
+    if target.exists() and any(target.iterdir()) and not (target / UNPACK).exists():
+        raise ConfigError(
+            f"{target} has files, and they are of no earlier export: give an empty folder or one "
+            "that does not exist (output=...)"
+        )
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(unpack.__file__, target / UNPACK)
 
 
 def _place_artefact(selected: SelectedTrial, evaluator: Evaluator, target: Path) -> None:

@@ -17,7 +17,7 @@ from search.errors import ConfigError
 from search.executors.base import Job
 from search.executors.child_imports import own_imports_only
 from search.executors.machine_memory import lacks_memory
-from search.executors.outcome import OUTCOME, Outcome, has_outcome, read_outcome
+from search.executors.outcome import OUTCOME, Outcome, left_outcome
 from search.executors.process_tree import (
     kill_tree,
     pause_tree,
@@ -54,6 +54,8 @@ class _Running:
     deadline: float
     paused_at: float | None = None
     wants_machine: bool = False
+    reported: Outcome | None = None
+    """The outcome that the worker could not write."""
 
     @property
     def pid(self) -> int:
@@ -239,6 +241,9 @@ class LocalExecutor:
         try:
             while running.pipe.poll():
                 message = running.pipe.recv()
+                if isinstance(message, Outcome):
+                    running.reported = message
+                    return True
                 if message == "done":
                     return True
                 if message == "hold":
@@ -292,10 +297,11 @@ def _context() -> BaseContext:
 
 
 def _finished(running: _Running) -> Outcome:
-    """Return the outcome that a worker wrote, or how it ended without one."""
+    """Return the outcome that a worker wrote or reported, or how it ended without one."""
     running.process.join(_EXIT_SECONDS)
-    if has_outcome(running.job.folder):
-        return read_outcome(running.job.folder)
+    outcome = running.reported or left_outcome(running.job.folder)
+    if outcome is not None:
+        return outcome
     code = running.process.exitcode
     how = f"exit code {code}"
     if code is not None and code < 0:

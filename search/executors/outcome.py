@@ -54,11 +54,6 @@ def write_outcome(outcome: Outcome, folder: Path) -> None:
         file.write(json.dumps(asdict(outcome)).encode())
 
 
-def has_outcome(folder: Path) -> bool:
-    """Return whether the worker of a job has written its outcome."""
-    return (folder / OUTCOME).exists()
-
-
 def left_outcome(folder: Path) -> Outcome | None:
     """Return the outcome that an earlier worker left in a folder; None if it left no whole one."""
     try:

@@ -24,7 +24,7 @@ from search.executors.child_imports import (
 )
 from search.executors.outcome import Outcome, write_outcome
 from search.executors.process_tree import kill_tree, lead_tree
-from search.executors.resources import lacks_resources
+from search.executors.resources import lacking_status
 from search.utils.failure_cause import failure_cause
 from search.utils.secrets import hide_secrets
 
@@ -63,6 +63,10 @@ class Lifeline:
         """Report to the driver that the outcome is written."""
         self._pipe.send("done")
 
+    def report(self, outcome: Outcome) -> None:
+        """Give the driver an outcome that cannot be written."""
+        self._pipe.send(outcome)
+
 
 def main(
     pipe: Connection, function: str, payload: Mapping[str, Any], folder: str, subject: str
@@ -74,16 +78,24 @@ def main(
     restore_environment()
     use_own_start_method()
     where = Path(folder)
-    _write_output_to(where / LOG)
     lifeline = Lifeline(pipe)
     started, began = time.time(), time.monotonic()  # a clock may be set meanwhile
-    ended = _call(function, payload, lifeline)
-    finished = started + time.monotonic() - began
-    outcome = Outcome(**ended, subject=subject, started=started, finished=finished)
-    print(outcome.error, file=sys.stderr, flush=True)
-    hide_secrets(where / LOG)
-    write_outcome(outcome, where)
-    lifeline.done()
+
+    def outcome(fields: Mapping[str, Any]) -> Outcome:
+        finished = started + time.monotonic() - began
+        return Outcome(**fields, subject=subject, started=started, finished=finished)
+
+    try:
+        _write_output_to(where / LOG)
+        ended = outcome(_call(function, payload, lifeline))
+        print(ended.error, file=sys.stderr, flush=True)
+        hide_secrets(where / LOG)
+        write_outcome(ended, where)
+    except OSError as error:  # the job's folder is full or gone, whatever came of the job
+        unwritten = {**_failure(error), "status": "environment", "repeatable": True}
+        lifeline.report(outcome(unwritten))
+    else:
+        lifeline.done()
 
 
 def _call(function: str, payload: Mapping[str, Any], lifeline: Lifeline) -> dict[str, Any]:
@@ -96,16 +108,19 @@ def _call(function: str, payload: Mapping[str, Any], lifeline: Lifeline) -> dict
         return {"status": "infeasible", "error": str(reason)}
     except ConfigError as reason:
         return {"status": "config_error", "error": str(reason)}
-    except MemoryError:
-        return {"status": "oom", "error": traceback.format_exc(), "repeatable": True}
-    except Exception as error:  # noqa: BLE001 - any failure of a trial is its outcome, kept with its traceback
-        status = "environment" if lacks_resources(error) else "error"
-        return {
-            "status": status,
-            "repeatable": status == "environment",
-            "error": traceback.format_exc(),
-            "cause": failure_cause(error),
-        }
+    except BaseException as error:  # noqa: BLE001 - any end of a trial, sys.exit too, is its outcome
+        return _failure(error)
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    """Return the fields of the outcome of a job that failed, beside its times."""
+    lacking = lacking_status(error)
+    return {
+        "status": lacking or "error",
+        "repeatable": lacking is not None,
+        "error": traceback.format_exc(),
+        "cause": failure_cause(error),
+    }
 
 
 def _write_output_to(path: Path) -> None:

@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
 
 from search.errors import StudyError
 from search.executors.outcome import OUTCOME
@@ -78,6 +79,26 @@ def read_journal(folder: Path, objectives: Mapping[str, str]) -> Journal:
         return Journal(study=study, objectives=objectives)
 
 
+@dataclass(frozen=True)
+class _NamedFile(BaseJournalBackend):
+    """Optuna's journal file; an error of the disk while it grows names the file."""
+
+    path: Path
+    file: JournalFileBackend
+
+    def read_logs(self, log_number_from: int) -> Iterable[dict[str, Any]]:
+        """Return the lines of the file from a number on."""
+        return self.file.read_logs(log_number_from)
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Add lines to the file."""
+        try:
+            self.file.append_logs(logs)
+        except OSError as error:
+            error.filename = error.filename or str(self.path)
+            raise
+
+
 @contextmanager
 def _damage_named(path: Path) -> Iterator[None]:
     """Raise an error of ours for one of Optuna or of records that lines of a journal lead to.
@@ -103,7 +124,8 @@ def _open_file(path: Path, directions: list[Any]) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     name = _name(path) if path.exists() else path.parent.name
-    storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
+    file = _NamedFile(path, JournalFileBackend(str(path)))
+    storage = optuna.storages.JournalStorage(file)
     return optuna.create_study(
         study_name=name, storage=storage, directions=directions, load_if_exists=True
     )

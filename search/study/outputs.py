@@ -57,7 +57,7 @@ class StudyOutputs:
             with self._throttle.timed():
                 result = self._result()
                 self._feed.write_front(result)
-                self._written(lambda: write_tables(result.frame, self.config.folder))
+                self._written("trials.*", lambda: write_tables(result.frame, self.config.folder))
 
     def write_to_tracker(self) -> None:
         """Write waiting trials to the tracker if there are many, or one has waited for long."""
@@ -74,18 +74,24 @@ class StudyOutputs:
         self.update()
         result = study_result(self.config, self.journal.records())
         files = [
-            *self._written(lambda: write_tables(result.frame, self.config.folder)),
-            *self._written(lambda: draw(self.config, result)),
-            *self._written(lambda: [write_summary(self.config, result)]),
+            *self._written("trials.*", lambda: write_tables(result.frame, self.config.folder)),
+            *self._written("front.*", lambda: draw(self.config, result)),
+            *self._written("summary.txt", lambda: [write_summary(self.config, result)]),
         ]
         return replace(result, links=self._feed.finish(result, files, status))
 
-    def _written(self, write: Callable[[], list[Path]]) -> list[Path]:
-        """Return the files that were written; none, which is said, where the disk refuses them."""
+    def _written(self, names: str, write: Callable[[], list[Path]]) -> list[Path]:
+        """Return the files that were written; none, which is said, where the disk refuses them.
+
+        Args:
+            names: The files in the study's folder, for the message.
+            write: Writes them.
+        """
         try:
             return write()
         except OSError as error:
-            self.display.say(f"not written: {error.filename}: {error.strerror}")
+            place = error.filename or self.config.folder / names
+            self.display.say(f"not written: {place}: {error.strerror or error}")
             return []
 
     def _result(self) -> StudyResult:

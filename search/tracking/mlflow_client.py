@@ -32,7 +32,8 @@ _SETTINGS = {
 }
 """Environment variables that are set unless the user has set them: no telemetry, no progress bars,
 no minutes of retries."""
-_SCHEMA_LOGGERS = ("mlflow.store.db.utils", "alembic")
+_LOGGERS = ("mlflow.store.db.utils", "alembic")
+"""Loggers that print created tables, and each error before it is raised."""
 
 
 def connect(uri: str) -> "MlflowClient":
@@ -44,7 +45,7 @@ def connect(uri: str) -> "MlflowClient":
     check_reachable(uri)
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    with one_line_errors(uri), _quiet_schema(), warnings.catch_warnings():
+    with one_line_errors(uri), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from mlflow import MlflowClient
 
@@ -86,20 +87,30 @@ def one_line_errors(uri: str) -> Iterator[None]:
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
     try:
-        yield
+        with _quiet():
+            yield
     except (MlflowException, SQLAlchemyError, OSError) as error:
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = lines[0] if lines else type(error).__name__
-        raise TrackingError(f"MLflow at {without_secrets(uri)}: {reason}") from error
+        raise TrackingError(f"MLflow at {without_secrets(uri)}: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return what a database says, if an error comes of it, else the first line of the error."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(database := getattr(cause, "orig", None), Exception):
+            return str(database)
+        cause = cause.__cause__ or cause.__context__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
 
 
 @contextmanager
-def _quiet_schema() -> Iterator[None]:
-    """Keep the messages about created tables off the terminal."""
-    loggers = [logging.getLogger(name) for name in _SCHEMA_LOGGERS]
+def _quiet() -> Iterator[None]:
+    """Keep messages of the database off the terminal."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:

@@ -148,9 +148,10 @@ def _read(path: Path) -> Arrays | None:
         with path.open("rb") as file, np.load(file) as kept:
             names = kept[NAMES].tolist()  # a damaged directory may lack some
             arrays = {name: kept[name] for name in names}
-        os.utime(path)
     except UNREADABLE:
         return None
+    with contextlib.suppress(OSError):  # a folder that is only read keeps no order of use
+        os.utime(path)
     return arrays
 
 

@@ -26,9 +26,14 @@ def failure_cause(error: BaseException) -> str:
 
     Of a message of several lines the first is kept, since what follows is a dump of native code.
     """
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in message_of(error).splitlines() if line.strip()]
     cause = type(error).__name__ + (f": {lines[0][:MAX_MESSAGE]}" if lines else "")
     return ", ".join([cause, *_layer(error), *_user_line(error)])
+
+
+def message_of(error: BaseException) -> str:
+    """Return an error's message; a note in place of one whose class cannot print it."""
+    return str(traceback.TracebackException(type(error), error, None))
 
 
 def _layer(error: BaseException) -> Iterator[str]:

@@ -110,6 +110,7 @@ def test_running_again_adds_only_what_is_missing(swept: Path) -> None:
     assert len(runs_of(swept, "mine")) == 11
 
 
+@pytest.mark.fault("a study was begun with another space")
 @pytest.mark.slow  # another start of a sweep
 def test_a_study_begun_with_another_space_is_refused(swept: Path) -> None:
     narrower = "steps.prune.ratio.high=0.5"
@@ -143,6 +144,7 @@ def test_an_exported_model_runs_without_our_code_and_scores_what_its_card_says(
     assert (exported / "again.onnx").read_bytes() == (exported / "model.onnx").read_bytes()
 
 
+@pytest.mark.fault("the model file of an exported trial was changed")
 def test_an_export_whose_file_was_changed_is_refused(swept: Path) -> None:
     frame = pd.read_parquet(swept / "runs" / "mine" / "trials.parquet")
     number = frame.loc[frame[frame["front"]]["size_bytes"].idxmin(), "number"]
@@ -206,6 +208,7 @@ def test_a_killed_sweep_goes_on_without_losing_or_doubling_a_trial(user_folder: 
     assert sorted(numbers) == list(range(10))
 
 
+@pytest.mark.fault("Ctrl-C, SIGTERM or SIGHUP")
 @pytest.mark.slow  # a sweep of its own for each signal
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_cleanly_and_keeps_what_was_measured(
@@ -417,3 +420,27 @@ def test_config_yaml_repeats_the_study(swept: Path) -> None:
     assert kept["trials"] in (10, 11)
     assert kept["steps"]["prune"]["ratio"]["_suggest_"] == "float"
     assert "version" in kept["code"] or "commit" in kept["code"]
+
+
+@pytest.mark.fault("the output cannot be written")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device of this system is full")
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["search", "--help"]])
+@pytest.mark.parametrize("output", ["full", "closed"])
+def test_an_output_that_takes_nothing_is_said_in_one_line(
+    output: str, arguments: list[str], tmp_path: Path
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open("/dev/full", "wb") as full, open(writer, "wb") as closed:
+        done = subprocess.run(
+            [*PAREDOWN, *arguments],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=full if output == "full" else closed,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    said = {"full": "No space left on device", "closed": "Broken pipe"}[output]
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert said in done.stderr

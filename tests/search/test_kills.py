@@ -72,6 +72,7 @@ def status(process: psutil.Process) -> str | None:
         return None
 
 
+@pytest.mark.fault("`kill -9` of the driver, of workers, of both")
 @pytest.mark.slow  # sweeps that are killed and launched again
 @pytest.mark.parametrize("sweep", range(-(-KILLS // KILLS_OF_A_SWEEP)))
 def test_a_sweep_survives_kills(sweep: int, user_folder: Path) -> None:

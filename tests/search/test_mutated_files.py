@@ -63,6 +63,7 @@ def read(path: Path, reader: Callable[[], object], errors: tuple[type[Exception]
         raise AssertionError(f"{path.read_bytes()!r}") from error
 
 
+@pytest.mark.fault("a recipe is damaged")
 def test_a_recipe(tmp_path: Path) -> None:
     recipe = (
         "seed: 3\nsteps:\n  prune:\n    _target_: compressors.channel_pruning.ChannelPruning\n"
@@ -81,12 +82,14 @@ def test_a_recipe(tmp_path: Path) -> None:
         read(path, built, (ConfigError,))
 
 
+@pytest.mark.fault("a configuration kept in a study is damaged")
 def test_a_configuration(tmp_path: Path) -> None:
     whole = compose_search(["task=digits"]).to_yaml().encode()
     for _ in attempts(whole, tmp_path / "config.yaml", 2):
         read(tmp_path / "config.yaml", lambda: read_config(tmp_path), (ConfigError,))
 
 
+@pytest.mark.fault("the outcome of a trial is damaged")
 def test_an_outcome(tmp_path: Path) -> None:
     whole = b'{"status": "ok", "result": {"metrics": {"score": 1}}, "started": 1, "finished": 2.5}'
     for _ in attempts(whole, tmp_path / OUTCOME, 3):

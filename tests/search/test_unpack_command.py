@@ -7,6 +7,7 @@ from onnx import helper, numpy_helper
 from search.artefact.packed_form.packing import pack
 from search.cli import main
 from search.config.overrides import name_file
+from tests.disks import no_room
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def test_the_onnx_file_comes_back(
     assert (out.count("\n"), err) == (2, "")
 
 
+@pytest.mark.fault("a packed file is damaged", "`unpack` is told to write over its source")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -44,6 +46,9 @@ def test_the_onnx_file_comes_back(
         (["nowhere.packed"], "No such file"),
         (["{damaged}"], "does not match"),
         (["{file}", "out=/nowhere/model.onnx"], "No such file"),
+        (["{file}", "out={file}"], "is the packed file itself"),
+        (["{file}", "out={link}"], "is the packed file itself"),
+        (["{file}", "out=/dev/null"], "is no file"),
         (["{file}", "limit_bytes=100"], "unpacks to more than limit_bytes=100"),
         (["{file}", "another"], "another"),
         (["{file}", "ou=model.onnx"], "did you mean 'out'?"),
@@ -58,11 +63,28 @@ def test_bad_input_gives_one_line(
 ) -> None:
     damaged = file.with_suffix(".damaged")
     damaged.write_bytes(file.read_bytes()[:5] + b"x" + file.read_bytes()[6:])
-    filled = [argument.format(file=file, damaged=damaged) for argument in arguments]
+    link = file.with_suffix(".link")
+    link.symlink_to(file)
+    whole = file.read_bytes()
+    filled = [argument.format(file=file, damaged=damaged, link=link) for argument in arguments]
     assert unpacked(monkeypatch, *filled) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert message in err
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.fault("`unpack` finds no room")
+def test_without_room_what_was_there_stays(
+    file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = file.with_suffix(".onnx")
+    target.write_bytes(b"before")
+    with no_room():
+        assert unpacked(monkeypatch, str(file)) == 2
+    assert "File too large" in capsys.readouterr().err
+    assert target.read_bytes() == b"before"
+    assert not list(file.parent.glob("*.part"))
 
 
 def test_only_the_first_bare_argument_is_the_file() -> None:

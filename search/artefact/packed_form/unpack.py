@@ -902,6 +902,10 @@ def unpack_file(source: Path, target: Path, limit_bytes: int = LIMIT_BYTES) -> i
     """
     if target.name == DATA_FILE:
         raise FileExistsError(f"{target} is the name of a data file: choose another name")
+    if target.exists() and target.samefile(source):
+        raise FileExistsError(f"{target} is the packed file itself: choose another name")
+    if target.exists() and not target.is_file():
+        raise FileExistsError(f"{target} is no file: choose another name")
     with mapped(source) as content:
         packed = Packed(content, limit_bytes)
         try:

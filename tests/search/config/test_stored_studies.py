@@ -24,6 +24,7 @@ UNFIT = {
 }
 
 
+@pytest.mark.fault("a name is too long")
 @pytest.mark.parametrize("name", UNFIT)
 def test_a_name_that_is_no_safe_folder_is_refused_before_anything_is_read(
     name: str, tmp_path: Path

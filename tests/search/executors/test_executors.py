@@ -29,7 +29,13 @@ FAULTS = {
     "memory_eater": "oom",
     "dies_holding": "crashed",
     "full_disk": "environment",
+    "no_room": "environment",
     "no_memory": "oom",
+    "refused_by_torch": "oom",
+    "leaves_python": "error",
+    "leaves_at_once": "crashed",
+    "no_exception": "error",
+    "unprintable": "error",
     "undecodable": "error",
 }
 
@@ -61,6 +67,18 @@ def run_all(executor: LocalExecutor, jobs: list[Job]) -> dict[int, Outcome]:
     return outcomes
 
 
+@pytest.mark.fault(
+    "a worker crashes in native code",
+    "a trial hangs",
+    "a trial calls `sys.exit`",
+    "a trial calls `os._exit`",
+    "a trial raises what is no `Exception`",
+    "a message has many lines",
+    "a message is no text",
+    "an error cannot be printed",
+    "torch, CUDA or NumPy is refused memory",
+    "a worker cannot write its outcome",
+)
 def test_each_fault_ends_its_own_job_alone(executor: LocalExecutor, tmp_path: Path) -> None:
     names = [name for fault in FAULTS for name in (fault, "ok")]
     jobs = [job(i, name, tmp_path, value=i) for i, name in enumerate(names)]
@@ -75,7 +93,14 @@ def test_each_fault_ends_its_own_job_alone(executor: LocalExecutor, tmp_path: Pa
     segfault = outcomes[names.index("segfault")].error.splitlines()[-1]
     assert re.fullmatch(r"the worker ended with signal SIGSEGV at .*ctypes.*:\d+ in .*", segfault)
     repeatable = {names[i] for i, outcome in outcomes.items() if outcome.repeatable}
-    assert repeatable == {"segfault", "killed", "dies_holding", "full_disk", "no_memory"}
+    passing = {"segfault", "killed", "dies_holding", "full_disk", "no_room", "no_memory"}
+    assert repeatable == passing | {"leaves_at_once", "refused_by_torch"}
+    causes = {names[i]: outcome.cause for i, outcome in outcomes.items()}
+    assert re.match(r"SystemExit: 3, in line \d+ of .*faults.py: sys.exit", causes["leaves_python"])
+    assert "the worker ended with exit code 3" in outcomes[names.index("leaves_at_once")].error
+    assert "first line\nsecond line\n\nlast line" in outcomes[names.index("no_exception")].error
+    assert "\n" not in causes["no_exception"]
+    assert causes["unprintable"].startswith("Unprintable")
     assert "a line of the user's own" in (tmp_path / "0" / "log.txt").read_text()
 
 
@@ -159,20 +184,23 @@ def test_limits_must_be_positive(name: str) -> None:
         LocalExecutor(**{name: 0})
 
 
+@pytest.mark.fault("a clock is set forward or back")
+@pytest.mark.parametrize("set_by", [7200, -7200])
 def test_a_clock_that_is_set_ends_no_job(
-    executor: LocalExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    set_by: int, executor: LocalExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     executor.submit(job(0, "ticks", tmp_path, seconds=1.0))
     real = time.time
-    monkeypatch.setattr("search.executors.local.time.time", lambda: real() + 7200)
+    monkeypatch.setattr("search.executors.local.time.time", lambda: real() + set_by)
     ended: list[tuple[Job, Outcome]] = []
     while not ended:
         ended = executor.wait(1)
     ((_, outcome),) = ended
     assert outcome.status == "ok"
-    assert outcome.finished - outcome.started < 60
+    assert 0 < outcome.finished - outcome.started < 60
 
 
+@pytest.mark.fault("a trial runs out of memory beside others")
 def test_where_memory_runs_out_the_largest_job_goes_and_the_others_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,3 +227,18 @@ def test_where_memory_runs_out_the_largest_job_goes_and_the_others_stay(
         3: "ok",
     }
     assert "the machine ran out of memory" in outcomes[1].error
+
+
+@pytest.mark.fault("memory and segfaults at once beside healthy trials")
+def test_healthy_jobs_have_the_same_results_beside_ones_that_break(
+    executor: LocalExecutor, tmp_path: Path
+) -> None:
+    healthy = [job(seed, "trains", tmp_path / "alone", seed=seed) for seed in range(3)]
+    alone = run_all(executor, healthy)
+    beside = [job(seed, "trains", tmp_path / "beside", seed=seed) for seed in range(3)]
+    broken = [job(10, "child_eats_memory", tmp_path), job(11, "segfault", tmp_path)]
+    together = run_all(executor, [broken[0], beside[0], broken[1], *beside[1:]])
+    assert {key: together[key].status for key in (10, 11)} == {10: "oom", 11: "crashed"}
+    results = [alone[seed].result for seed in range(3)]
+    assert None not in results
+    assert [together[seed].result for seed in range(3)] == results

@@ -95,6 +95,7 @@ def test_children_end_with_a_killed_worker(executor: LocalExecutor, tmp_path: Pa
     assert_all_end(family(tmp_path))
 
 
+@pytest.mark.fault("a trial leaves processes behind")
 def test_children_end_with_a_job_that_leaves_them_behind(
     executor: LocalExecutor, tmp_path: Path
 ) -> None:
@@ -103,6 +104,7 @@ def test_children_end_with_a_job_that_leaves_them_behind(
     assert_all_end([outcome.result["child"]])
 
 
+@pytest.mark.fault("a child process of a trial takes the memory")
 def test_the_memory_of_children_counts(tmp_path: Path) -> None:
     executor = LocalExecutor(workers=1, memory_mb=900, trial_timeout=60)
     assert run(executor, "child_eats_memory", tmp_path).status == "oom"
@@ -114,6 +116,7 @@ def test_a_loaders_processes_are_forked_on_linux(executor: LocalExecutor, tmp_pa
     assert (outcome.result["method"] == "fork") == (sys.platform == "linux")
 
 
+@pytest.mark.fault("the watchdog of the workers is killed")
 def test_a_killed_watchdog_is_replaced(executor: LocalExecutor) -> None:
     executor.wait(0)
     first = executor._watchdog

@@ -247,6 +247,7 @@ def test_all_slots_are_used(ordered: bool, tmp_path: Path) -> None:
     assert sorted(executor.started) == list(range(16))
 
 
+@pytest.mark.fault("a recipe fails by itself")
 def test_a_failed_trial_is_kept_and_the_study_goes_on(tmp_path: Path) -> None:
     executor = MadeUp()
     executor.statuses = {9: "oom", 10: "crashed", 12: "infeasible"}

@@ -27,6 +27,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return hashes(run(tmp_path_factory.mktemp("undisturbed"), MadeUp(slots=1), SHORT))
 
 
+@pytest.mark.fault("a worker is killed")
 @pytest.mark.parametrize("number", [0, 7])
 @pytest.mark.parametrize("status", ["crashed", "oom", "environment"])
 def test_a_failure_that_passes_leaves_no_trace(
@@ -39,6 +40,7 @@ def test_a_failure_that_passes_leaves_no_trace(
     assert {record.status for record in result.records} == {"ok"}
 
 
+@pytest.mark.fault("a worker dies each time")
 def test_a_recipe_whose_worker_always_dies_is_kept_as_failed(tmp_path: Path) -> None:
     executor = MadeUp(slots=1)
     executor.failures = {7: [failed("crashed") for _ in range(10)]}
@@ -55,6 +57,7 @@ def test_what_the_recipe_itself_causes_is_not_repeated(tmp_path: Path) -> None:
     assert len(executor.failures[7]) == 1
 
 
+@pytest.mark.fault("the baseline's own trial fails")
 @pytest.mark.parametrize(("number", "status"), [(0, "crashed"), (0, "error"), (7, "environment")])
 def test_what_never_counts_is_run_again_by_the_next_launch(
     number: int, status: str, undisturbed: list[str], tmp_path: Path
@@ -77,6 +80,7 @@ def test_a_failure_that_a_worker_left_behind_is_not_taken_over(tmp_path: Path) -
     assert run(tmp_path, MadeUp(slots=1), SHORT).records[0].status == "ok"
 
 
+@pytest.mark.fault("a result lies in the folder of another recipe")
 @pytest.mark.parametrize("subject", ["", "0123456789abcdef"])
 def test_a_result_of_another_recipe_is_not_taken_over(subject: str, tmp_path: Path) -> None:
     executor = MadeUp(slots=1)
@@ -91,6 +95,7 @@ def test_a_result_of_another_recipe_is_not_taken_over(subject: str, tmp_path: Pa
     assert max(record.metrics["score"] for record in result.records) <= 0.9
 
 
+@pytest.mark.fault("six trials in a row fail alike")
 def test_one_reason_for_all_failures_ends_the_study_early(tmp_path: Path) -> None:
     executor = MadeUp(slots=1)
     executor.statuses = dict.fromkeys(range(3, 16), "error")
@@ -111,6 +116,7 @@ def test_failures_of_several_kinds_or_between_successes_end_nothing() -> None:
         failures.add(trial(number, status="infeasible", error="nothing to remove"))
 
 
+@pytest.mark.fault("the test set is broken")
 def test_a_broken_test_set_leaves_the_front_and_is_said_once(tmp_path: Path) -> None:
     class WithoutTestSet(MadeUp):
         def wait(self, seconds: float) -> list:

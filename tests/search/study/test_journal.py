@@ -8,6 +8,7 @@ from search.errors import StudyError
 from search.study.journal_file import JOURNAL, open_journal, read_journal
 from search.study.plan import TrialPlan
 from search.trial_record import TrialRecord
+from tests.disks import no_room
 
 OBJECTIVES = {"score": "maximize", "size_bytes": "minimize"}
 IDENTITY = {"space": "abc", "seed": 0, "constraints": ["score_drop<=0.02"]}
@@ -97,6 +98,7 @@ def test_what_is_kept_in_memory_is_what_a_later_driver_reads(tmp_path):
         assert store.changes == store.records()
 
 
+@pytest.mark.fault("the last line of the journal is torn")
 def test_a_torn_last_line_and_a_stale_lock_do_not_stop_the_study(tmp_path):
     with opened(tmp_path / "s") as store:
         for number in (0, 1):
@@ -112,6 +114,22 @@ def test_a_torn_last_line_and_a_stale_lock_do_not_stop_the_study(tmp_path):
     assert all(json.loads(line) for line in journal.read_text().splitlines())
 
 
+@pytest.mark.fault("the journal cannot grow")
+def test_a_journal_that_cannot_grow_is_named_and_goes_on_when_it_can(tmp_path):
+    with opened(tmp_path / "s") as store:
+        add(store, 0)
+        store.tell(record(0))
+        with no_room(), pytest.raises(OSError, match="File too large") as raised:
+            add(store, 1)
+    assert raised.value.filename == str(tmp_path / "s" / JOURNAL)
+    with opened(tmp_path / "s") as store:
+        assert store.records() == [record(0)]
+        add(store, 1)
+        store.tell(record(1))
+    assert read_journal(tmp_path / "s", OBJECTIVES).records() == [record(0), record(1)]
+
+
+@pytest.mark.fault("two drivers on one study")
 def test_a_second_driver_is_kept_out(tmp_path):
     refused = pytest.raises(StudyError, match="another process is running this study")
     with opened(tmp_path / "s"), refused, opened(tmp_path / "s"):

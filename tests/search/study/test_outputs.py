@@ -110,6 +110,7 @@ def test_what_ends_before_the_tracker_is_open_waits_for_it(config, journal):
     assert len(mirror.marked) == 1
 
 
+@pytest.mark.fault("the tracker is gone at the start")
 def test_a_tracker_that_cannot_be_opened_is_mentioned_once_and_stops_nothing(config, journal):
     opening: Future[Mirror] = Future()
     opening.set_exception(TrackingError("cannot be reached"))
@@ -124,6 +125,7 @@ def test_a_tracker_that_cannot_be_opened_is_mentioned_once_and_stops_nothing(con
     assert text.getvalue().count("the tracker is behind: cannot be reached") == 1
 
 
+@pytest.mark.fault("a table or picture cannot be written")
 def test_a_file_that_cannot_be_written_is_named_and_takes_nothing_else_with_it(config, journal):
     mirror, text = RecordingMirror(), StringIO()
     outputs = opened_outputs(config, journal, mirror, Console(file=text, width=200))
@@ -224,6 +226,7 @@ def test_tables_lag_at_most_until_the_end_and_then_hold_everything(config, journ
     assert status == "KILLED"
 
 
+@pytest.mark.fault("the tracker is gone later")
 def test_a_tracker_that_fails_is_mentioned_once_and_stops_nothing(config, journal):
     mirror, text = RecordingMirror(), StringIO()
     mirror.fails = True

@@ -76,6 +76,7 @@ DAMAGES = {
 }
 
 
+@pytest.mark.fault("a line of the journal is damaged")
 @pytest.mark.parametrize(("where", "kind"), list(zip((1, 3, 6, 9, 10), DAMAGES, strict=True)))
 def test_a_damaged_line_is_named_with_the_remedy(where: int, kind: str, runs: Path) -> None:
     before = records(runs)
@@ -91,6 +92,7 @@ def test_a_damaged_line_is_named_with_the_remedy(where: int, kind: str, runs: Pa
     assert len(go_on(runs).records) == 6
 
 
+@pytest.mark.fault("a line of the journal is missing")
 def test_a_missing_line_is_noticed_where_trials_no_longer_follow_each_other(runs: Path) -> None:
     begin = lines_of(runs, 2)[0]
     damage(runs, [begin], lambda line: b"")
@@ -122,6 +124,7 @@ def test_a_result_of_another_recipe_is_not_rescued(runs: Path) -> None:
     assert len(go_on(runs).records) == 6
 
 
+@pytest.mark.fault("the journal is deleted or empty beside trials")
 @pytest.mark.parametrize("empty", [True, False])
 def test_a_study_without_its_journal_is_not_started_over(empty: bool, runs: Path) -> None:
     before = records(runs)
@@ -136,6 +139,7 @@ def test_a_study_without_its_journal_is_not_started_over(empty: bool, runs: Path
     assert len(go_on(runs).records) == 6
 
 
+@pytest.mark.fault("the journal of the baseline's trial and its own file are lost")
 def test_without_the_baseline_nothing_is_changed(runs: Path) -> None:
     (config(runs).trial_folder(0) / "outcome.json").write_text("{}")
     damage(runs, lines_of(runs, 0), lambda line: b"x\n")

@@ -36,6 +36,7 @@ def test_a_process_killed_while_it_makes_the_tables_is_in_no_later_ones_way(tmp_
     assert not (tmp_path / "mlflow.db.part").exists()
 
 
+@pytest.mark.fault("a given `tracking.uri` does not answer")
 @pytest.mark.parametrize("scheme", ["http", "postgresql"])
 def test_a_server_that_does_not_answer_is_one_line_before_anything_starts(tmp_path, scheme):
     tracker = MlflowTracker(uri=f"{scheme}://user:secret@127.0.0.1:{free_port()}/mlflow")

@@ -3,6 +3,8 @@
 import dataclasses
 import math
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -184,12 +186,55 @@ def test_what_the_tracker_missed_is_written_the_next_time(runs_dir, monkeypatch)
     assert logged_steps(mirror) == sorted(HISTORY.items())
 
 
+@pytest.mark.fault("the tracker's database is deleted")
 def test_a_lost_database_is_rebuilt_from_the_records(runs_dir, database):
     written(opened(runs_dir), RECORDS, [1], HISTORY)
     shutil.copy(database, runs_dir / "mlflow.db")
     mirror = opened(runs_dir)
     written(mirror, RECORDS, [1], HISTORY)
     assert sorted(children(mirror)) == [0, 1, 2, 3]
+
+
+@pytest.mark.slow  # MLflow waits for the lock
+@pytest.mark.fault("the tracker's database is locked")
+def test_a_locked_database_is_one_error_and_missed_nothing_in_the_end(runs_dir):
+    mirror = opened(runs_dir)
+    written(mirror, RECORDS[:1], [0], {0: 0.0})
+    with closing(sqlite3.connect(runs_dir / "mlflow.db")) as other:
+        other.execute("begin exclusive")
+        with pytest.raises(TrackingError, match="locked") as raised:
+            mirror.write_trials(RECORDS[1:])
+        other.rollback()
+    assert "\n" not in str(raised.value)
+    written(mirror, [], [1], HISTORY)
+    assert sorted(children(mirror)) == [0, 1, 2, 3]
+
+
+@pytest.mark.fault("the tracker's database is damaged")
+def test_a_damaged_database_is_one_error(runs_dir, caplog):
+    mirror = opened(runs_dir)
+    written(mirror, RECORDS[:1], [0], {0: 0.0})
+    (runs_dir / "mlflow.db").write_bytes(b"damaged" * 10_000)
+    with pytest.raises(TrackingError, match="not a database") as first:
+        mirror.write_trials(RECORDS[1:])
+    with pytest.raises(TrackingError, match="not a database") as second:
+        opened(runs_dir)
+    assert "\n" not in f"{first.value}{second.value}"
+    assert caplog.text == ""
+
+
+@pytest.mark.fault("the tracker's database is deleted")
+def test_a_database_deleted_in_mid_sweep_is_one_error_and_rebuilt_by_the_next(runs_dir, database):
+    mirror = opened(runs_dir)
+    written(mirror, RECORDS[:1], [0], {0: 0.0})
+    (runs_dir / "mlflow.db").unlink()
+    with pytest.raises(TrackingError, match=r"MLflow at \S+: attempt to write") as raised:
+        mirror.write_trials(RECORDS[1:])
+    assert "\n" not in str(raised.value)
+    shutil.copy(database, runs_dir / "mlflow.db")  # made anew, as by the next launch
+    again = opened(runs_dir)
+    written(again, RECORDS, [1], HISTORY)
+    assert sorted(children(again)) == [0, 1, 2, 3]
 
 
 def test_a_study_begun_under_the_former_tags_goes_on_without_doubles(runs_dir):

@@ -1,14 +1,15 @@
-import errno
 import multiprocessing
 import os
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from search.utils.array_cache import ArrayCache
+from tests.disks import no_room, read_only
 
 
 def ones(count: int = 1000) -> dict[str, np.ndarray]:
@@ -134,6 +135,7 @@ def killed_while_computing(folder: Path) -> None:
     ArrayCache(folder=folder).get("key", compute)
 
 
+@pytest.mark.fault("a process dies while it fills the cache")
 def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
     worker = multiprocessing.get_context("fork").Process(
         target=killed_while_computing, args=(tmp_path,)
@@ -144,26 +146,50 @@ def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
     assert (ArrayCache(folder=tmp_path).get("key", ones)["a"] == 1).all()
 
 
+@pytest.mark.fault("the cache is full", "the cache cannot be a folder")
 @pytest.mark.parametrize("fault", ["a file in its place", "full"])
 def test_a_folder_that_cannot_be_used_is_said_once_and_stops_nothing(
-    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    fault: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(path: Path) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
-
-    if fault == "full":
-        monkeypatch.setattr("search.utils.array_cache.write_atomically", full)
-    else:
-        (tmp_path / "cache").touch()
     cache = ArrayCache(folder=tmp_path / "cache")
-    for _ in range(3):
-        assert cache.get("key", ones)["a"].sum() == 1000
-        cache.keep("key", ones())
-        cache.forget("key")
-        assert cache.find("key") is None
+    if fault == "full":
+        cache.folder.mkdir()
+    else:
+        cache.folder.touch()
+    with no_room() if fault == "full" else nullcontext():
+        for _ in range(3):
+            assert cache.get("key", ones)["a"].sum() == 1000
+            cache.keep("key", ones())
+            cache.forget("key")
+            assert cache.find("key") is None
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "is not used" in said
+
+
+@pytest.mark.fault("the cache is read-only")
+def test_a_folder_that_is_only_read_gives_what_it_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = ArrayCache(folder=tmp_path)
+    cache.get("known", ones)
+    with read_only(tmp_path):
+        for _ in range(2):
+            assert cache.get("known", never)["a"].sum() == 1000
+            assert cache.get("new", ones)["a"].sum() == 1000
+    assert capsys.readouterr().err.count("is not used") == 1
+
+
+@pytest.mark.fault("an entry of the cache is of another version")
+def test_an_entry_of_another_version_is_computed_again(tmp_path: Path) -> None:
+    cache = ArrayCache(folder=tmp_path)
+    cache.get("key", lambda: {"a": np.zeros(3)})
+    (path,) = entries(tmp_path)
+    for other in ({"a": np.zeros(3)}, {"/names": np.array(["a", "b"]), "a": np.zeros(3)}):
+        np.savez(path, **other)
+        assert cache.find("key") is None
+    assert (cache.get("key", ones)["a"] == 1).all()
+    assert (cache.get("key", never)["a"] == 1).all()
 
 
 def test_a_failure_of_what_computes_is_not_taken_for_one_of_the_folder(tmp_path: Path) -> None:
@@ -174,6 +200,7 @@ def test_a_failure_of_what_computes_is_not_taken_for_one_of_the_folder(tmp_path:
         ArrayCache(folder=tmp_path).get("key", fails)
 
 
+@pytest.mark.fault("an entry of the cache is damaged")
 def test_an_entry_damaged_anywhere_is_as_it_was_or_computed_again(tmp_path: Path) -> None:
     cache = ArrayCache(folder=tmp_path)
     kept = {"first": np.arange(40, dtype=np.int16).reshape(5, 8), "second": np.ones(3)}
