@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from paredown.kept_module import kept_module
 from paredown.torch_state import as_in_a_trial
+from search.artefact.model_files import MODULE_FORM
 from search.config.study_config import StudyConfig
 from search.deploy.selected_trial import check_study
 from search.errors import ConfigError, StudyError
@@ -72,21 +74,25 @@ class Trial:
         return self.record.error
 
     def load(self, trust: Collection[str] = ()) -> nn.Module:
-        """Make the compressed model again, from the recipe and the study's task.
+        """Return the compressed model that the trial measured.
 
-        The task is built and the steps run in this process, with the study's number of threads;
-        what the study kept of the steps is reused.
+        The study keeps the weights of the trials on its front: the task is built for the code of
+        its modules alone, which may have other weights by now, nothing is trained, and the outputs
+        are compared with those of the trial's ONNX file. The model of another trial is made again
+        by its recipe: the steps run in this process, with the study's number of threads; what the
+        study kept of the steps is reused.
 
         Args:
             trust: Packages whose code may run because a study from elsewhere names it.
 
         Returns:
-            The model that the trial measured, in eval mode and frozen: masks, codebooks and
-            quantisers lie on the weights as parametrisations.
+            The model, in eval mode and frozen: masks, codebooks and quantisers lie on the weights
+            as parametrisations, which hold in training too. `requires_grad_()` makes it trainable.
 
         Raises:
             ConfigError: the task cannot be built, or the study names code that is not trusted.
-            StudyError: the trial measured no model, or the task is not the one that was searched.
+            StudyError: the trial measured no model, or the task is not the one that was searched,
+                in its modules if the trial is on the front, else in its weights or data.
         """
         if self.status != "ok":
             raise StudyError(
@@ -97,10 +103,13 @@ class Trial:
         check_study(self.config, self.record, trust)
         with as_in_a_trial(self.config.threads):
             task = load_task(self.config.task)
+            kept = self.config.trial_folder(self.number)
+            if (kept / MODULE_FORM).exists():
+                return kept_module(kept, task, self.record.recipe, self.metrics["fidelity_db"])
             try:
                 check_baseline(task, folder / "baseline")
             except ConfigError as error:
                 raise StudyError(f"trial {self.number} cannot be made again: {error}") from error
-            kept = folder / "prefixes" if self.config.cache_prefixes else None
-            prefixes = open_prefix_cache(kept, task, self.recipe.seed)
+            states = folder / "prefixes" if self.config.cache_prefixes else None
+            prefixes = open_prefix_cache(states, task, self.recipe.seed)
             return compress(self.recipe, task, prefixes)[0]

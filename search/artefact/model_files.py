@@ -7,8 +7,10 @@ from search.artefact.packed_form.unpack import DATA_FILE
 
 RUN_FORM = "model.onnx"
 SHIP_FORM = "model.packed"
-MODEL_FILES = (RUN_FORM, DATA_FILE, SHIP_FORM)
-"""All files of a model. The data file is there only for a model that is too large for one file."""
+MODULE_FORM = "model.safetensors"
+MODEL_FILES = (RUN_FORM, DATA_FILE, SHIP_FORM, MODULE_FORM)
+"""All files of a model. The data file is there only for a model that is too large for one file, the
+module form only where the modules can be described."""
 
 
 def run_bytes(path: Path) -> int:

@@ -21,6 +21,8 @@ from search.study.terminal import Display
 from search.trial.messages import JobSetting, PrepareReply, PrepareRequest
 
 _KEY = -1
+AGAIN = "again"
+"""The folder, inside the baseline's, of the job that builds the task once more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ def take_in_baseline(
         [(_, outcome)] = dispatcher.wait(phases.show)
     phases.show()
     reply = _reply(outcome, setting)
+    if known is None:
+        _check_second_build(dispatcher, setting, reply)
     check_direction(config.objectives, maximize=reply.maximize)
     check_tokens(config, reply)
     infeasible = dict(reply.infeasible) if known is None else known
@@ -85,6 +89,26 @@ def take_in_baseline(
         damage=Damage(curves=journal.damage()),
         costs=costs,
     )
+
+
+def _check_second_build(dispatcher: Dispatcher, setting: JobSetting, first: PrepareReply) -> None:
+    """Have the task built once more in a process of its own, as every trial builds it.
+
+    Raises:
+        ConfigError: Its model, or the data that it is scored on, differ from those of the first.
+    """
+    request = PrepareRequest(setting=setting, anchors={}, probes={}, begun=True)
+    with dispatcher.display.status("building the task once more"):
+        dispatcher.restart(_KEY, request, setting.baseline / AGAIN)
+        [(_, outcome)] = dispatcher.wait()
+    if outcome.status == "config_error":
+        raise ConfigError(
+            f"the task was built twice, as every trial builds it, and is not the same: "
+            f"{outcome.error}"
+        )
+    for note in _reply(outcome, setting).notes:
+        if note not in first.notes:
+            dispatcher.display.say(note)
 
 
 def _reply(outcome: Outcome, setting: JobSetting) -> PrepareReply:

@@ -29,6 +29,7 @@ from search.tasks.batches import Batch, TrainingData, raw_batches
 from search.tasks.data_intake import check_held_out_data, check_training_data, empty_data
 from search.tasks.free_axes import checked_axes
 from search.tasks.output_intake import outputs_on_cpu
+from search.tasks.random_state import BUILD_SEED, EpochRandomness
 from search.tasks.task import EvaluatedTask
 from search.tasks.training_batches import TrainingBatches
 from search.tasks.training_loss import TrainingLoss
@@ -53,6 +54,9 @@ NO_CACHE = "the model's cache of earlier tokens is switched off (use_cache), her
 def load_task(config: Mapping[str, Any], cache: Path | None = None) -> EvaluatedTask:
     """Build the task that a `task` node describes.
 
+    The global generators of torch, Python and numpy are seeded meanwhile, so that a model that is
+    initialised or trained there without a seed is the same in every process.
+
     Args:
         config: `_target_`, a function or class, and its arguments. It returns an object with the
             parts model, train, validation, test, loss and score, as keys or as attributes.
@@ -63,7 +67,9 @@ def load_task(config: Mapping[str, Any], cache: Path | None = None) -> Evaluated
         ConfigError: The target cannot be imported or called, or a part is missing or unfit.
     """
     build = task_builder(config)
-    return _task(_parts(build(), config["_target_"]), cache)
+    with EpochRandomness(BUILD_SEED).drawing():
+        built = build()
+    return _task(_parts(built, config["_target_"]), cache)
 
 
 def training_task(built: Any, model: nn.Module, cache: Path | None = None) -> EvaluatedTask:

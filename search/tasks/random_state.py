@@ -1,4 +1,4 @@
-"""The random numbers that a pass over the data draws: a sequence of its own for each epoch."""
+"""The random numbers that building a task and a pass over its data draw: sequences of their own."""
 
 import random
 from collections.abc import Iterator
@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
+BUILD_SEED = 67280421310721
+"""Seed of the generators while a task is built: that of torch's own in a fresh process."""
+_NUMPY_SEEDS = 1 << 32
 _State = tuple[Any, Any, list[torch.Tensor]]
 """State of Python's generator, of numpy's, and of torch's and further torch generators."""
 
@@ -27,7 +30,7 @@ class EpochRandomness:
         self._own: list[torch.Generator] = []
         self._state: _State = (
             random.Random(epoch).getstate(),
-            np.random.RandomState(epoch).get_state(),
+            np.random.RandomState(epoch % _NUMPY_SEEDS).get_state(),
             [self._seeded],
         )
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +38,10 @@ class Baseline:
     """Digest of the model's weights and buffers."""
     free_axes: FreeAxes
     """The axes of the inputs that are free in its file, and so in those of all trials."""
+    data: str = ""
+    """Digest of the first training batches; empty if it was measured before they were kept."""
     notes: tuple[str, ...] = ()
-    """What is to be known of the score, one clause each; empty for a baseline that was read."""
+    """What is to be known of the score, or has changed since it was measured, one clause each."""
 
     @property
     def run_path(self) -> Path:
@@ -64,6 +66,7 @@ def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
         maximize=task.maximize,
         fingerprint=fingerprint(task.baseline),
         free_axes=task.free_axes,
+        data=task.data_digest,
         notes=_notes(score),
     )
     kept = {
@@ -71,6 +74,7 @@ def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
         "maximize": baseline.maximize,
         "fingerprint": baseline.fingerprint,
         "free_axes": baseline.free_axes,
+        "data": baseline.data,
     }
     with write_atomically(folder / FIGURES) as file:
         file.write(json.dumps(kept).encode())
@@ -88,22 +92,30 @@ def read_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
     Raises:
         ConfigError: the task's model differs from the one whose metrics were kept.
     """
-    kept = json.loads((folder / FIGURES).read_text())
-    if kept["fingerprint"] != fingerprint(task.baseline):
+    found = kept_baseline(folder)
+    if found.fingerprint != fingerprint(task.baseline):
         raise ConfigError(
             f"the task's model differs from the one measured in {folder}; build it from saved "
-            "weights, so that it is the same every time, or start another study"
+            "weights, or seed all that it draws, so that it is the same every time, or start "
+            "another study"
         )
-    metrics = kept["figures"]
+    metrics = dict(found.metrics)
     if "bops" not in metrics:  # a study of 0.1.0
         graph = onnx.load(folder / "model.onnx")
         metrics["bops"] = bit_operations(graph, feeds(few(task.example)))
+    return replace(found, metrics=metrics, free_axes=found.free_axes or task.free_axes)
+
+
+def kept_baseline(folder: Path) -> Baseline:
+    """Read what was kept of the baseline, whatever the task is now."""
+    kept = json.loads((folder / FIGURES).read_text())
     return Baseline(
         folder=folder,
-        metrics=metrics,
+        metrics=kept["figures"],
         maximize=kept["maximize"],
         fingerprint=kept["fingerprint"],
-        free_axes=_kept_axes(kept) or task.free_axes,
+        free_axes=_kept_axes(kept),
+        data=kept.get("data", ""),
     )
 
 
@@ -127,6 +139,16 @@ def check_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
     if not same or task.maximize != kept.maximize:
         raise ConfigError(
             f"the baseline in {folder} scored {kept.metrics['score']:g} and now scores "
-            f"{score.value:g}: the task's data, loss or score has changed; start another study"
+            f"{score.value:g}: the task's data, loss or score has changed; make them the "
+            "same every time, with a seed for all that is drawn, or start another study"
         )
-    return kept
+    return replace(kept, notes=_data_notes(task, kept))
+
+
+def _data_notes(task: EvaluatedTask, kept: Baseline) -> tuple[str, ...]:
+    if kept.data in ("", task.data_digest):
+        return ()
+    return (
+        "the first training batches differ from those of the first build: seed what draws them, or "
+        "no trial can be repeated",
+    )

@@ -5,10 +5,15 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from torch import nn
+
 from search.artefact.artefact import Artefact, write_artefact
+from search.artefact.model_files import MODULE_FORM
+from search.artefact.module_form.file import write_module
 from search.artefact.onnx_form.export import feeds
 from search.artefact.onnx_form.runtime import predictor
 from search.config.latency_settings import LatencySettings
+from search.errors import ArtefactError
 from search.recipe.recipe import Recipe
 from search.tasks.task import EvaluatedTask
 from search.trial.artefact_metrics import artefact_metrics, bits_per_weight, check_finite
@@ -61,6 +66,7 @@ class Evaluator:
         """
         model, achievements = compress(recipe, self.task, self.prefixes)
         artefact = write_artefact(model, self.task, folder, self.baseline.free_axes)
+        unkept = self._keep_module(model, folder)
         score = self._score(artefact.run_path)
         measured = artefact_metrics(model, self.task.example, artefact, score)
         del model  # two files are in memory while they are timed
@@ -78,8 +84,18 @@ class Evaluator:
         check_finite(metrics)
         size_ratio = artefact.size_bytes / self.baseline.metrics["size_bytes"]
         return Evaluation(
-            metrics=metrics, verdict=verdict(size_ratio, latency), notes="; ".join(artefact.notes)
+            metrics=metrics,
+            verdict=verdict(size_ratio, latency),
+            notes="; ".join([*artefact.notes, *unkept]),
         )
+
+    def _keep_module(self, model: nn.Module, folder: Path) -> list[str]:
+        """Keep what makes the module again; return why not, if its modules cannot be described."""
+        try:
+            write_module(model, self.task.baseline, folder / MODULE_FORM)
+        except ArtefactError as reason:
+            return [f"the module is not kept, but made again by the recipe: {reason}"]
+        return []
 
     def _score(self, artefact: Path) -> Score:
         predict = predictor(artefact, self.task.outputs_like)

@@ -240,10 +240,58 @@ def test_another_baseline_than_the_one_measured_is_refused(
                 self.model[0].weight.mul_(1.01)
 
     monkeypatch.setattr(user, "Task", Other)
+    other = replace(trained, record=replace(trained.record, number=999))  # of which nothing is kept
     with pytest.raises(paredown.StudyError, match="model differs from the one measured"):
-        trained.load()
+        other.load()
+    (written.folder / "model.safetensors").unlink()
     with pytest.raises(paredown.StudyError, match=r"is not the one that .* was compressed from"):
         paredown.load_compressed(written.folder)
+
+
+def test_what_the_front_keeps_is_loaded_whatever_the_weights_of_the_task_are_now(
+    study: Study, user: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = {trial.number: structure_digest(trial.load()) for trial in study.front}
+    folder = paredown.export(study, "knee", tmp_path / "export").folder
+    knee = study.select("knee").number
+
+    class Other(user.Task):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            with torch.no_grad():
+                self.model[0].weight.mul_(1.01)
+            self.train = self.train.dataset  # whatever: nothing is trained
+
+    monkeypatch.setattr(user, "Task", Other)
+    monkeypatch.setattr("paredown.trial.compress", None)
+    for trial in study.front:
+        assert structure_digest(trial.load()) == members[trial.number]
+    assert structure_digest(paredown.load_compressed(folder)) == members[knee]
+
+
+def test_what_the_front_keeps_is_what_the_recipe_makes_again(study: Study) -> None:
+    for trial in study.front:
+        again = replace(trial, record=replace(trial.record, number=999))
+        assert structure_digest(again.load()) == structure_digest(trial.load())
+
+
+@pytest.mark.parametrize("change", ["code", "file", "byte"])
+def test_a_module_that_is_not_the_one_measured_is_refused(
+    change: str, study: Study, user: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = paredown.export(study, "knee", tmp_path / "export").folder
+    kept = folder / "model.safetensors"
+    if change == "code":
+        monkeypatch.setattr("torch.nn.ReLU.forward", lambda self, x: -x)
+    elif change == "file":
+        other = next(t for t in study.front if t.number != study.select("knee").number)
+        shutil.copyfile(study.folder / f"trials/{other.number:04d}/{kept.name}", kept)
+    else:
+        content = bytearray(kept.read_bytes())
+        content[-1] ^= 1
+        kept.write_bytes(content)
+    with pytest.raises(paredown.StudyError, match=r"has changed|is not the file"):
+        paredown.load_compressed(folder)
 
 
 def test_a_trial_without_a_model_has_nothing_to_load(trained: Trial) -> None:
