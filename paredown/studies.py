@@ -70,6 +70,7 @@ def export(
     output: str | Path | None = None,
     runs_dir: str | Path = "runs",
     trust: Collection[str] = (),
+    formats: Collection[str] = ("onnx", "packed", "safetensors"),
 ) -> "Export":
     """Write a trial of a study for deployment, as `paredown export` does.
 
@@ -79,6 +80,7 @@ def export(
         output: The folder to write; `export/trial-NNNN` in the study's folder unless given.
         runs_dir: The folder that a name is looked up in.
         trust: Packages whose code may run because a study from elsewhere names it.
+        formats: Some of onnx, packed, safetensors, pt2 and openvino; onnx is always one.
 
     Returns:
         The folder, the trial's record and its metrics on the test set.
@@ -88,7 +90,7 @@ def export(
         StudyError: the exported file does not give the trial's metrics.
     """
     found = load_study(study, runs_dir) if isinstance(study, str | Path) else study
-    return found.export(select, output, trust)
+    return found.export(select, output, trust, formats)
 
 
 def _folder(name_or_folder: str | Path, runs_dir: Path) -> Path:

@@ -9,6 +9,7 @@ from paredown.torch_state import as_in_a_trial
 from paredown.trial import Trial
 from search.config.study_config import StudyConfig
 from search.deploy.export import Export, export_trial
+from search.deploy.formats import DEFAULT
 from search.errors import StudyError
 from search.pareto.selection import select
 from search.report.result import StudyResult
@@ -80,6 +81,7 @@ class Study:
         select: str = "knee",
         output: str | Path | None = None,
         trust: Collection[str] = (),
+        formats: Collection[str] = DEFAULT,
     ) -> Export:
         """Write a trial for deployment, as `paredown export` does, and verify it by reloading.
 
@@ -87,6 +89,7 @@ class Study:
             select: Which trial, as in `select`.
             output: The folder to write; `export/trial-NNNN` in the study's folder unless given.
             trust: Packages whose code may run because a study from elsewhere names it.
+            formats: Some of onnx, packed, safetensors, pt2 and openvino; onnx is always one.
 
         Returns:
             The folder, the trial's record and its metrics on the test set.
@@ -96,4 +99,5 @@ class Study:
             StudyError: the exported file does not give the trial's metrics.
         """
         with as_in_a_trial(self.config.threads):
-            return export_trial(self.folder, select, Path(output) if output else None, trust)
+            target = Path(output) if output else None
+            return export_trial(self.folder, select, target, trust, formats)

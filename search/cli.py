@@ -10,6 +10,7 @@ usage: paredown COMMAND [OVERRIDE ...]
   search   launch a study, or go on with it:   paredown search task=digits trials=100
   front    show a study's front again:         paredown front study=digits
   export   write one trial for deployment:     paredown export study=digits select=knee
+  verify   measure an export again, here:      paredown verify runs/digits/export/trial-0012
   unpack   turn model.packed into model.onnx:  paredown unpack model.packed
   apply    run one recipe without a search:    paredown apply recipe=recipe.yaml task=digits
   repair   rescue a study with a damaged file: paredown repair study=digits
@@ -18,7 +19,7 @@ usage: paredown COMMAND [OVERRIDE ...]
 Overrides are Hydra's: `key=value` or `group=option`; `paredown COMMAND --help` lists them,
 `--config-dir DIR` adds your own configurations, `-m` runs one study for each combination.
 """
-COMMANDS = ("search", "front", "export", "unpack", "apply", "repair", "ui")
+COMMANDS = ("search", "front", "export", "verify", "unpack", "apply", "repair", "ui")
 BAD_INPUT = 2
 INTERRUPTED = 130
 INTERNAL_ERROR = 1

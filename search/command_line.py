@@ -23,6 +23,7 @@ from search.config.schema import (
     FrontSchema,
     UiSchema,
     UnpackSchema,
+    VerifySchema,
     check_types,
     unknown_key,
 )
@@ -31,6 +32,9 @@ from search.errors import ConfigError, StudyError
 from search.study.builders import build_executor
 from search.utils.interruption import ended_like_ctrl_c
 from search.utils.secrets import without_secrets
+
+NAMED_BY_PATH = {"unpack": "file", "verify": "folder"}
+"""Commands that take a path without a key, and that key."""
 
 
 def run_command(command: str, arguments: list[str]) -> list[str]:
@@ -41,8 +45,8 @@ def run_command(command: str, arguments: list[str]) -> list[str]:
         arguments: What follows it on the command line.
     """
     arranged = flags_first(arguments)
-    if command == "unpack":
-        arranged = name_file(arranged)
+    if command in NAMED_BY_PATH:
+        arranged = name_file(arranged, NAMED_BY_PATH[command])
     try:
         with ended_like_ctrl_c():
             refused = _run(command, [rewrite(argument, command) for argument in arranged])
@@ -143,7 +147,17 @@ def _export(config: DictConfig) -> None:
     folder = existing_study(arguments)
     from search import commands
 
-    commands.export(folder, arguments["select"], arguments["output"], arguments["trust"])
+    names = ("select", "output", "trust", "formats")
+    commands.export(folder, *(arguments[name] for name in names))
+
+
+def _verify(config: DictConfig) -> None:
+    arguments = _checked(config, VerifySchema)
+    if arguments["folder"] is None:
+        raise ConfigError("verify needs the folder of an export: paredown verify FOLDER")
+    from search import commands
+
+    commands.verify(Path(arguments["folder"]), arguments["rounds"], arguments["trust"])
 
 
 def _apply(config: DictConfig) -> None:
@@ -188,6 +202,7 @@ COMMANDS: Mapping[str, Callable[[DictConfig], None]] = {
     "search": _search,
     "front": _front,
     "export": _export,
+    "verify": _verify,
     "unpack": _unpack,
     "apply": _apply,
     "repair": _repair,

@@ -44,19 +44,44 @@ def front(folder: Path) -> None:
         display.say(str(path))
 
 
-def export(folder: Path, expression: str, output: str | None, trusted: Collection[str]) -> None:
+def export(
+    folder: Path,
+    expression: str,
+    output: str | None,
+    trusted: Collection[str],
+    formats: Collection[str],
+) -> None:
     """Write the selected trial for deployment."""
     from search.deploy.export import export_trial
 
-    done = export_trial(folder, expression, Path(output) if output else None, trusted)
-    metrics = done.record.metrics
+    done = export_trial(folder, expression, Path(output) if output else None, trusted, formats)
+    metrics, test = done.record.metrics, done.test
+    tested = f"{test['score']:.4f} ± {test['score_standard_error']:.4f} on test, " if test else ""
     display = Display()
+    if done.changed:
+        display.say(f"what was kept of the trial is exported, not measured again: {done.changed}")
     display.say(
-        f"trial {done.record.number}: score {metrics['score']:.4f} on validation, "
-        f"{done.test['score']:.4f} ± {done.test['score_standard_error']:.4f} on test, "
+        f"trial {done.record.number}: score {metrics['score']:.4f} on validation, {tested}"
         f"{metrics['size_bytes']:.0f} bytes packed, latency {metrics['latency_ratio']:.2f}x"
     )
     display.say(f"verified by reloading; written to {done.folder}")
+
+
+def verify(folder: Path, rounds: int, trusted: Collection[str]) -> None:
+    """Compare an export with its evidence on this machine, and say what differs.
+
+    Raises:
+        StudyError: anything differs; all of it is in the file of this machine too.
+    """
+    from search.deploy.verified import verify_export
+
+    done = verify_export(folder, rounds, trusted)
+    display = Display()
+    for line in done.lines():
+        display.say(line)
+    if done.differences:
+        raise StudyError(f"{'; '.join(done.differences)}; written to {done.path}")
+    display.say(f"as exported; written to {done.path}")
 
 
 def repair(folder: Path) -> None:

@@ -5,4 +5,4 @@ form), `model.safetensors` (the module form, from which the module is built agai
 found on reading them back: bytes, fidelity and the layers that run in integers.
 """
 
-__all__ = ["artefact", "model_files", "module_form", "onnx_form", "packed_form"]
+__all__ = ["artefact", "model_files", "module_form", "onnx_form", "packed_form", "program_form"]

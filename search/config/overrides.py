@@ -41,7 +41,8 @@ def rewrite(argument: str, command: str) -> str:
     if re.fullmatch(r"steps\.\w+\.layers|(objectives|preferences\.(reference|weights))\.\w+", key):
         return f"++{argument}"
     if separator and (
-        key in ("select", "file", "out") or (key == "recipe" and value.endswith((".yaml", ".yml")))
+        key in ("select", "file", "folder", "out")
+        or (key == "recipe" and value.endswith((".yaml", ".yml")))
     ):
         name = "recipe_file" if key == "recipe" else key
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")
@@ -49,13 +50,13 @@ def rewrite(argument: str, command: str) -> str:
     return with_present_key(argument) if command == "search" else argument
 
 
-def name_file(arguments: list[str]) -> list[str]:
-    """Return arguments, flags first, with `file=` before the first that is no flag or override."""
+def name_file(arguments: list[str], key: str = "file") -> list[str]:
+    """Return arguments, flags first, with `file=` or so before the first without flag or key."""
     named = list(arguments)
     for place, (before, argument) in enumerate(pairwise(["", *arguments])):
         bare = not argument.startswith("-") and "=" not in argument
         if bare and before not in FLAGS_WITH_VALUE:
-            named[place] = f"file={argument}"
+            named[place] = f"{key}={argument}"
             break
     return named
 

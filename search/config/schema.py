@@ -80,7 +80,17 @@ class ExportSchema:
     study: str | None = None
     select: str = MISSING
     output: str | None = None
+    formats: list[str] = field(default_factory=list)
     runs_dir: str = MISSING
+    trust: list[str] = field(default_factory=list)
+
+
+@dataclass
+class VerifySchema:
+    """The keys and types of `paredown verify`."""
+
+    folder: str | None = None
+    rounds: int = MISSING
     trust: list[str] = field(default_factory=list)
 
 

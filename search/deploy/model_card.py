@@ -1,27 +1,40 @@
 """The model card of an exported trial: what it is, what it scores, how to run it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import onnx
 import yaml
 
+from search.artefact.model_files import MODULE_FORM, SHIP_FORM
 from search.artefact.packed_form.unpack import DATA_FILE
 from search.deploy.evidence import Evidence
+from search.deploy.formats import OPENVINO, PROGRAM
 
 CARD = """\
+---
+{front_matter}---
+
 # {study}, trial {trial}
 
 A compressed model, chosen by `select={select}`{position}. Verdict: **{verdict}**.{notes}
 
-| metric | baseline | this model |
+{changed}| metric | baseline | this model |
 |---|---|---|
 {rows}
+
+The score is `{metric}`, {direction} is better.{outputs} Preprocessing: {preprocessing}. Licence of
+the model: {license}.
 
 Validation data chose the model; the test set had no part in the choice. The score's ± is one
 standard error. Latency is CPU time per inference, measured in turns with the baseline's own ONNX
 file: batch {batch_size}, {threads} thread(s). Latency and multiply-accumulates are for samples of
-the shapes {shapes}; axes with a name are free.
+the shapes {shapes}; axes with a name are free.{timed}
+
+## Limits
+
+{limits}
 
 ## Run
 
@@ -33,8 +46,11 @@ session = onnxruntime.InferenceSession("model.onnx")
 outputs = session.run(None, {{{feeds}}})[0]
 ```
 
-{outside}`model.packed` is the same network for shipping: `{unpack}` writes
-model.onnx again, byte for byte; it needs only numpy, constriction and onnx.
+`infer.py` does the same, on zeros or on arrays from a file.
+
+{outside}{packed}{module}{program}{openvino}
+`python check.py` compares every file with SHA256SUMS and needs Python alone; `paredown verify` on
+this folder measures it again.
 
 ## Make it again
 
@@ -46,6 +62,44 @@ model.onnx again, byte for byte; it needs only numpy, constriction and onnx.
 
 Built with {versions}. Hashes and all metrics are in evidence.json.
 """
+
+PACKED = """\
+`model.packed` is the same network for shipping: `{unpack}` writes
+model.onnx again, without the names and the description in it; it needs only numpy, constriction and
+onnx.
+
+"""
+MODULE = """\
+`model.safetensors` has the weights and the structure for PyTorch, with the masks, codebooks and
+scales that hold in training: `paredown.load_compressed(folder)` gives the `nn.Module`; it needs the
+code of the task, and no pickle.
+
+"""
+PROGRAM_TEXT = """\
+`model.pt2` is a program of torch.export with plain weights and float activations, in eval mode:
+`torch.export.load("model.pt2").module()` needs none of the task's code.
+
+"""
+OPENVINO_TEXT = """\
+`model.xml` and `model.bin` are the same network for OpenVINO.
+
+"""
+DYNAMIC = """\
+Activations are quantised while it runs, with one range for the whole batch (dynamic quantisation):
+the outputs of an example depend a little on the others in its batch. Batches of one are exact."""
+SIMULATED = """\
+Nothing of this model is smaller or faster than the baseline by more than what measurement blurs."""
+LIMITS = """\
+It was scored on the task's own data alone. Axes without a name in the shapes above are fixed."""
+TASKS = {
+    "classes": "classification",
+    "labels": "multi-label-classification",
+    "values": "regression",
+    "embedding": "feature-extraction",
+}
+"""By the kind of the outputs, the task's name on the Hugging Face hub."""
+BATCH_WIDE = {"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "DynamicQuantizeLSTM"}
+"""Operators whose range is that of the whole batch."""
 
 OUTSIDE = f"""\
 The weights are in `{DATA_FILE}`, which must be beside `model.onnx` under this name.
@@ -61,6 +115,7 @@ def model_card(evidence: Evidence, model: Path) -> str:
         model: the exported ONNX file, which shows the inputs.
     """
     versions = {**evidence.code, **evidence.versions}
+    files, card = evidence.sha256, evidence.card
     position, members = evidence.front_position, len(evidence.front)
     return CARD.format(
         study=evidence.study,
@@ -72,13 +127,74 @@ def model_card(evidence: Evidence, model: Path) -> str:
         rows="\n".join(_rows(evidence)),
         feeds=_feeds(evidence, model),
         outside=OUTSIDE if DATA_FILE in evidence.sha256 else "",
-        unpack=_unpack_command(evidence),
+        packed=PACKED.format(unpack=_unpack_command(evidence)) if SHIP_FORM in files else "",
+        module=MODULE if MODULE_FORM in files else "",
+        program=PROGRAM_TEXT if PROGRAM in files else "",
+        openvino=OPENVINO_TEXT if OPENVINO in files else "",
+        front_matter=yaml.safe_dump(front_matter(evidence), sort_keys=False, allow_unicode=True),
+        changed=f"Exported after a change: {evidence.changed}.\n\n" if evidence.changed else "",
+        metric=card.get("metric", "score"),
+        direction="higher" if evidence.maximize else "lower",
+        outputs=f" Outputs: {evidence.outputs}." if evidence.outputs else "",
+        preprocessing=card.get("preprocessing", "as the task's data do; not stated"),
+        license=card.get("license", "not stated"),
+        timed=_timed(evidence),
+        limits="\n".join(_limits(evidence, model)),
         recipe=yaml.safe_dump(dict(evidence.recipe), sort_keys=False).strip(),
         versions=", ".join(f"{name} {value}" for name, value in versions.items()),
         batch_size=evidence.latency["batch_size"],
         threads=evidence.latency["threads"],
         shapes=_shapes(evidence, model),
     )
+
+
+def summary(evidence: Evidence) -> str:
+    """Return in a line what an exported model is."""
+    outputs = f"; outputs: {evidence.outputs}" if evidence.outputs else ""
+    return f"{evidence.study}, trial {evidence.trial}: {evidence.verdict}{outputs}"
+
+
+def front_matter(evidence: Evidence) -> dict[str, Any]:
+    """Return the metadata of the card, as the Hugging Face hub reads it."""
+    steps = list(evidence.recipe.get("steps", {}))
+    metric = evidence.card.get("metric", "score")
+    kind = evidence.outputs.rpartition("], ")[2].partition(" ")[0]
+    dataset = str(evidence.built_from["task"].get("_target_", evidence.study))
+    splits = {"validation": evidence.validation, "test": evidence.test}
+    results = [
+        {
+            "task": {"type": TASKS.get(kind, "other")},
+            "dataset": {"name": f"{dataset}, {split}", "type": dataset, "split": split},
+            "metrics": [{"type": metric, "name": metric, "value": found["score"]}],
+        }
+        for split, found in splits.items()
+        if found
+    ]
+    model = {"name": f"{evidence.study}-{evidence.trial}", "results": results}
+    named = {"license": evidence.card["license"]} if "license" in evidence.card else {}
+    return {
+        **named,
+        "library_name": "onnx",
+        "tags": ["paredown", "model-compression", *steps],
+        "model-index": [model],
+    }
+
+
+def _timed(evidence: Evidence) -> str:
+    """Return what a call takes on the CPU of the export."""
+    if not evidence.timed:
+        return ""
+    base, found = evidence.timed["baseline_latency_ms"], evidence.timed["latency_ms"]
+    return f" On {evidence.timed['cpu']} it is {found:.3g} ms; the baseline's {base:.3g} ms."
+
+
+def _limits(evidence: Evidence, path: Path) -> Iterator[str]:
+    graph = onnx.load(path, load_external_data=False).graph
+    if any(node.op_type in BATCH_WIDE for node in graph.node):
+        yield DYNAMIC
+    if evidence.verdict == "simulated only":
+        yield SIMULATED
+    yield LIMITS
 
 
 def _rows(evidence: Evidence) -> list[str]:

@@ -41,8 +41,9 @@ from search.utils.instantiate import builder
 PARTS = ("model", "train", "validation", "test", "loss", "score")
 OPTIONAL_PARTS = (
     *("maximize", "example", "outputs", "target_key", "train_step", "free_axes"),
-    *("data", "collate", "batch_size"),
+    *("data", "collate", "batch_size", "card"),
 )
+CARD = ("metric", "preprocessing", "license")
 BUDGETS = ("recovery_epochs", "tuning_epochs")
 """Values of a task node that are for the search's ranges, not for the function that builds it."""
 
@@ -116,10 +117,27 @@ def _task(parts: Mapping[str, Any], cache: Path | None) -> EvaluatedTask:
         stated=_stated(parts.get("outputs")),
         outputs_like=outputs,
         train_step=own_step,
+        card=_card(parts),
         declared_axes=checked_axes(parts.get("free_axes", {}), taken),
         notes=(*plain.notes, *_cast_inputs(example), *([NO_CACHE] if cached else [])),
         cache=ArrayCache(folder=cache or cache_folder() / "measured"),
     )
+
+
+def _card(parts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the words for a model card; the metric is called as its function if nothing is said.
+
+    Raises:
+        ConfigError: There are other words than these.
+    """
+    said = parts.get("card") or {}
+    if not isinstance(said, Mapping) or not said.keys() <= set(CARD):
+        raise ConfigError(
+            f"the task's card must map some of {', '.join(CARD)} to text, got {said!r}"
+        )
+    name = getattr(parts["score"], "__name__", "score")
+    metric = name if name.isidentifier() else "score"
+    return {"metric": metric} | {key: str(text) for key, text in said.items()}
 
 
 def _stated(said: object) -> StatedOutputs:

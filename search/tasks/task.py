@@ -60,6 +60,9 @@ class EvaluatedTask:
     """What was changed in the user's model and inputs, one clause each."""
     cache: ArrayCache
     """The teacher's outputs and measurements, shared by all studies of this machine."""
+    card: Mapping[str, str] = field(default_factory=dict)
+    """What the model card of an export says: `metric`, the score's name; `preprocessing` of the
+    inputs; `license` of the model. Empty where the user says nothing."""
     declared_axes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """By the name of an input, axes that are free even if all batches have one size."""
 

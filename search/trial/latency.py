@@ -115,6 +115,28 @@ def measure_latency(
     )
 
 
+def measure_alone(
+    path: Path,
+    inputs: Mapping[str, NDArray[np.generic]],
+    *,
+    batch_size: int,
+    threads: int,
+    rounds: int,
+) -> float:
+    """Return the CPU time of one call of an ONNX file in milliseconds, the median over rounds.
+
+    Args:
+        path: An ONNX file.
+        inputs: By name, a batch `[B, ...]`; it is cut or repeated to `batch_size`.
+        batch_size: Examples per call.
+        threads: Threads within an operator.
+        rounds: Readings.
+    """
+    resized = {name: _resized(array, batch_size) for name, array in inputs.items()}
+    read = _reader(path, resized, threads)
+    return float(1e3 * np.median([read() for _ in range(rounds)]))
+
+
 def verdict(size_ratio: float, latency: Latency) -> str:
     """Return the gain of an artefact: in size, in speed, in both, or `simulated only`.
 

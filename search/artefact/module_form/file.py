@@ -34,7 +34,12 @@ def write_module(model: nn.Module, baseline: nn.Module, path: Path) -> None:
         ArtefactError: A module is no plain data and like none of the task's.
     """
     entries, tensors = describe(model, baseline)
-    header = {"format": "pt", "paredown": FORMAT, "modules": json.dumps(entries), "digest": _digest(model)}
+    header = {
+        "format": "pt",
+        "paredown": FORMAT,
+        "modules": json.dumps(entries),
+        "digest": _digest(model),
+    }
     try:
         save_file(_separate(tensors), path, metadata=header)
         read_module(path, baseline, {type(m).__module__.partition(".")[0] for m in model.modules()})

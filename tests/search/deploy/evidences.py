@@ -34,10 +34,19 @@ def evidence(**changes: Any) -> Evidence:
         "baseline": METRICS | {"size_bytes": 800.0},
         "latency": {"batch_size": 1, "threads": 2, "rounds": 30},
         "input_shapes": {"image": [1, 3, 8], "mask": [4]},
-        "built_from": {"task": {}, "threads": 1, "baseline_fingerprint": "cd"},
+        "built_from": {
+            "task": {"_target_": "mine.task"},
+            "threads": 1,
+            "baseline_fingerprint": "cd",
+        },
         "recipe": {"seed": 1, "steps": {"prune": {"ratio": 0.5}}},
         "sha256": {"model.onnx": "ab"},
         "code": {"version": "0.1.0"},
         "versions": {"python": "3.11"},
+        "card": {"metric": "accuracy", "preprocessing": "pixels over 255", "license": "mit"},
+        "outputs": "logits [B, 10], classes on axis 1",
+        "maximize": True,
+        "timed": {"cpu": "Some CPU", "latency_ms": 0.51, "baseline_latency_ms": 1.02},
+        "changed": "",
     }
     return Evidence(**(fields | changes))

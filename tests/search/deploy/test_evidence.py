@@ -25,6 +25,11 @@ KEYS = [
     "sha256",
     "code",
     "versions",
+    "card",
+    "outputs",
+    "maximize",
+    "timed",
+    "changed",
 ]
 
 

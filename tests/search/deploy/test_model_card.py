@@ -53,10 +53,57 @@ def test_the_feeds_of_the_card_have_the_shapes_and_types_of_the_inputs(model):
 
 def test_the_card_of_a_large_model_names_its_data_file_and_the_limit(model):
     large = evidence(
-        sha256={"model.onnx": "ab", "model.onnx.data": "cd"},
+        sha256={"model.onnx": "ab", "model.onnx.data": "cd", "model.packed": "ef"},
         validation=METRICS | {"run_bytes": 700_000_000.0},
     )
     card = model_card(large, model)
     assert "`model.onnx.data`, which must be beside" in card
     assert "`python unpack.py model.packed model.onnx 700000000`" in card
     assert "model.onnx.data" not in model_card(evidence(), model)
+
+
+def test_the_card_begins_with_what_the_hub_reads(model):
+    hub = pytest.importorskip("huggingface_hub", reason="comes with transformers, for tests alone")
+    data = hub.ModelCard(model_card(evidence(), model)).data
+    assert (data.license, data.library_name) == ("mit", "onnx")
+    assert data.tags == ["paredown", "model-compression", "prune"]
+    found = {(r.dataset_split, r.metric_name): r.metric_value for r in data.eval_results}
+    assert found == {("validation", "accuracy"): 0.91, ("test", "accuracy"): 0.9}
+    assert {r.task_type for r in data.eval_results} == {"classification"}
+
+
+def test_the_card_says_what_outputs_and_inputs_mean_and_what_time_was_measured_on(model):
+    card = model_card(evidence(), model)
+    assert "`accuracy`, higher is better. Outputs: logits [B, 10], classes on axis 1." in card
+    assert "Preprocessing: pixels over 255." in card
+    assert "On Some CPU it is 0.51 ms; the baseline's 1.02 ms." in card
+    unsaid = model_card(evidence(card={}, outputs="", timed={}, maximize=False), model)
+    assert "`score`, lower is better." in unsaid
+    assert "Outputs" not in unsaid
+    assert "not stated" in unsaid
+    assert "license" not in yaml.safe_load(unsaid.split("---")[1])
+    assert "Exported after a change: other data." in model_card(
+        evidence(changed="other data"), model
+    )
+
+
+def test_the_card_warns_where_outputs_depend_on_the_batch(model):
+    assert "depend a little on the others" not in model_card(evidence(), model)
+    graph = onnx.load(model)
+    graph.graph.node.append(helper.make_node("DynamicQuantizeLinear", ["image"], ["a", "b", "c"]))
+    onnx.save(graph, model)
+    assert "depend a little on the others" in model_card(evidence(), model)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("model.packed", "unpack.py model.packed"),
+        ("model.safetensors", "load_compressed"),
+        ("model.pt2", "torch.export.load"),
+        ("model.xml", "OpenVINO"),
+    ],
+)
+def test_the_card_explains_the_files_that_are_there_alone(model, file, words):
+    assert words in model_card(evidence(sha256={file: "ab"}), model)
+    assert words not in model_card(evidence(sha256={}), model)

@@ -28,7 +28,11 @@ def test_an_export_has_the_files_of_its_model_and_no_others(
     _place_artefact(cast(Any, selected), cast(Any, None), target)
     assert {path.name for path in target.iterdir()} == set(kept)
     assert all((target / name).read_bytes() == (trial / name).read_bytes() for name in kept)
-    sizes = {name: (target / name).stat().st_size for name in kept if name in ("model.onnx", "model.onnx.data")}
+    sizes = {
+        name: (target / name).stat().st_size
+        for name in kept
+        if name in ("model.onnx", "model.onnx.data")
+    }
     assert run_bytes(target / "model.onnx") == sum(sizes.values())
     delete_model(trial)
     assert not list(trial.iterdir())

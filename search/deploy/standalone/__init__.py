@@ -1,0 +1,1 @@
+"""Scripts that travel with every export and run without Paredown."""
