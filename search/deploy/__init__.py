@@ -3,4 +3,4 @@
 The folder has the model files, the recipe that makes them again, the evidence and a model card.
 """
 
-__all__ = ["apply", "export", "selected_trial", "verified"]
+__all__ = ["apply", "export", "formats", "selected_trial", "verified"]

@@ -9,6 +9,7 @@ __all__ = [
     "baseline",
     "compress",
     "evaluate",
+    "latency",
     "messages",
     "prefix_cache",
     "scoring",

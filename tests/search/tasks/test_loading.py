@@ -1,9 +1,12 @@
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from compressors.models.fingerprint import fingerprint
 from search.errors import ConfigError
 from search.tasks.loading import load_task
 from tests.search.tasks.made_up import parts
@@ -44,3 +47,29 @@ def test_a_part_that_does_not_fit_is_named(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         load_task({"_target_": "tests.search.tasks.made_up.make", **changes}, tmp_path)
+
+
+def drawn() -> dict[str, object]:
+    """Return parts whose model and data draw from every global generator, without a seed."""
+    found = parts()
+    for module in found["model"].modules():
+        if hasattr(module, "reset_parameters"):
+            module.reset_parameters()
+    with torch.no_grad():
+        for parameter in found["model"].parameters():
+            parameter += random.random() + float(np.random.rand())  # noqa: NPY002
+    return found
+
+
+def test_what_a_task_draws_without_a_seed_is_the_same_in_every_process(tmp_path: Path) -> None:
+    node = {"_target_": "tests.search.tasks.test_loading.drawn"}
+    torch.manual_seed(1)
+    first = load_task(node, tmp_path)
+    torch.manual_seed(2)
+    random.seed(2)
+    np.random.seed(2)  # noqa: NPY002
+    before = torch.get_rng_state(), random.getstate()
+    second = load_task(node, tmp_path)
+    assert fingerprint(first.baseline) == fingerprint(second.baseline)
+    assert torch.equal(torch.get_rng_state(), before[0])  # the caller's generators are as they were
+    assert random.getstate() == before[1]

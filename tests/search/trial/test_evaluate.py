@@ -297,6 +297,19 @@ def test_another_model_than_the_measured_one_is_refused(
         read_baseline(task, tmp_path / "baseline")
 
 
+def test_other_training_data_than_at_the_first_build_are_said(
+    task: EvaluatedTask, baseline: Baseline, tmp_path: Path
+) -> None:
+    folder = tmp_path / "baseline"
+    assert check_baseline(task, folder).notes == ()
+    kept = json.loads((folder / FIGURES).read_text())
+    (folder / FIGURES).write_text(json.dumps(kept | {"data": "of another build"}))
+    (note,) = check_baseline(task, folder).notes
+    assert "the first training batches differ" in note
+    (folder / FIGURES).write_text(json.dumps(kept | {"data": ""}))  # of an older study
+    assert check_baseline(task, folder).notes == ()
+
+
 def test_trials_take_the_free_axes_of_the_baseline_and_compare_no_batches_again(
     task: EvaluatedTask, baseline: Baseline, tmp_path: Path
 ) -> None:
