@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from compressors.weight_sharing import WeightSharing
     from paredown.compressed import load_compressed
     from paredown.recipes import apply_recipe
-    from paredown.studies import export, load_study, run_study
+    from paredown.studies import export, load_study, run_study, verify
     from paredown.study import Study
     from paredown.trial import Trial
     from search.errors import (
@@ -60,6 +60,7 @@ __all__ = [
     "load_compressed",
     "load_study",
     "run_study",
+    "verify",
 ]
 
 _MODULES = {
@@ -73,7 +74,7 @@ _MODULES = {
     "compressors.weight_sharing": ("WeightSharing",),
     "paredown.compressed": ("load_compressed",),
     "paredown.recipes": ("apply_recipe",),
-    "paredown.studies": ("export", "load_study", "run_study"),
+    "paredown.studies": ("export", "load_study", "run_study", "verify"),
     "paredown.study": ("Study",),
     "paredown.trial": ("Trial",),
     "search.errors": (

@@ -59,7 +59,7 @@ def load_compressed(source: Trial | str | Path, trust: Collection[str] = ()) -> 
                     "evidence.json is another; export the trial again"
                 )
             fidelity = evidence["validation"]["fidelity_db"]
-            return kept_module(folder, task, evidence["recipe"], fidelity)
+            return kept_module(folder, task, recipe.to_data(), fidelity)
         if fingerprint(task.baseline) != built["baseline_fingerprint"]:
             raise StudyError(
                 f"the model of task {built['task']['_target_']} is not the one that {folder} was "

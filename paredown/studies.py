@@ -13,6 +13,7 @@ from search.study.builders import build_executor
 if TYPE_CHECKING:
     from paredown.study import Study
     from search.deploy.export import Export
+    from search.deploy.verified import Verified
 
 
 def run_study(*overrides: str, config_dir: str | Path | None = None) -> "Study":
@@ -91,6 +92,28 @@ def export(
     """
     found = load_study(study, runs_dir) if isinstance(study, str | Path) else study
     return found.export(select, output, trust, formats)
+
+
+def verify(folder: str | Path, rounds: int = 30, trust: Collection[str] = ()) -> "Verified":
+    """Compare an export with its evidence on this machine, as `paredown verify` does.
+
+    Args:
+        folder: What an export wrote.
+        rounds: Readings of the latency.
+        trust: Packages whose code may run because an export from elsewhere names it.
+
+    Returns:
+        What differs, the score if the task is here, and the latency on this machine; they are
+        written to a file in the folder `machines` of the export too.
+
+    Raises:
+        ConfigError: the folder is no export, or its task names code that is not trusted.
+    """
+    from paredown.torch_state import as_in_a_trial
+    from search.deploy.verified import verify_export
+
+    with as_in_a_trial(1):
+        return verify_export(Path(folder), rounds, trust)
 
 
 def _folder(name_or_folder: str | Path, runs_dir: Path) -> Path:

@@ -11,6 +11,7 @@ from search.errors import ConfigError
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
 from search.trial.baseline import check_baseline
+from search.utils.secrets import without_secrets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +36,14 @@ def task_now(node: Mapping[str, Any], threads: int, baseline: Path) -> TaskNow:
     try:
         task = load_task(node)
     except ConfigError as error:
-        return TaskNow(task=None, changed=f"the task cannot be built: {error}")
+        return TaskNow(task=None, changed=_said(f"the task cannot be built: {error}"))
     try:
         check_baseline(task, baseline)
     except ConfigError as error:
-        return TaskNow(task=task, changed=str(error))
+        return TaskNow(task=task, changed=_said(str(error)))
     return TaskNow(task=task, changed="")
+
+
+def _said(reason: str) -> str:
+    """Return a reason in one line that may be kept in an export."""
+    return " ".join(without_secrets(reason).split())

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from search.deploy.formats import FILES
 from search.deploy.verified import verify_export
 from tests.conftest import USER_MODEL
 
+ROOT = Path(__file__).parents[2]
 NAME = "exported_model"
 CARD = """
     card = {"metric": "accuracy", "preprocessing": "none", "license": "mit"}
@@ -236,6 +238,23 @@ def test_without_the_task_all_else_is_verified(
     (export / "model.onnx").write_bytes(b"")
     found = " ".join(verify_export(export, rounds=2).differences)
     assert "model.onnx is not the file that was exported" in found
+
+
+@pytest.mark.slow  # two processes that import torch
+def test_the_command_says_in_one_line_what_differs(export: Path, study: Study) -> None:
+    command = [sys.executable, "-m", "search.cli", "verify", str(export), "rounds=2"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{study.config.runs_dir.parent}"}
+    whole = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert whole.returncode == 0, whole.stderr
+    assert "as exported; written to" in whole.stdout
+    (export / "infer.py").write_text("another")
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 2
+    assert done.stderr.startswith("paredown: infer.py is not the file that was exported")
+    assert len(done.stderr.splitlines()) == 1
+    found = paredown.verify(export, rounds=2)
+    assert found.differences
+    assert found.score == study.select("knee").metrics["score"]
 
 
 def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:

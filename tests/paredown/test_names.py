@@ -35,6 +35,7 @@ NAMES = [
     "load_compressed",
     "load_study",
     "run_study",
+    "verify",
 ]
 HEAVY = {"torch", "pandas", "mlflow", "optuna", "hydra", "numpy", "search", "compressors"}
 

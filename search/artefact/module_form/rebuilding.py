@@ -42,7 +42,7 @@ def rebuild(
     own = {type(module).__module__.partition(".")[0] for module in copy.modules()}
     device = device_of(baseline)
     there = {name: tensor.to(device) for name, tensor in tensors.items()}
-    decoder = Decoder(tensors=there, packages={*own, *packages})
+    decoder = Decoder(tensors=there, packages=packages, loaded=own)
     known = dict(copy.named_modules())
     made: dict[str, nn.Module] = {}
     taken: set[nn.Module] = set()

@@ -1,6 +1,7 @@
 """The plain values that modules hold beside their tensors, as JSON and back."""
 
 import importlib
+import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
@@ -20,8 +21,10 @@ SEQUENCES: Mapping[str, Any] = {
     "set": set,
     "frozenset": frozenset,
 }
-OURS = ("compressors", "torch")
-"""Packages whose classes a file may name, beside those of the task's model and of the recipe."""
+OURS = "compressors"
+"""The package of ours whose classes a file may name."""
+LOADED = ("torch", "builtins", "collections")
+"""Packages whose classes a file may name if their module is imported already."""
 TORCH_NAMES: Mapping[str, type] = {"dtype": torch.dtype, "device": torch.device}
 
 
@@ -88,7 +91,9 @@ class Decoder:
 
     tensors: Mapping[str, Tensor]
     packages: Collection[str]
-    """Packages, beside ours, whose classes may be named."""
+    """Packages, beside ours, of which a class may be imported."""
+    loaded: Collection[str]
+    """Packages of which a class may be named whose module is imported already."""
     _objects: dict[int, Any] = field(default_factory=dict)
 
     def decode(self, data: Any) -> Any:
@@ -118,20 +123,23 @@ class Decoder:
 
     def module_class(self, path: str) -> type[nn.Module]:
         """Return the class of modules that an import path names."""
-        found = named_class(path, {*OURS, *self.packages})
+        found = self._class(path)
         if not issubclass(found, nn.Module):
             raise ArtefactError(f"{path} is no class of modules")
         return found
 
+    def _class(self, path: str) -> type:
+        return named_class(path, {OURS, *self.packages}, {*LOADED, *self.loaded})
+
     def _structure(self, path: str) -> type:
-        found = named_class(path, {*OURS, "builtins", "collections", *self.packages})
+        found = self._class(path)
         if not (issubclass(found, tuple | list | Mapping) or is_dataclass(found)):
             raise ArtefactError(f"{path} is no structure of outputs")
         return found
 
     def _object(self, number: int, data: Mapping[str, Any]) -> Any:
         if number not in self._objects:
-            found = named_class(data["class"], {"compressors"})
+            found = named_class(data["class"], {OURS}, ())
             if not is_dataclass(found):
                 raise ArtefactError(f"{data['class']} is no plain data")
             held = {name: self.decode(value) for name, value in data["fields"].items()}
@@ -158,20 +166,28 @@ def class_path(cls: type) -> str:
     return path
 
 
-def named_class(path: str, packages: Collection[str]) -> type:
+def named_class(path: str, packages: Collection[str], loaded: Collection[str]) -> type:
     """Return the class that an import path of `class_path` names.
 
+    Args:
+        path: The import path.
+        packages: Packages of which a module may be imported.
+        loaded: Packages whose modules may be named, but not imported, as that may run a script.
+
     Raises:
-        ArtefactError: There is none, or it is defined outside of some packages.
+        ArtefactError: There is none, or it is defined elsewhere.
     """
     module, _, name = path.partition(":")
-    if module.partition(".")[0] not in packages:
-        raise ArtefactError(f"the file names {path}, of none of the packages {sorted(packages)}")
+    package = module.partition(".")[0]
+    if package not in {*packages, *loaded}:
+        raise ArtefactError(
+            f"the file names {path}, of none of the packages {sorted({*packages, *loaded})}"
+        )
     try:
-        found: Any = importlib.import_module(module)
+        found: Any = importlib.import_module(module) if package in packages else sys.modules[module]
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, KeyError, AttributeError) as error:
         raise ArtefactError(f"there is no {path} any more") from error
     if not isinstance(found, type) or class_path(found) != path:
         raise ArtefactError(f"{path} is no class of its own")
