@@ -17,6 +17,8 @@ from compressors.models.fingerprint import structure_digest
 from compressors.models.trainable import require_training_gradients
 from search.artefact.module_form.file import read_module, write_module
 from search.errors import ArtefactError
+from search.tasks.loading import training_task
+from search.tasks.task import EvaluatedTask
 from tests.acting import NAMES, acting
 from tests.zoo import ARCHITECTURES, toy_task
 
@@ -172,3 +174,38 @@ def test_another_model_of_the_task_is_refused(tmp_path: Path) -> None:
     write_module(acting("weight_pruning")(task.baseline, task), task.baseline, file)
     with pytest.raises(ArtefactError, match=r"have changed since|has no module"):
         read_module(file, toy_task("residual").baseline)
+
+
+@pytest.mark.slow  # importing and compressing three models of transformers takes ten seconds
+@pytest.mark.parametrize("kind", ["Bert", "GPT2", "Llama"])
+def test_a_model_of_a_library_is_built_again(kind: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="for tests alone")
+    sizes = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
+    special = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    config = getattr(transformers, f"{kind}Config")(**sizes, **special)
+    made = "LlamaForCausalLM" if kind == "Llama" else f"{kind}ForSequenceClassification"
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(3, 50, (32, 8), generator=generator)
+    batches = [
+        ({"input_ids": tokens[i : i + 8]}, tokens[i : i + 8, 0] % 2) for i in range(0, 32, 8)
+    ]
+
+    def loss(outputs: object, targets: Tensor) -> Tensor:
+        logits = outputs.logits  # type: ignore[attr-defined]
+        return nn.functional.cross_entropy(logits[:, -1] if logits.dim() == 3 else logits, targets)
+
+    def task(seed: int) -> EvaluatedTask:
+        torch.manual_seed(seed)
+        model = getattr(transformers, made)(config)
+        return training_task({"train": batches, "loss": loss}, model, tmp_path)
+
+    first, path = task(0), tmp_path / "m"
+    model = first.baseline
+    for name in ("layer_removal", "channel_pruning", "low_rank", "weight_pruning", "quantization"):
+        model = acting(name)(model, first)
+    write_module(model, first.baseline, path)
+    built = read_module(path, task(1).baseline)
+    for found, wanted in zip(
+        *(output_tensors(run(m, first.example)) for m in (built, model)), strict=True
+    ):
+        assert torch.equal(found, wanted)
