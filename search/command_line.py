@@ -21,6 +21,7 @@ from search.config.schema import (
     ApplySchema,
     ExportSchema,
     FrontSchema,
+    StoredSchema,
     UiSchema,
     UnpackSchema,
     check_types,
@@ -126,24 +127,25 @@ def _search(config: DictConfig) -> None:
     from search.recipe.validation import check_space
 
     check_space(checked.space)
-    from search import commands
+    from search.commands.search import search
 
-    commands.search(checked, executor)
+    search(checked, executor)
 
 
 def _front(config: DictConfig) -> None:
     arguments = _checked(config, FrontSchema)
-    from search import commands
+    folder = existing_study(arguments)
+    from search.commands.front import front
 
-    commands.front(existing_study(arguments))
+    front(folder, arguments["select"], arguments["format"])
 
 
 def _export(config: DictConfig) -> None:
     arguments = _checked(config, ExportSchema)
     folder = existing_study(arguments)
-    from search import commands
+    from search.commands.export import export
 
-    commands.export(folder, arguments["select"], arguments["output"], arguments["trust"])
+    export(folder, arguments["select"], arguments["output"], arguments["trust"])
 
 
 def _apply(config: DictConfig) -> None:
@@ -171,10 +173,10 @@ def _unpack(config: DictConfig) -> None:
 
 
 def _repair(config: DictConfig) -> None:
-    folder = existing_study(_checked(config, FrontSchema))
-    from search import commands
+    folder = existing_study(_checked(config, StoredSchema))
+    from search.commands.repair import repair
 
-    commands.repair(folder)
+    repair(folder)
 
 
 def _ui(config: DictConfig) -> None:

@@ -34,7 +34,7 @@ def rewrite(argument: str, command: str) -> str:
     `steps.STEP.layers={PATTERN: VALUE}` and the metrics in `objectives` and `preferences` may be
     new keys. Former keys of a search are renamed; no other command has any.
     """
-    bound = re.fullmatch(r"(\+*)constraints\.([\w/.]+?)\s*([<>]=)\s*(\S+)", argument)
+    bound = re.fullmatch(r"(\+*)constraints\.([\w/.]+?)\s*([<>]=)\s*(\S.*)", argument)
     if bound:
         return f"++constraints.{bound[2]}='{bound[3]}{bound[4]}'"
     key, separator, value = argument.partition("=")

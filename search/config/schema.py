@@ -66,11 +66,19 @@ class SearchSchema:
 
 
 @dataclass
-class FrontSchema:
-    """The keys and types of `paredown front`."""
+class StoredSchema:
+    """The keys and types of commands on a stored study that need no more."""
 
     study: str | None = None
     runs_dir: str = MISSING
+
+
+@dataclass
+class FrontSchema(StoredSchema):
+    """The keys and types of `paredown front`."""
+
+    select: str | None = None
+    format: str = MISSING
 
 
 @dataclass

@@ -47,7 +47,7 @@ class Export:
 
 
 def export_trial(
-    folder: Path, expression: str, output: Path | None = None, trusted: Collection[str] = ()
+    folder: Path, expression: str | int, output: Path | None = None, trusted: Collection[str] = ()
 ) -> Export:
     """Write the trial of a study that an expression selects into a folder of its own.
 
@@ -56,7 +56,7 @@ def export_trial(
 
     Args:
         folder: the study's folder.
-        expression: `knee`, or `max|min METRIC [where ...]`.
+        expression: a trial's number, or an expression as of `search.pareto.selection`.
         output: where to write; None: `export/trial-NNNN` in the study's folder.
         trusted: packages whose code may run because the study names it, if it is from elsewhere.
 

@@ -23,6 +23,22 @@ def describe(record: TrialRecord) -> str:
     return text or ("baseline" if record.origin == "baseline" else "unchanged")
 
 
+def shortened(recipe: str, width: int) -> str:
+    """Return a described recipe in at most some columns, without its last steps: `prune .40 · …`.
+
+    A first step that does not fit loses its last words, and is an ellipsis alone at the worst.
+    """
+    if len(recipe) <= width:
+        return recipe
+    for separator, end in ((" · ", " · …"), (" ", " …")):
+        kept = recipe
+        while separator in kept:
+            kept = kept.rpartition(separator)[0]
+            if len(kept) + len(end) <= width:
+                return kept + end
+    return "…"
+
+
 def _joined(steps: Mapping[str, Any]) -> dict[str, Any]:
     """Return the steps of a recipe with the parts of a divided recovery as one step."""
     joined: dict[str, Any] = {}

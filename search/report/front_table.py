@@ -6,59 +6,93 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from search.report.describe import describe
+from search.report.describe import describe, shortened
 from search.report.formatting import format_score
+from search.report.front_rows import BASELINE, RIVAL, FrontRow
+from search.report.reference_recipes import REFERENCE_PREFIX
 from search.trial_record import TrialRecord
+
+VERDICT_WIDTH = 100
+"""Columns from which the verdict has one of its own."""
 
 
 def front_table(
-    records: Sequence[TrialRecord],
-    front_numbers: Sequence[int],
-    baseline: TrialRecord,
-    equal: Collection[int] = (),
+    rows: Sequence[FrontRow], baseline: TrialRecord, equal: Collection[int] = (), width: int = 80
 ) -> Table:
-    """Return the front as a table for the terminal, in the given order, below the baseline.
+    """Return the front as a table, the baseline above and other trials of interest below it.
 
-    The size is that of the packed file, in kB (1,000 bytes) and as a share of the baseline's fp32
-    run file; latency is the ratio to the baseline's; gain is the verdict. Only the recipe wraps:
-    the table needs 80 columns and reads well from 100. The scores of the trials whose numbers are
-    in `equal` are marked with `=`.
+    The score is that on validation data, beside that on the test set where it was measured; the
+    size is that of the packed file, in kB (1,000 bytes) and as a share of the baseline's fp32 run
+    file; latency is the ratio to the baseline's. The recipe loses its last steps where it does not
+    fit. The scores of the trials whose numbers are in `equal` are marked with `=`.
+
+    Args:
+        rows: The trials to show, in order.
+        baseline: The measured trial of the uncompressed model.
+        equal: Numbers of the trials that share the best score.
+        width: Columns of the terminal, 80 or more.
     """
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    for name in ("trial", "score ± se", "drop", "kB", "size", "latency"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("gain", no_wrap=True)
-    table.add_column("recipe", min_width=12)
-    by_number = {record.number: record for record in records}
-    members = [by_number[n] for n in front_numbers if n != baseline.number]
-    for place, record in enumerate([baseline, *members]):
-        cells = _front_cells(record, baseline)
-        cells[1] += _mark(record, equal)
-        table.add_row(*(Text(cell) for cell in cells), end_section=place == 0)
+    tested = any("test_score" in row.record.metrics for row in rows)
+    scores = ("score", "test ± se") if tested else ("score ± se",)
+    names = ["trial", *scores, "kB", "size", "latency"]
+    right = len(names)
+    names += ["gain"] if width >= VERDICT_WIDTH else []
+    names.append("")
+    cells = [_cells(row, baseline, equal, tested=tested)[:right] for row in rows]
+    for row, line in zip(rows, cells, strict=True):
+        line += [_gain(row.record)] if width >= VERDICT_WIDTH else []
+        line.append("\n".join(row.roles))
+    space = int(width >= VERDICT_WIDTH)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, space, 0, 0))
+    taken = 2
+    for place, name in enumerate(names):
+        justify = "right" if place < right else "left"
+        table.add_column(name, justify=justify, no_wrap=True)
+        widest = [part for line in cells for part in line[place].split("\n")]
+        taken += max(map(len, [name, *widest])) + 1 + space
+    table.add_column("recipe", no_wrap=True)
+    for place, (row, line) in enumerate(zip(rows, cells, strict=True)):
+        recipe = shortened(_recipe(row), width - taken)
+        following = rows[place + 1 : place + 2]
+        ends = BASELINE in row.roles or bool(following and row.front != following[0].front)
+        table.add_row(*(Text(cell) for cell in (*line, recipe)), end_section=ends)
     return table
 
 
-def _mark(record: TrialRecord, equal: Collection[int]) -> str:
-    """Return the mark behind a score; scores without one keep its place."""
-    if not equal:
-        return ""
-    return " =" if record.number in equal else "  "
-
-
-def _front_cells(record: TrialRecord, baseline: TrialRecord) -> list[str]:
-    metrics = record.metrics
-    size = metrics["size_bytes"]
-    error = metrics.get("score_standard_error")
-    spread = "" if error is None else f" ± {format_score(error)}"
+def _cells(
+    row: FrontRow, baseline: TrialRecord, equal: Collection[int], *, tested: bool
+) -> list[str]:
+    """Return the figures of a row."""
+    metrics, size = row.record.metrics, row.record.metrics["size_bytes"]
+    mark = "" if not equal else " =" if row.record.number in equal else "  "
+    test = _with_error(row.record, "test_score") if "test_score" in metrics else ""
+    scores = (
+        [format_score(metrics["score"]), test] if tested else [_with_error(row.record, "score")]
+    )
     latency = metrics.get("latency_ratio")
-    drop = metrics.get("score_drop")
     return [
-        str(record.number),
-        f"{format_score(metrics['score'])}{spread}",
-        "" if drop is None else format_score(drop + 0.0),
+        str(row.record.number),
+        *scores[:-1],
+        scores[-1] + mark,
         f"{size / 1000:.1f}",
         f"1/{baseline.metrics['run_bytes'] / size:.1f}",
         "" if latency is None else f"{latency:.2f}",
-        record.verdict.removesuffix(" gain").removesuffix(" only"),
-        describe(record),
     ]
+
+
+def _with_error(record: TrialRecord, name: str) -> str:
+    error = record.metrics.get(f"{name}_standard_error")
+    spread = "" if error is None else f" ± {format_score(error)}"
+    return f"{format_score(record.metrics[name])}{spread}"
+
+
+def _gain(record: TrialRecord) -> str:
+    return record.verdict.removesuffix(" only").replace(" gain", "")
+
+
+def _recipe(row: FrontRow) -> str:
+    """Return a recipe in words, after the name of a reference recipe."""
+    text = describe(row.record)
+    if RIVAL not in row.roles:
+        return text
+    return f"{row.record.origin.removeprefix(REFERENCE_PREFIX)}: {text}"

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from search.config.study_config import StudyConfig
 from search.pareto.archive import archive_of
-from search.report.panels import FrontPicture
-from search.report.tables import trials_frame
 from search.trial_record import TrialRecord
 
 if TYPE_CHECKING:
@@ -37,6 +35,8 @@ class StudyResult:
     @property
     def frame(self) -> "pd.DataFrame":
         """All trials, one row each."""
+        from search.report.tables import trials_frame  # pandas takes a second to import
+
         return trials_frame(self.records, self.front_numbers)
 
 
@@ -62,6 +62,7 @@ def draw(config: StudyConfig, result: StudyResult) -> list[Path]:
     if baseline is None or not result.front:
         return []
     # Matplotlib and plotly take a third of a second to import; a search starts its trials first.
+    from search.report.panels import FrontPicture
     from search.report.pictures import write_pictures
 
     picture = FrontPicture(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from search.config.study_config import StudyConfig
+from search.errors import SelectionError
 from search.pareto.front import Objectives
 from search.pareto.selection import knee
 from search.recipe.step_values import recovers
@@ -49,13 +50,14 @@ def write_summary(config: StudyConfig, result: StudyResult) -> Path:
 
 
 def _overview(config: StudyConfig, result: StudyResult) -> str:
-    chosen = knee(result.records, config.objectives, config.preferences.weights)
     feasible = sum(record.feasible for record in result.records)
+    counts = f"{len(result.records)} trials, {feasible} feasible, {len(result.front)} on the front"
+    try:
+        chosen = knee(result.records, config.objectives, config.preferences.weights)
+    except SelectionError as error:
+        return f"{counts}; {error}"
     preferred = f" ({config.preferences})" if str(config.preferences) else ""
-    return (
-        f"{len(result.records)} trials, {feasible} feasible, {len(result.front)} on the front; "
-        f"the knee{preferred} is trial {chosen.number}: {describe(chosen)}"
-    )
+    return f"{counts}; the knee{preferred} is trial {chosen.number}: {describe(chosen)}"
 
 
 def _step_lines(config: StudyConfig, result: StudyResult) -> list[str]:

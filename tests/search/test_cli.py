@@ -400,6 +400,8 @@ def test_help_and_config_errors_load_neither_torch_nor_mlflow() -> None:
     [
         ("constraints.score_drop<=0.02", "++constraints.score_drop='<=0.02'"),
         ("constraints.score>=0.9", "++constraints.score='>=0.9'"),
+        ("constraints.size_bytes <= 20 kB", "++constraints.size_bytes='<=20 kB'"),
+        ("select=smallest where score_drop <= 1%", "select='smallest where score_drop <= 1%'"),
         ("select=max score where size_bytes<=9", "select='max score where size_bytes<=9'"),
         ("recipe=a b/recipe.yaml", "recipe_file='a b/recipe.yaml'"),
         ("recipe=default", "recipe=default"),
