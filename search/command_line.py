@@ -15,10 +15,11 @@ from omegaconf.errors import OmegaConfBaseException
 
 from search.config.environment import composed_values
 from search.config.existing import existing_study
-from search.config.overrides import check_additions, flags_first, name_file, rewrite
+from search.config.overrides import check_additions, flags_first, name_bare, rewrite
 from search.config.paths import conf_folder
 from search.config.schema import (
     ApplySchema,
+    CompareSchema,
     ExportSchema,
     FrontSchema,
     StoredSchema,
@@ -33,6 +34,9 @@ from search.study.builders import build_executor
 from search.utils.interruption import ended_like_ctrl_c
 from search.utils.secrets import without_secrets
 
+BARE = {"unpack": ("file",), "compare": ("a", "b")}
+"""By command, the keys of the arguments that are given without one."""
+
 
 def run_command(command: str, arguments: list[str]) -> list[str]:
     """Run a command; return what was refused, a line for each job of a sweep that was.
@@ -41,9 +45,7 @@ def run_command(command: str, arguments: list[str]) -> list[str]:
         command: A key of `COMMANDS`.
         arguments: What follows it on the command line.
     """
-    arranged = flags_first(arguments)
-    if command == "unpack":
-        arranged = name_file(arranged)
+    arranged = name_bare(flags_first(arguments), BARE.get(command, ()))
     try:
         with ended_like_ctrl_c():
             refused = _run(command, [rewrite(argument, command) for argument in arranged])
@@ -140,6 +142,21 @@ def _front(config: DictConfig) -> None:
     front(folder, arguments["select"], arguments["format"])
 
 
+def _compare(config: DictConfig) -> None:
+    arguments = _checked(config, CompareSchema)
+    from search.commands.compare import compare
+
+    runs_dir = Path(arguments["runs_dir"])
+    compare(arguments["a"], arguments["b"], arguments["study"], runs_dir)
+
+
+def _report(config: DictConfig) -> None:
+    folder = existing_study(_checked(config, StoredSchema))
+    from search.commands.report import report
+
+    report(folder)
+
+
 def _export(config: DictConfig) -> None:
     arguments = _checked(config, ExportSchema)
     folder = existing_study(arguments)
@@ -189,6 +206,8 @@ def _ui(config: DictConfig) -> None:
 COMMANDS: Mapping[str, Callable[[DictConfig], None]] = {
     "search": _search,
     "front": _front,
+    "compare": _compare,
+    "report": _report,
     "export": _export,
     "unpack": _unpack,
     "apply": _apply,

@@ -9,9 +9,9 @@ from search.errors import ConfigError, StudyError
 from search.pareto.selection import select
 from search.report.describe import describe
 from search.report.equal_scores import equal_scores
-from search.report.front_rows import front_csv, front_json, front_rows
-from search.report.front_table import front_table
 from search.report.result import StudyResult, baseline_of, study_result
+from search.report.views.front_rows import front_csv, front_json, front_rows
+from search.report.views.front_table import front_table
 from search.study.journal_file import read_journal
 from search.study.terminal import Display
 from search.trial_record import TrialRecord

@@ -15,7 +15,7 @@ def search(config: StudyConfig, executor: Executor) -> None:
     display.say((result.folder / "summary.txt").read_text())
     volume = max(result.history.values())
     display.say(f"hypervolume {volume:.4f} (1 is the baseline's score at no cost)")
-    display.say(f"picture     {result.folder / 'front.html'} and front.png")
+    display.say(f"report      {result.folder / 'report.html'} and front.png")
     display.say(f"tables      {result.folder / 'trials.parquet'} and trials.csv")
     display.say(f"export      paredown export study={config.study} select=knee")
     if result.links:

@@ -9,6 +9,8 @@ from typing import Any
 from search.config.former_keys import with_present_key
 from search.errors import ConfigError
 
+QUOTED = ("select", "file", "out", "a", "b")
+"""Keys whose values may hold what Hydra's grammar gives another meaning."""
 FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
 
 
@@ -40,23 +42,25 @@ def rewrite(argument: str, command: str) -> str:
     key, separator, value = argument.partition("=")
     if re.fullmatch(r"steps\.\w+\.layers|(objectives|preferences\.(reference|weights))\.\w+", key):
         return f"++{argument}"
-    if separator and (
-        key in ("select", "file", "out") or (key == "recipe" and value.endswith((".yaml", ".yml")))
-    ):
+    if separator and (key in QUOTED or (key == "recipe" and value.endswith((".yaml", ".yml")))):
         name = "recipe_file" if key == "recipe" else key
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"{name}='{quoted}'"
     return with_present_key(argument) if command == "search" else argument
 
 
-def name_file(arguments: list[str]) -> list[str]:
-    """Return arguments, flags first, with `file=` before the first that is no flag or override."""
-    named = list(arguments)
+def name_bare(arguments: list[str], names: Sequence[str]) -> list[str]:
+    """Return arguments, flags first, with a name before each that is no flag or override.
+
+    Args:
+        arguments: Of a command.
+        names: The keys of the first, the second and so on.
+    """
+    named, left = list(arguments), list(names)
     for place, (before, argument) in enumerate(pairwise(["", *arguments])):
-        bare = not argument.startswith("-") and "=" not in argument
-        if bare and before not in FLAGS_WITH_VALUE:
-            named[place] = f"file={argument}"
-            break
+        bare = not argument.startswith("-") and not re.match(r"[~+]*[\w@./:-]*=", argument)
+        if left and bare and before not in FLAGS_WITH_VALUE:
+            named[place] = f"{left.pop(0)}={argument}"
     return named
 
 

@@ -82,6 +82,14 @@ class FrontSchema(StoredSchema):
 
 
 @dataclass
+class CompareSchema(StoredSchema):
+    """The keys and types of `paredown compare`."""
+
+    a: str | None = None
+    b: str | None = None
+
+
+@dataclass
 class ExportSchema:
     """The keys and types of `paredown export`."""
 

@@ -3,4 +3,4 @@
 The room only reads trial records and the configuration. It starts nothing and changes no study.
 """
 
-__all__ = ["describe", "equal_scores", "front_table", "result", "summary", "tables"]
+__all__ = ["describe", "equal_scores", "pictures", "result", "summary", "tables", "views"]

@@ -18,7 +18,7 @@ def describe(record: TrialRecord) -> str:
     and `unchanged` for any other.
     """
     steps = _joined(record.recipe.get("steps", {}))
-    words = [_step_words(name, values) for name, values in steps.items()]
+    words = [step_words(name, values) for name, values in steps.items()]
     text = " · ".join(word for word in words if word)
     return text or ("baseline" if record.origin == "baseline" else "unchanged")
 
@@ -58,7 +58,7 @@ def last_line(error: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _step_words(name: str, values: Mapping[str, Any]) -> str:
+def step_words(name: str, values: Mapping[str, Any]) -> str:
     """Return a step's name and main value, or nothing if that value makes the step inactive."""
     numbers = {
         field: value

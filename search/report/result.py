@@ -51,24 +51,3 @@ def study_result(config: StudyConfig, records: list[TrialRecord]) -> StudyResult
 def baseline_of(records: list[TrialRecord]) -> TrialRecord | None:
     """Return the trial that measured the uncompressed model; None if there is none."""
     return next((r for r in records if r.origin == "baseline" and r.status == "ok"), None)
-
-
-def draw(config: StudyConfig, result: StudyResult) -> list[Path]:
-    """Write front.html and front.png into the study's folder; return their paths.
-
-    Nothing is written, and the list is empty, without a measured baseline or without a front.
-    """
-    baseline = baseline_of(result.records)
-    if baseline is None or not result.front:
-        return []
-    # Matplotlib and plotly take a third of a second to import; a search starts its trials first.
-    from search.report.panels import FrontPicture
-    from search.report.pictures import write_pictures
-
-    picture = FrontPicture(
-        records=result.records,
-        front_numbers=result.front_numbers,
-        objectives=config.objectives,
-        baseline=baseline,
-    )
-    return write_pictures(picture, config.folder)

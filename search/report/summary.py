@@ -17,25 +17,36 @@ from search.report.result import StudyResult
 from search.report.step_effects import StepEffect, is_share, step_effects
 from search.utils.files import write_atomically
 
+Importances = Mapping[str, Mapping[str, float]]
+"""As of `parameter_importances`."""
 MAX_STEPS = 4
 """Steps that have a line of their own at most."""
 MAX_REFERENCES = 3
 """Reference recipes that are named at most."""
 
 
-def summary(config: StudyConfig, result: StudyResult) -> list[str]:
+def summary(
+    config: StudyConfig, result: StudyResult, importances: Importances | None = None
+) -> list[str]:
     """Return at most about 15 lines on what the finished trials show.
 
     Of steps and parameters it says only what a comparison of trials supports, with the figures and
     the test; nothing where none does.
+
+    Args:
+        config: The study's configuration.
+        result: Its finished trials.
+        importances: Those of the parameters where they are known already; they take a second.
     """
     if not result.front:
         return [f"{len(result.records)} trials, none feasible", *next_steps(config, result)]
+    if importances is None:
+        importances = parameter_importances(result.records, config.objectives, config.space)
     compared = compare_with_references(result.records, result.front, config.objectives)
     return [
         _overview(config, result),
         *_step_lines(config, result),
-        *_parameter_lines(config, result),
+        *_parameter_lines(result, importances),
         *_reference_lines(compared, config.objectives),
         *next_steps(config, result),
     ]
@@ -83,8 +94,7 @@ def _change(name: str, change: float) -> str:
     return f"{name} {change:+.0%}" if is_share(name) else f"{name} {change:+.3g}"
 
 
-def _parameter_lines(config: StudyConfig, result: StudyResult) -> list[str]:
-    found = parameter_importances(result.records, config.objectives, config.space)
+def _parameter_lines(result: StudyResult, found: Importances) -> list[str]:
     if not found:
         return [f"fewer than {MIN_TRIALS} measured trials: too few to judge the parameters"]
     measured = sum(record.status == "ok" for record in result.records)

@@ -79,7 +79,7 @@ def test_a_sweep_leaves_trials_front_pictures_and_tracker(swept: Path) -> None:
         "rival:4 bits",
         "path:quantize:0.5000",
     ]
-    assert (folder / "front.html").stat().st_size > 1_000_000
+    assert (folder / "report.html").stat().st_size > 1_000_000
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
     runs = runs_of(swept, "mine")
     assert len(runs) == 10
@@ -187,7 +187,18 @@ def test_a_recipe_applied_gives_the_figures_of_its_trial(swept: Path) -> None:
 def test_the_front_is_shown_again(swept: Path) -> None:
     code, out, err = paredown("front", "study=mine", folder=swept)
     assert (code, err) == (0, "")
-    assert "front.html" in out
+    assert "knee" in out
+    code, out, err = paredown("front", "study=mine", "format=json", folder=swept)
+    assert (code, err) == (0, "")
+    assert [row for row in json.loads(out)["rows"] if "knee" in row["roles"]]
+
+
+def test_two_trials_are_compared_and_a_page_is_written(swept: Path) -> None:
+    code, out, err = paredown("compare", "0", "knee", "study=mine", folder=swept)
+    assert (code, err) == (0, "")
+    assert "score" in out
+    code, out, err = paredown("report", "study=mine", folder=swept)
+    assert (code, out, err) == (0, "runs/mine/report.html\n", "")
 
 
 @pytest.mark.slow  # two sweeps
@@ -328,6 +339,8 @@ def test_the_console_script_ends_with_the_exit_code(tmp_path: Path) -> None:
     ("command", "message"),
     [
         ("front", "no study 'None' in runs; there are: -"),
+        ("compare", "compare needs two sides: paredown compare 11 knee study=digits"),
+        ("report", "no study 'None' in runs; there are: -"),
         ("export", "no study 'None' in runs; there are: -"),
         ("apply", "apply needs a recipe: recipe=PATH of a recipe.yaml"),
         ("ui", "mlflow.db does not exist: run `paredown search`"),
@@ -351,6 +364,9 @@ def test_a_command_without_any_argument_says_what_it_lacks(
 
 UNKNOWN = {
     ("front", "++anything=1"): "anything: Key 'anything' not in 'FrontSchema'; there are: study, ",
+    ("front", "++formt=csv"): "not in 'FrontSchema'; did you mean 'format'?",
+    ("compare", "++c=1"): "Key 'c' not in 'CompareSchema'",
+    ("report", "++out=1"): "Key 'out' not in 'StoredSchema'",
     (
         "export",
         "++selekt=knee",

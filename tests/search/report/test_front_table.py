@@ -11,9 +11,9 @@ from rich.console import Console
 
 from search.config.compose import compose_search
 from search.report.describe import describe, shortened
-from search.report.front_rows import front_csv, front_json, front_rows
-from search.report.front_table import front_table
 from search.report.result import study_result
+from search.report.views.front_rows import front_csv, front_json, front_rows
+from search.report.views.front_table import front_table
 from tests.search.report.records import RECORDS, SHARE, trial
 
 TESTED = {"test_score": 0.97123, "test_score_standard_error": 0.00812}

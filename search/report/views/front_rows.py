@@ -26,6 +26,14 @@ class FrontRow:
     roles: tuple[str, ...]
     """Of baseline, rival, selected, knee, smallest, fastest and best those that it is."""
 
+    @property
+    def recipe(self) -> str:
+        """The recipe in words, after the name of a reference recipe."""
+        text = describe(self.record)
+        if RIVAL not in self.roles:
+            return text
+        return f"{self.record.origin.removeprefix(REFERENCE_PREFIX)}: {text}"
+
 
 def front_rows(
     config: StudyConfig, result: StudyResult, selected: TrialRecord | None = None

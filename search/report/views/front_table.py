@@ -1,15 +1,15 @@
 """The front as a table for the terminal."""
 
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from search.report.describe import describe, shortened
+from search.report.describe import shortened
 from search.report.formatting import format_score
-from search.report.front_rows import BASELINE, RIVAL, FrontRow
-from search.report.reference_recipes import REFERENCE_PREFIX
+from search.report.views.front_rows import BASELINE, FrontRow
 from search.trial_record import TrialRecord
 
 VERDICT_WIDTH = 100
@@ -46,13 +46,13 @@ def front_table(
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, space, 0, 0))
     taken = 2
     for place, name in enumerate(names):
-        justify = "right" if place < right else "left"
+        justify: Literal["left", "right"] = "right" if place < right else "left"
         table.add_column(name, justify=justify, no_wrap=True)
         widest = [part for line in cells for part in line[place].split("\n")]
         taken += max(map(len, [name, *widest])) + 1 + space
     table.add_column("recipe", no_wrap=True)
     for place, (row, line) in enumerate(zip(rows, cells, strict=True)):
-        recipe = shortened(_recipe(row), width - taken)
+        recipe = shortened(row.recipe, width - taken)
         following = rows[place + 1 : place + 2]
         ends = BASELINE in row.roles or bool(following and row.front != following[0].front)
         table.add_row(*(Text(cell) for cell in (*line, recipe)), end_section=ends)
@@ -88,11 +88,3 @@ def _with_error(record: TrialRecord, name: str) -> str:
 
 def _gain(record: TrialRecord) -> str:
     return record.verdict.removesuffix(" only").replace(" gain", "")
-
-
-def _recipe(row: FrontRow) -> str:
-    """Return a recipe in words, after the name of a reference recipe."""
-    text = describe(row.record)
-    if RIVAL not in row.roles:
-        return text
-    return f"{row.record.origin.removeprefix(REFERENCE_PREFIX)}: {text}"
