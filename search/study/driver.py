@@ -17,6 +17,7 @@ from search.proposal.plan import plan_time
 from search.proposal.schedule import BASELINE, Known, Schedule
 from search.report.describe import last_line
 from search.report.result import StudyResult
+from search.report.standing import standing
 from search.study.baseline_intake import PreparedStudy, take_in_baseline
 from search.study.common_failure import CommonFailure
 from search.study.dispatcher import Dispatcher
@@ -26,7 +27,6 @@ from search.study.journal import Journal
 from search.study.outputs import StudyOutputs
 from search.study.plan import TrialPlan
 from search.study.plan_line import plan_line
-from search.study.standing import standing
 from search.study.terminal import Display
 from search.study.trial_requests import TrialRequests, record_of
 from search.tracking.base import Mirror

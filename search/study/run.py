@@ -10,11 +10,11 @@ from search.executors.worker import LOG
 from search.pareto.front import pareto_front
 from search.proposal.samplers import check_sampler
 from search.report.result import StudyResult
+from search.report.standing import standing
 from search.study.builders import build_tracker
 from search.study.driver import run_trials
 from search.study.journal import Journal
 from search.study.journal_file import JOURNAL, open_journal
-from search.study.standing import standing
 from search.study.terminal import Display
 from search.tasks.loading import task_builder
 from search.tracking.base import Mirror, StudyDescription

@@ -29,6 +29,8 @@ DOMINATED, BASELINE = "#8c8c8c", "#000000"
 """Colours of the groups, of Okabe and Ito's palette; each group has a symbol of its own too."""
 MAX_NUMBERED = 12
 """Members of a front that all have their numbers beside them; of more, those with a role."""
+MAX_NAME, RIVALS = 8, "rival"
+"""Letters of the name of a rival that stands beside its point; a longer one is just a rival."""
 MAX_PARAMETERS = 6
 """Parameters among the parallel coordinates."""
 OFF = "off"
@@ -175,7 +177,7 @@ def _groups(
     return [
         ("dominated", apart, open_, 6),
         ("beyond a constraint", beyond, crossed, 7),
-        ("rival", rivals, {"color": RIVAL, "symbol": "diamond"}, 11),
+        (RIVALS, rivals, {"color": RIVAL, "symbol": "diamond"}, 11),
         ("front", picture.members, {"color": FRONT, "symbol": "circle"}, 10),
         ("baseline", [picture.baseline], {"color": BASELINE, "symbol": "star"}, 14),
     ]
@@ -252,7 +254,8 @@ def _trace(
 def _beside(record: TrialRecord, roles: Sequence[str], *, numbered: bool) -> str:
     """Return what stands beside a point: `12 knee`, `1 int8` for a rival, or nothing."""
     name = record.origin.partition(REFERENCE_PREFIX)[2]
-    words = [word for word in (name, *roles) if word]
+    short = name if len(name) <= MAX_NAME else RIVALS
+    words = [word for word in (short, *roles) if word]
     if words:
         return f"{record.number} {', '.join(words)}"
     return str(record.number) if numbered else ""
