@@ -202,7 +202,7 @@ def _front(picture: FrontPicture, panel: Panel, roles: Mapping[int, Sequence[str
         trace["x"], trace["y"] = panel.points(shown)
         trace["textposition"] = _sides(trace["x"], logarithmic=panel.across in LOG_SCALED)
         errors = standard_errors(shown, panel)
-        if name in ("front", "rival", "baseline") and errors:
+        if name in ("front", RIVALS, "baseline") and errors:
             bars = {"type": "data", "array": errors, "thickness": 1, "width": 3, "visible": True}
             trace["error_y"] = bars | {"color": marker["color"]}
         data.append(trace)
