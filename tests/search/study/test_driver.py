@@ -169,25 +169,25 @@ def test_an_ordered_study_does_not_depend_on_who_was_faster(tmp_path: Path) -> N
 
 def test_an_interruption_and_what_follows_are_said_with_the_best_so_far(tmp_path: Path) -> None:
     broken, shown, again = MadeUp(), StringIO(), StringIO()
-    broken.interrupt_at = 11
+    broken.interrupt_at = 5
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, broken, shown=shown)
+        run(tmp_path, broken, "trials=8", shown=shown)
     lines = shown.getvalue().splitlines()
     assert f"logs: {tmp_path}/digits/baseline/log.txt, {tmp_path}/digits/trials/*/log.txt" in lines
     assert lines[-2] == "stopping: what was measured is kept, trials under way run again"
     best = lines[-1]
     assert best.startswith("best so far: ")
     assert best.count(" trial ") >= 1
-    result = run(tmp_path, MadeUp(), shown=again)
+    result = run(tmp_path, MadeUp(), "trials=8", shown=again)
     lines = again.getvalue().splitlines()
-    assert lines[0] == "going on from 11 of 16 trials"
+    assert lines[0] == "going on from 5 of 8 trials"
     assert lines[1] == best
     number = int(best.partition(" trial ")[2].split()[0])
     score = result.records[number].metrics["score"]
     assert f"trial {number} (score {score:.4f}, size_bytes " in best
     full = StringIO()
-    run(tmp_path, MadeUp(), shown=full)
-    assert full.getvalue().startswith("16 trials are there already; trials=32 adds some\n")
+    run(tmp_path, MadeUp(), "trials=8", shown=full)
+    assert full.getvalue().startswith("8 trials are there already; trials=16 adds some\n")
 
 
 def test_the_best_trials_are_shown_after_each_ten(tmp_path: Path) -> None:
