@@ -67,7 +67,7 @@ def load_study(name_or_folder: str | Path, runs_dir: str | Path = "runs") -> "St
 
 def export(
     study: "Study | str | Path",
-    select: str = "knee",
+    select: str | int = "knee",
     output: str | Path | None = None,
     runs_dir: str | Path = "runs",
     trust: Collection[str] = (),
@@ -77,7 +77,7 @@ def export(
 
     Args:
         study: The study, its name, or the path of its folder.
-        select: `knee`, or `max|min METRIC [where METRIC <= NUMBER [and ...]]`.
+        select: Which trial, by its number or an expression, as in `Study.select`.
         output: The folder to write; `export/trial-NNNN` in the study's folder unless given.
         runs_dir: The folder that a name is looked up in.
         trust: Packages whose code may run because a study from elsewhere names it.

@@ -63,11 +63,12 @@ class Study:
         known = ", ".join(str(record.number) for record in self.result.records) or "-"
         raise StudyError(f"study '{self.name}' has no finished trial {number}; there are: {known}")
 
-    def select(self, expression: str = "knee") -> Trial:
+    def select(self, expression: str | int = "knee") -> Trial:
         """Return the trial that an expression names.
 
         Args:
-            expression: `knee`, or `max|min METRIC [where METRIC <= NUMBER [and ...]]`.
+            expression: A trial's number, or `knee`, `smallest`, `fastest`, `best`, `max METRIC` or
+                `min METRIC`, each with or without `where METRIC <= NUMBER[UNIT] [and ...]`.
 
         Raises:
             SelectionError: the expression cannot be read, or no trial answers it.
@@ -78,7 +79,7 @@ class Study:
 
     def export(
         self,
-        select: str = "knee",
+        select: str | int = "knee",
         output: str | Path | None = None,
         trust: Collection[str] = (),
         formats: Collection[str] = DEFAULT,

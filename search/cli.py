@@ -9,6 +9,8 @@ usage: paredown COMMAND [OVERRIDE ...]
 
   search   launch a study, or go on with it:   paredown search task=digits trials=100
   front    show a study's front again:         paredown front study=digits
+  compare  set two trials or studies abreast:  paredown compare 11 knee study=digits
+  report   write a study's page, offline:      paredown report study=digits
   export   write one trial for deployment:     paredown export study=digits select=knee
   verify   measure an export again, here:      paredown verify runs/digits/export/trial-0012
   unpack   turn model.packed into model.onnx:  paredown unpack model.packed
@@ -19,7 +21,10 @@ usage: paredown COMMAND [OVERRIDE ...]
 Overrides are Hydra's: `key=value` or `group=option`; `paredown COMMAND --help` lists them,
 `--config-dir DIR` adds your own configurations, `-m` runs one study for each combination.
 """
-COMMANDS = ("search", "front", "export", "verify", "unpack", "apply", "repair", "ui")
+COMMANDS = (
+    *("search", "front", "compare", "report", "export", "verify", "unpack", "apply", "repair"),
+    "ui",
+)
 BAD_INPUT = 2
 INTERRUPTED = 130
 INTERNAL_ERROR = 1

@@ -10,17 +10,20 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from search.config.environment import composed_values
 from search.config.existing import existing_study
-from search.config.overrides import check_additions, flags_first, name_file, rewrite
+from search.config.overrides import check_additions, flags_first, name_bare, rewrite
 from search.config.paths import conf_folder
 from search.config.schema import (
     ApplySchema,
+    CompareSchema,
     ExportSchema,
     FrontSchema,
+    StoredSchema,
     UiSchema,
     UnpackSchema,
     VerifySchema,
@@ -33,8 +36,8 @@ from search.study.builders import build_executor
 from search.utils.interruption import ended_like_ctrl_c
 from search.utils.secrets import without_secrets
 
-NAMED_BY_PATH = {"unpack": "file", "verify": "folder"}
-"""Commands that take a path without a key, and that key."""
+BARE = {"unpack": ("file",), "verify": ("folder",), "compare": ("a", "b")}
+"""By command, the keys of the arguments that are given without one."""
 
 
 def run_command(command: str, arguments: list[str]) -> list[str]:
@@ -44,9 +47,7 @@ def run_command(command: str, arguments: list[str]) -> list[str]:
         command: A key of `COMMANDS`.
         arguments: What follows it on the command line.
     """
-    arranged = flags_first(arguments)
-    if command in NAMED_BY_PATH:
-        arranged = name_file(arranged, NAMED_BY_PATH[command])
+    arranged = name_bare(flags_first(arguments), BARE.get(command, ()))
     try:
         with ended_like_ctrl_c():
             refused = _run(command, [rewrite(argument, command) for argument in arranged])
@@ -124,40 +125,57 @@ def _search(config: DictConfig) -> None:
     runtime = HydraConfig.get()
     overrides = list(runtime.overrides.task)
     checked = study_config(composed_values(config), runtime.runtime.choices["task"], overrides)
+    print(f"study {checked.study}: {checked.trials} trials in {checked.folder}", flush=True)
     executor = build_executor(checked)
     executor.prepare()
     # Only now, since these import torch, and then everything else.
     from search.recipe.validation import check_space
 
     check_space(checked.space)
-    from search import commands
+    from search.commands.search import search
 
-    commands.search(checked, executor)
+    search(checked, executor, alone=runtime.mode is not RunMode.MULTIRUN)
 
 
 def _front(config: DictConfig) -> None:
     arguments = _checked(config, FrontSchema)
-    from search import commands
+    folder = existing_study(arguments)
+    from search.commands.front import front
 
-    commands.front(existing_study(arguments))
+    front(folder, arguments["select"], arguments["format"])
+
+
+def _compare(config: DictConfig) -> None:
+    arguments = _checked(config, CompareSchema)
+    from search.commands.compare import compare
+
+    runs_dir = Path(arguments["runs_dir"])
+    compare(arguments["a"], arguments["b"], arguments["study"], runs_dir)
+
+
+def _report(config: DictConfig) -> None:
+    folder = existing_study(_checked(config, StoredSchema))
+    from search.commands.report import report
+
+    report(folder)
 
 
 def _export(config: DictConfig) -> None:
     arguments = _checked(config, ExportSchema)
     folder = existing_study(arguments)
-    from search import commands
+    from search.commands.export import export
 
     names = ("select", "output", "trust", "formats")
-    commands.export(folder, *(arguments[name] for name in names))
+    export(folder, *(arguments[name] for name in names))
 
 
 def _verify(config: DictConfig) -> None:
     arguments = _checked(config, VerifySchema)
     if arguments["folder"] is None:
         raise ConfigError("verify needs the folder of an export: paredown verify FOLDER")
-    from search import commands
+    from search.commands.verify import verify
 
-    commands.verify(Path(arguments["folder"]), arguments["rounds"], arguments["trust"])
+    verify(Path(arguments["folder"]), arguments["rounds"], arguments["trust"])
 
 
 def _apply(config: DictConfig) -> None:
@@ -185,10 +203,10 @@ def _unpack(config: DictConfig) -> None:
 
 
 def _repair(config: DictConfig) -> None:
-    folder = existing_study(_checked(config, FrontSchema))
-    from search import commands
+    folder = existing_study(_checked(config, StoredSchema))
+    from search.commands.repair import repair
 
-    commands.repair(folder)
+    repair(folder)
 
 
 def _ui(config: DictConfig) -> None:
@@ -201,6 +219,8 @@ def _ui(config: DictConfig) -> None:
 COMMANDS: Mapping[str, Callable[[DictConfig], None]] = {
     "search": _search,
     "front": _front,
+    "compare": _compare,
+    "report": _report,
     "export": _export,
     "verify": _verify,
     "unpack": _unpack,

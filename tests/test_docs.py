@@ -5,10 +5,19 @@ from pathlib import Path
 
 import pytest
 
+from search.pareto.selection_expression import parse
 from tests.search.test_cli import paredown
 
 PAGE = (Path(__file__).parents[1] / "docs" / "your_model.md").read_text()
 MODULES = dict(re.findall(r"```python\n# (\w+)\.py\n(.*?)```", PAGE, flags=re.DOTALL))
+CHOOSING = (Path(__file__).parents[1] / "docs" / "choosing.md").read_text()
+ROWS = [row.partition(" | ")[0] for row in CHOOSING.splitlines() if row.startswith("| `")]
+SELECTIONS = [text for row in ROWS[1:] for text in re.findall("`(.*?)`", row)]
+
+
+@pytest.mark.parametrize("expression", SELECTIONS)
+def test_every_selection_shown_can_be_read(expression: str) -> None:
+    assert parse(expression)
 
 
 @pytest.mark.slow  # sweeps of its own

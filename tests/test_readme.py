@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from search.cli import COMMANDS
-from search.config.overrides import flags_first, name_file, rewrite
+from search.command_line import BARE
+from search.config.overrides import flags_first, name_bare, rewrite
 from search.pareto.selection_expression import parse
 from tests.search.config.test_configs import plain
 from tests.search.test_cli import paredown
@@ -36,7 +37,7 @@ def test_it_is_short_enough_to_be_read() -> None:
 def test_every_command_shown_composes(arguments: list[str]) -> None:
     command, *rest = arguments
     assert command in COMMANDS
-    arranged = name_file(flags_first(rest)) if command == "unpack" else flags_first(rest)
+    arranged = name_bare(flags_first(rest), BARE.get(command, ()))
     overrides = [rewrite(argument, command) for argument in arranged]
     plain_ones = [
         a for a in overrides if not a.startswith("-") and a not in ("task=mine", "my_conf")

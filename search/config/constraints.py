@@ -1,12 +1,12 @@
 """Bounds on metrics: a trial that lies beyond one is infeasible."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from search.config.metric_names import check_metric
 from search.errors import ConfigError
+from search.pareto.bounds import parse_bound
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,22 +28,23 @@ class Constraint:
 
 
 def parse_constraints(node: Mapping[str, Any]) -> tuple[Constraint, ...]:
-    """Read the `constraints` node: by metric, a text such as '<=0.02'.
+    """Read the `constraints` node: by metric, a text such as '<=0.02', '<=2%' or '<=20kB'.
 
     Raises:
-        ConfigError: There is no such metric, or the text is not `<=` or `>=` and a number.
+        ConfigError: There is no such metric, or the text is not `<=` or `>=` and a number in a unit
+            of the metric.
     """
     parsed = []
     for metric, text in node.items():
         check_metric(f"constraints.{metric}", metric)
-        match = re.fullmatch(r"\s*([<>])=\s*(\S+)\s*", str(text))
         try:
-            bound = float(match[2]) if match else None
-        except ValueError:
-            bound = None
-        if match is None or bound is None:
+            bound = parse_bound(f"{metric}{text}")
+        except ValueError as error:
+            raise ConfigError(f"constraints.{metric}: {error}") from error
+        if bound is None or bound.relation not in ("<=", ">="):
             raise ConfigError(
                 f"constraints.{metric} must be '<=' or '>=' and a number, got {text!r}"
             )
-        parsed.append(Constraint(metric=metric, upper=match[1] == "<", bound=bound))
+        upper = bound.relation == "<="
+        parsed.append(Constraint(metric=metric, upper=upper, bound=bound.limit))
     return tuple(parsed)

@@ -9,6 +9,10 @@ from typing import Any
 from search.config.former_keys import with_present_key
 from search.errors import ConfigError
 
+GROUPS = ("experiment", "executor", "objectives", "recipe", "sampler", "task", "tracking")
+"""Groups in the defaults, whose option replaces the default with a plus as without one."""
+QUOTED = ("select", "file", "folder", "out", "a", "b")
+"""Keys whose values may hold what Hydra's grammar gives another meaning."""
 FLAGS_WITH_VALUE = ("--config-dir", "-cd", "--config-name", "-cn", "--cfg", "-c", "--package", "-p")
 
 
@@ -32,32 +36,36 @@ def rewrite(argument: str, command: str) -> str:
     `constraints.METRIC<=BOUND` is no override in Hydra's grammar; the path of a recipe must not be
     read as an option of the group `recipe`; a selection and a path need quotes; the patterns in
     `steps.STEP.layers={PATTERN: VALUE}` and the metrics in `objectives` and `preferences` may be
-    new keys. Former keys of a search are renamed; no other command has any.
+    new keys. A plus before a group is dropped. Former keys of a search are renamed; no other
+    command has any.
     """
-    bound = re.fullmatch(r"(\+*)constraints\.([\w/.]+?)\s*([<>]=)\s*(\S+)", argument)
+    bound = re.fullmatch(r"(\+*)constraints\.([\w/.]+?)\s*([<>]=)\s*(\S.*)", argument)
     if bound:
         return f"++constraints.{bound[2]}='{bound[3]}{bound[4]}'"
     key, separator, value = argument.partition("=")
+    if key.startswith("+") and key.lstrip("+") in GROUPS:
+        return rewrite(argument.lstrip("+"), command)
     if re.fullmatch(r"steps\.\w+\.layers|(objectives|preferences\.(reference|weights))\.\w+", key):
         return f"++{argument}"
-    if separator and (
-        key in ("select", "file", "folder", "out")
-        or (key == "recipe" and value.endswith((".yaml", ".yml")))
-    ):
+    if separator and (key in QUOTED or (key == "recipe" and value.endswith((".yaml", ".yml")))):
         name = "recipe_file" if key == "recipe" else key
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"{name}='{quoted}'"
     return with_present_key(argument) if command == "search" else argument
 
 
-def name_file(arguments: list[str], key: str = "file") -> list[str]:
-    """Return arguments, flags first, with `file=` or so before the first without flag or key."""
-    named = list(arguments)
+def name_bare(arguments: list[str], names: Sequence[str]) -> list[str]:
+    """Return arguments, flags first, with a name before each that is no flag or override.
+
+    Args:
+        arguments: Of a command.
+        names: The keys of the first, the second and so on.
+    """
+    named, left = list(arguments), list(names)
     for place, (before, argument) in enumerate(pairwise(["", *arguments])):
-        bare = not argument.startswith("-") and "=" not in argument
-        if bare and before not in FLAGS_WITH_VALUE:
-            named[place] = f"{key}={argument}"
-            break
+        bare = not argument.startswith("-") and not re.match(r"[~+]*[\w@./:-]*=", argument)
+        if left and bare and before not in FLAGS_WITH_VALUE:
+            named[place] = f"{left.pop(0)}={argument}"
     return named
 
 

@@ -66,11 +66,27 @@ class SearchSchema:
 
 
 @dataclass
-class FrontSchema:
-    """The keys and types of `paredown front`."""
+class StoredSchema:
+    """The keys and types of commands on a stored study that need no more."""
 
     study: str | None = None
     runs_dir: str = MISSING
+
+
+@dataclass
+class FrontSchema(StoredSchema):
+    """The keys and types of `paredown front`."""
+
+    select: str | None = None
+    format: str = MISSING
+
+
+@dataclass
+class CompareSchema(StoredSchema):
+    """The keys and types of `paredown compare`."""
+
+    a: str | None = None
+    b: str | None = None
 
 
 @dataclass

@@ -67,7 +67,7 @@ class Export:
 
 def export_trial(
     folder: Path,
-    expression: str,
+    expression: str | int,
     output: Path | None = None,
     trusted: Collection[str] = (),
     formats: Collection[str] = DEFAULT,
@@ -81,7 +81,7 @@ def export_trial(
 
     Args:
         folder: the study's folder.
-        expression: `knee`, or `max|min METRIC [where ...]`.
+        expression: a trial's number, or an expression as of `search.pareto.selection`.
         output: where to write; None: `export/trial-NNNN` in the study's folder.
         trusted: packages whose code may run because the study names it, if it is from elsewhere.
         formats: some of onnx, packed, safetensors, pt2 and openvino; onnx is always one of them.

@@ -29,7 +29,7 @@ class SelectedTrial:
         return [member.number for member in pareto_front(self.records, self.config.objectives)]
 
 
-def select_trial(folder: Path, expression: str) -> SelectedTrial:
+def select_trial(folder: Path, expression: str | int) -> SelectedTrial:
     """Return the trial of a study that an expression selects.
 
     Raises:
@@ -38,7 +38,7 @@ def select_trial(folder: Path, expression: str) -> SelectedTrial:
     config = read_config(folder)
     records = read_journal(folder, config.objectives).records()
     record = select(records, config.objectives, expression, config.preferences.weights)
-    return SelectedTrial(config=config, records=records, record=record, expression=expression)
+    return SelectedTrial(config=config, records=records, record=record, expression=str(expression))
 
 
 def check_study(

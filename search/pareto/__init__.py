@@ -5,6 +5,7 @@ Trial records and objectives come in; fronts, volumes, ranks and single trials g
 
 __all__ = [
     "archive",
+    "bounds",
     "front",
     "hypervolume",
     "ranking",

@@ -1,77 +1,91 @@
-"""The expressions that select a trial: a metric to maximise or minimise, within bounds."""
+"""The expressions that select a trial: its number, or the best one in a sense, within bounds."""
 
-import operator
+import math
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from search.errors import SelectionError
-from search.trial_record import TrialRecord
+from search.pareto.bounds import METRIC, NUMBER, Bound, parse_bound
 
 GRAMMAR = (
-    "knee, or: max|min METRIC [where METRIC OP NUMBER [and METRIC OP NUMBER ...]] "
-    "with OP one of <=, >=, <, >, ==; for example: max score where size_bytes<=20000"
+    "a trial's number, or: knee|smallest|fastest|best|max METRIC|min METRIC "
+    "[weighing OBJECTIVE=NUMBER, ...] [where METRIC OP NUMBER[UNIT] [and ...]] with OP one of "
+    "<=, >=, <, >, ==; for example: smallest where score_drop <= 1%"
 )
-OPERATORS: dict[str, Callable[[float, float], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "<": operator.lt,
-    ">": operator.gt,
-    "==": operator.eq,
-}
-_METRIC = r"[A-Za-z_][\w./-]*"
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
-_GOAL = re.compile(rf"(max|min)\s+({_METRIC})(?:\s+where\s+(.+))?")
-_BOUND = re.compile(rf"({_METRIC})\s*(<=|>=|==|<|>)\s*({_NUMBER})")
+_NUMBERED = re.compile(r"\d+")
+_GOAL = re.compile(
+    rf"(?:(?P<word>knee|smallest|fastest|best)|(?P<way>max|min)\s+(?P<metric>{METRIC}))"
+    r"(?:\s+weighing\s+(?P<weights>.+?))?(?:\s+where\s+(?P<bounds>.+))?"
+)
+_WEIGHT = re.compile(rf"({METRIC})\s*=\s*({NUMBER})")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Bound:
-    """One condition on a metric of a trial."""
+class Choice:
+    """What a trial is selected by: its number, or a goal within bounds."""
 
-    metric: str
-    relation: str
-    """A key of `OPERATORS`."""
-    limit: float
-
-    def holds(self, record: TrialRecord) -> bool:
-        """Return whether a trial has the metric and satisfies the relation."""
-        value = record.metrics.get(self.metric)
-        return value is not None and OPERATORS[self.relation](value, self.limit)
-
-    def __str__(self) -> str:
-        return f"{self.metric} {self.relation} {self.limit:.12g}"
+    number: int | None = None
+    word: str = ""
+    """knee, smallest, fastest, best, max or min; empty with a number."""
+    metric: str = ""
+    """What `max` and `min` mean."""
+    weights: Mapping[str, float] = field(default_factory=dict)
+    """Weights of objectives for the knee."""
+    bounds: tuple[Bound, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Goal:
-    """The metric to maximise or minimise, within bounds."""
-
-    metric: str
-    largest: bool
-    """Whether the largest value is wanted, or else the smallest."""
-    bounds: tuple[Bound, ...]
-
-
-def parse(expression: str) -> Goal:
-    """Parse `max|min METRIC [where ...]`.
+def parse(expression: str) -> Choice:
+    """Read an expression of the form `GRAMMAR`.
 
     Raises:
         SelectionError: The expression is malformed; the message gives the grammar.
     """
-    goal = _GOAL.fullmatch(expression.strip())
+    text = expression.strip()
+    if _NUMBERED.fullmatch(text):
+        return Choice(number=int(text))
+    goal = _GOAL.fullmatch(text)
     if goal is None:
         raise SelectionError(f"cannot read select={expression!r}; write {GRAMMAR}")
-    way, metric, conditions = goal.groups()
-    bounds = []
-    for condition in re.split(r"\s+and\s+", conditions or ""):
-        if conditions is None:
-            break
-        parts = _BOUND.fullmatch(condition.strip())
+    word = goal["word"] or goal["way"]
+    weights = _weights(goal["weights"], expression) if goal["weights"] else {}
+    if weights and word != "knee":
+        raise SelectionError(f"select={expression!r}: only the knee weighs objectives, not {word}")
+    return Choice(
+        word=word,
+        metric=goal["metric"] or "",
+        weights=weights,
+        bounds=_bounds(goal["bounds"], expression) if goal["bounds"] else (),
+    )
+
+
+def _weights(text: str, expression: str) -> dict[str, float]:
+    weights = {}
+    for part in re.split(r"\s*,\s*|\s+and\s+", text):
+        parts = _WEIGHT.fullmatch(part.strip())
         if parts is None:
+            raise _unread(part, expression)
+        weight = float(parts[2])
+        if not 0 < weight < math.inf:
             raise SelectionError(
-                f"cannot read {condition.strip()!r} in select={expression!r}; write {GRAMMAR}"
+                f"select={expression!r}: a weight must be a finite number above 0, got {parts[2]}"
             )
-        name, relation, number = parts.groups()
-        bounds.append(Bound(metric=name, relation=relation, limit=float(number)))
-    return Goal(metric=metric, largest=way == "max", bounds=tuple(bounds))
+        weights[parts[1]] = weight
+    return weights
+
+
+def _bounds(text: str, expression: str) -> tuple[Bound, ...]:
+    bounds = []
+    for condition in re.split(r"\s+and\s+", text):
+        try:
+            bound = parse_bound(condition)
+        except ValueError as error:
+            raise SelectionError(str(error)) from error
+        if bound is None:
+            raise _unread(condition, expression)
+        bounds.append(bound)
+    return tuple(bounds)
+
+
+def _unread(part: str, expression: str) -> SelectionError:
+    return SelectionError(f"cannot read {part.strip()!r} in select={expression!r}; write {GRAMMAR}")

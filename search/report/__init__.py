@@ -3,4 +3,13 @@
 The room only reads trial records and the configuration. It starts nothing and changes no study.
 """
 
-__all__ = ["describe", "equal_scores", "front_table", "result", "summary", "tables"]
+__all__ = [
+    "describe",
+    "equal_scores",
+    "pictures",
+    "result",
+    "standing",
+    "summary",
+    "tables",
+    "views",
+]

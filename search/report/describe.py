@@ -18,9 +18,25 @@ def describe(record: TrialRecord) -> str:
     and `unchanged` for any other.
     """
     steps = _joined(record.recipe.get("steps", {}))
-    words = [_step_words(name, values) for name, values in steps.items()]
+    words = [step_words(name, values) for name, values in steps.items()]
     text = " · ".join(word for word in words if word)
     return text or ("baseline" if record.origin == "baseline" else "unchanged")
+
+
+def shortened(recipe: str, width: int) -> str:
+    """Return a described recipe in at most some columns, without its last steps: `prune .40 · …`.
+
+    A first step that does not fit loses its last words, and is an ellipsis alone at the worst.
+    """
+    if len(recipe) <= width:
+        return recipe
+    for separator, end in ((" · ", " · …"), (" ", " …")):
+        kept = recipe
+        while separator in kept:
+            kept = kept.rpartition(separator)[0]
+            if len(kept) + len(end) <= width:
+                return kept + end
+    return "…"
 
 
 def _joined(steps: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,7 +58,7 @@ def last_line(error: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _step_words(name: str, values: Mapping[str, Any]) -> str:
+def step_words(name: str, values: Mapping[str, Any]) -> str:
     """Return a step's name and main value, or nothing if that value makes the step inactive."""
     numbers = {
         field: value

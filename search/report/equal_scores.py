@@ -71,44 +71,62 @@ def equal_scores(config: StudyConfig, front: Sequence[TrialRecord]) -> EqualScor
         return None
     sign = 1.0 if config.objectives["score"] == "maximize" else -1.0
     best = max(front, key=lambda record: sign * _score(record, split))
-    others = [record for record in front if record is not best]
-    samples = {r.number: _samples(config, r.number) for r in front} if split == "test" else {}
-    found = [_Pair(best=best, other=record, split=split, samples=samples) for record in others]
+    found = [
+        (record, score_difference((config, best), (config, record), split))
+        for record in front
+        if record is not best
+    ]
     return EqualScores(
         best=best,
-        others=tuple(pair.other for pair in found if pair.equal(sign)),
+        others=tuple(
+            record
+            for record, lost in found
+            if sign * lost.value <= STANDARD_ERRORS * lost.standard_error
+        ),
         split=split,
-        paired=all(pair.differences is not None for pair in found),
+        paired=all(lost.paired for _, lost in found),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pair:
-    """The best member and another one."""
+class ScoreDifference:
+    """How much one trial scores above another."""
 
-    best: TrialRecord
-    other: TrialRecord
-    split: str
-    samples: dict[int, NDArray[np.float64] | None]
+    value: float
+    standard_error: float
+    paired: bool
+    """Whether the trials were compared sample by sample."""
 
     @property
-    def differences(self) -> NDArray[np.float64] | None:
-        """How much the best one scores above the other for each sample `[N]`, None if unknown."""
-        ours, theirs = (self.samples.get(r.number) for r in (self.best, self.other))
-        if ours is None or theirs is None or ours.shape != theirs.shape:
-            return None
-        return ours - theirs
+    def exceeds_noise(self) -> bool:
+        """Whether the difference lies beyond two standard errors."""
+        return abs(self.value) > STANDARD_ERRORS * self.standard_error
 
-    def equal(self, sign: float) -> bool:
-        """Whether the other is not worse beyond the noise; `sign` is -1 where less is better."""
-        differences = self.differences
-        if differences is not None:
-            error = float(differences.std(ddof=1)) / math.sqrt(len(differences))
-            return sign * float(differences.mean()) <= STANDARD_ERRORS * error
-        name = f"{_name(self.split)}_standard_error"
-        error = math.hypot(self.best.metrics[name], self.other.metrics[name])
-        lost = sign * (_score(self.best, self.split) - _score(self.other, self.split))
-        return lost <= STANDARD_ERRORS * error
+
+def score_difference(
+    first: tuple[StudyConfig, TrialRecord], second: tuple[StudyConfig, TrialRecord], split: str
+) -> ScoreDifference:
+    """Return how much the first trial scores above the second.
+
+    Args:
+        first: A trial that has the score and its standard error, and the study that it is from.
+        second: The same of the other, maybe of another study.
+        split: The data of the scores, `test` or `validation`.
+    """
+    samples = []
+    if split == "test" and first[0].task == second[0].task:
+        samples = [_samples(config, record.number) for config, record in (first, second)]
+    ours, theirs = samples or (None, None)
+    if ours is not None and theirs is not None and ours.shape == theirs.shape:
+        gains = ours - theirs
+        error = float(gains.std(ddof=1)) / math.sqrt(len(gains))
+        return ScoreDifference(value=float(gains.mean()), standard_error=error, paired=True)
+    name = f"{_name(split)}_standard_error"
+    return ScoreDifference(
+        value=_score(first[1], split) - _score(second[1], split),
+        standard_error=math.hypot(*(record.metrics[name] for _, record in (first, second))),
+        paired=False,
+    )
 
 
 def _samples(config: StudyConfig, number: int) -> NDArray[np.float64] | None:

@@ -88,7 +88,7 @@ def _more_trials(result: StudyResult) -> list[str]:
     if len(result.history) <= last:
         return []
     if not any(result.history.values()):
-        return ["no trial gains in every objective: drop one, or set preferences.reference"]
+        return []  # `doubts` says why
     if stagnated(result.history, last):
         return [f"the last {last} trials added less than 1 % to the hypervolume"]
     return [f"try trials={2 * len(result.records)}: the last {last} trials still found better ones"]

@@ -132,13 +132,14 @@ def staircase(picture: FrontPicture, panel: Panel) -> tuple[list[float], list[fl
 
 
 def quality_window(picture: FrontPicture, panel: Panel) -> tuple[float, float]:
-    """Return the range of quality around the front and the baseline, with a margin."""
+    """Return the range of quality around the front and the baseline, errors too, with a margin."""
     near = [
-        r.metrics[panel.upward]
-        for r in picture.measured
-        if r.number in picture.front_numbers or r.origin == "baseline"
+        r for r in picture.measured if r.number in picture.front_numbers or r.origin == "baseline"
     ]
-    low, high = min(near), max(near)
+    errors = standard_errors(near, panel) or [0.0] * len(near)
+    values = [record.metrics[panel.upward] for record in near]
+    low = min(value - error for value, error in zip(values, errors, strict=True))
+    high = max(value + error for value, error in zip(values, errors, strict=True))
     extent = max(high - low, 0.01 * max(abs(high), abs(low), 1e-9))
     return low - 0.2 * extent, high + 0.1 * extent
 

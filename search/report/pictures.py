@@ -1,19 +1,52 @@
-"""Writing the pictures of a front: a page to explore and an image for a document."""
+"""Writing the pictures of a study into its folder: a page to explore, an image for a document."""
 
 from pathlib import Path
 
-from search.report.html import write_html
+from search.config.study_config import StudyConfig
 from search.report.panels import FrontPicture
-from search.report.png import write_png
+from search.report.result import StudyResult, baseline_of
+from search.utils.files import write_atomically
 
 
-def write_pictures(picture: FrontPicture, folder: Path) -> list[Path]:
-    """Write front.html and front.png, each replaced in one step; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, write in (("front.html", write_html), ("front.png", write_png)):
-        path, draft = folder / name, folder / f".part-{name}"
-        write(picture, draft)
-        draft.replace(path)
-        paths.append(path)
-    return paths
+def draw_page(config: StudyConfig, result: StudyResult) -> list[Path]:
+    """Write report.html into the study's folder; return its path.
+
+    Nothing is written, and the list is empty, without a measured baseline or without a front.
+    """
+    picture = _picture(config, result)
+    if picture is None:
+        return []
+    from search.report.page.page import study_page
+
+    path = config.folder / "report.html"
+    with write_atomically(path) as file:
+        file.write(study_page(config, result, picture).encode())
+    return [path]
+
+
+def draw_image(config: StudyConfig, result: StudyResult) -> list[Path]:
+    """Write front.png into the study's folder; return its path.
+
+    Nothing is written, and the list is empty, without a measured baseline or without a front.
+    """
+    picture = _picture(config, result)
+    if picture is None:
+        return []
+    from search.report.png import write_png  # matplotlib takes a third of a second to import
+
+    path = config.folder / "front.png"
+    with write_atomically(path) as file:
+        write_png(picture, file)
+    return [path]
+
+
+def _picture(config: StudyConfig, result: StudyResult) -> FrontPicture | None:
+    baseline = baseline_of(result.records)
+    if baseline is None or not result.front:
+        return None
+    return FrontPicture(
+        records=result.records,
+        front_numbers=result.front_numbers,
+        objectives=config.objectives,
+        baseline=baseline,
+    )

@@ -1,7 +1,6 @@
 """The front as an image for a document."""
 
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -35,7 +34,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def write_png(picture: FrontPicture, path: Path) -> None:
+def write_png(picture: FrontPicture, file: IO[bytes]) -> None:
     """Draw one panel for each cost among the objectives, at most two, side by side."""
     chosen = panels(picture.objectives, picture.baseline)[:MAX_PANELS]
     with rc_context(STYLE):
@@ -52,7 +51,7 @@ def write_png(picture: FrontPicture, path: Path) -> None:
             area.set_ylabel(label(panel.upward) if place == 0 else "")
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
-        figure.savefig(path, dpi=160)
+        figure.savefig(file, dpi=160, format="png")
 
 
 def _draw_panel(area: Axes, picture: FrontPicture, panel: Panel) -> PathCollection | None:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from search.config.study_config import StudyConfig
 from search.pareto.archive import archive_of
-from search.report.panels import FrontPicture
-from search.report.tables import trials_frame
 from search.trial_record import TrialRecord
 
 if TYPE_CHECKING:
@@ -37,6 +35,8 @@ class StudyResult:
     @property
     def frame(self) -> "pd.DataFrame":
         """All trials, one row each."""
+        from search.report.tables import trials_frame  # pandas takes a second to import
+
         return trials_frame(self.records, self.front_numbers)
 
 
@@ -51,23 +51,3 @@ def study_result(config: StudyConfig, records: list[TrialRecord]) -> StudyResult
 def baseline_of(records: list[TrialRecord]) -> TrialRecord | None:
     """Return the trial that measured the uncompressed model; None if there is none."""
     return next((r for r in records if r.origin == "baseline" and r.status == "ok"), None)
-
-
-def draw(config: StudyConfig, result: StudyResult) -> list[Path]:
-    """Write front.html and front.png into the study's folder; return their paths.
-
-    Nothing is written, and the list is empty, without a measured baseline or without a front.
-    """
-    baseline = baseline_of(result.records)
-    if baseline is None or not result.front:
-        return []
-    # Matplotlib and plotly take a third of a second to import; a search starts its trials first.
-    from search.report.pictures import write_pictures
-
-    picture = FrontPicture(
-        records=result.records,
-        front_numbers=result.front_numbers,
-        objectives=config.objectives,
-        baseline=baseline,
-    )
-    return write_pictures(picture, config.folder)

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from search.config.study_config import StudyConfig
+from search.errors import SelectionError
 from search.pareto.front import Objectives
 from search.pareto.selection import knee
 from search.recipe.step_values import recovers
 from search.report.describe import describe, last_line
+from search.report.doubts import doubts
 from search.report.formatting import format_metric
 from search.report.next_steps import next_steps
 from search.report.parameter_importance import MIN_TRIALS, parameter_importances
@@ -16,25 +18,37 @@ from search.report.result import StudyResult
 from search.report.step_effects import StepEffect, is_share, step_effects
 from search.utils.files import write_atomically
 
+Importances = Mapping[str, Mapping[str, float]]
+"""As of `parameter_importances`."""
 MAX_STEPS = 4
 """Steps that have a line of their own at most."""
 MAX_REFERENCES = 3
 """Reference recipes that are named at most."""
 
 
-def summary(config: StudyConfig, result: StudyResult) -> list[str]:
+def summary(
+    config: StudyConfig, result: StudyResult, importances: Importances | None = None
+) -> list[str]:
     """Return at most about 15 lines on what the finished trials show.
 
     Of steps and parameters it says only what a comparison of trials supports, with the figures and
     the test; nothing where none does.
+
+    Args:
+        config: The study's configuration.
+        result: Its finished trials.
+        importances: Those of the parameters where they are known already; they take a second.
     """
     if not result.front:
         return [f"{len(result.records)} trials, none feasible", *next_steps(config, result)]
+    if importances is None:
+        importances = parameter_importances(result.records, config.objectives, config.space)
     compared = compare_with_references(result.records, result.front, config.objectives)
     return [
         _overview(config, result),
+        *doubts(config, result),
         *_step_lines(config, result),
-        *_parameter_lines(config, result),
+        *_parameter_lines(result, importances),
         *_reference_lines(compared, config.objectives),
         *next_steps(config, result),
     ]
@@ -49,13 +63,14 @@ def write_summary(config: StudyConfig, result: StudyResult) -> Path:
 
 
 def _overview(config: StudyConfig, result: StudyResult) -> str:
-    chosen = knee(result.records, config.objectives, config.preferences.weights)
     feasible = sum(record.feasible for record in result.records)
+    counts = f"{len(result.records)} trials, {feasible} feasible, {len(result.front)} on the front"
+    try:
+        chosen = knee(result.records, config.objectives, config.preferences.weights)
+    except SelectionError as error:
+        return f"{counts}; {error}"
     preferred = f" ({config.preferences})" if str(config.preferences) else ""
-    return (
-        f"{len(result.records)} trials, {feasible} feasible, {len(result.front)} on the front; "
-        f"the knee{preferred} is trial {chosen.number}: {describe(chosen)}"
-    )
+    return f"{counts}; the knee{preferred} is trial {chosen.number}: {describe(chosen)}"
 
 
 def _step_lines(config: StudyConfig, result: StudyResult) -> list[str]:
@@ -81,8 +96,7 @@ def _change(name: str, change: float) -> str:
     return f"{name} {change:+.0%}" if is_share(name) else f"{name} {change:+.3g}"
 
 
-def _parameter_lines(config: StudyConfig, result: StudyResult) -> list[str]:
-    found = parameter_importances(result.records, config.objectives, config.space)
+def _parameter_lines(result: StudyResult, found: Importances) -> list[str]:
     if not found:
         return [f"fewer than {MIN_TRIALS} measured trials: too few to judge the parameters"]
     measured = sum(record.status == "ok" for record in result.records)

@@ -17,6 +17,7 @@ from search.proposal.plan import plan_time
 from search.proposal.schedule import BASELINE, Known, Schedule
 from search.report.describe import last_line
 from search.report.result import StudyResult
+from search.report.standing import standing
 from search.study.baseline_intake import PreparedStudy, take_in_baseline
 from search.study.common_failure import CommonFailure
 from search.study.dispatcher import Dispatcher
@@ -34,6 +35,8 @@ from search.trial_record import TrialRecord
 from search.utils.files import write_atomically
 from search.utils.yaml_text import yaml_text
 
+SHOWN_EVERY = 10
+"""Finished trials after which the best ones are shown again."""
 TRACKER_NICENESS = 10
 """Unix niceness of the tracker thread, which leaves it a tenth of a core that a trial wants too."""
 
@@ -82,8 +85,14 @@ def run_trials(
                 deadline=deadline,
             ).run()
             score_front(config, journal, dispatcher, setting)
-        except BaseException as error:
-            outputs.close("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        except KeyboardInterrupt:
+            display.say("stopping: what was measured is kept, trials under way run again")
+            best = standing(config, outputs.close("KILLED").front)
+            if best:
+                display.say(best)
+            raise
+        except BaseException:
+            outputs.close("FAILED")
             raise
         return outputs.close("FINISHED")
 
@@ -212,7 +221,15 @@ class Driver:
             self._failures.add(record)
         if ready:
             self._outputs.update()
+            self._show_standing(len(ready))
         return bool(ready)
+
+    def _show_standing(self, new: int) -> None:
+        """Show the best trials so far whenever another ten trials are finished."""
+        count = len(self.journal.records())
+        best = standing(self.config, self._outputs.archive.front)
+        if count // SHOWN_EVERY > (count - new) // SHOWN_EVERY and best:
+            self.dispatcher.display.say(best)
 
     def _show(self, record: TrialRecord) -> None:
         """Show a finished trial, and when the study is expected to end."""

@@ -14,6 +14,7 @@ class Operation(IntEnum):
 
     CREATE_STUDY = 0
     SET_STUDY_USER_ATTR = 2
+    SET_STUDY_SYSTEM_ATTR = 3
     CREATE_TRIAL = 4
     SET_TRIAL_STATE_VALUES = 6
     SET_TRIAL_USER_ATTR = 8
@@ -23,6 +24,7 @@ class Operation(IntEnum):
 NEEDED: dict[Operation, dict[str, type]] = {
     Operation.CREATE_STUDY: {"study_name": str, "directions": list},
     Operation.SET_STUDY_USER_ATTR: {"user_attr": dict},
+    Operation.SET_STUDY_SYSTEM_ATTR: {"system_attr": dict},
     Operation.CREATE_TRIAL: {"user_attrs": dict, "distributions": dict, "params": dict},
     Operation.SET_TRIAL_STATE_VALUES: {"trial_id": int, "state": int},
     Operation.SET_TRIAL_USER_ATTR: {"trial_id": int, "user_attr": dict},

@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Any
 
 import optuna
 from filelock import FileLock, Timeout
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.study import StudyDirection
 
 from search.errors import StudyError
 from search.executors.outcome import OUTCOME
@@ -55,7 +58,7 @@ def open_journal(
         if path.exists() or not anew:
             _check(path)
         with _damage_named(path):
-            study = _open_file(path, list(objectives.values()))
+            study = _open_file(path, objectives)
             journal = Journal(study=study, objectives=objectives)
         _check_identity(journal, identity, folder)
         yield journal
@@ -119,16 +122,23 @@ def _name(path: Path) -> str:
     return str(first.get("study_name", path.parent.name))
 
 
-def _open_file(path: Path, directions: list[Any]) -> optuna.Study:
+def _open_file(path: Path, objectives: Mapping[str, str]) -> optuna.Study:
     """Open a journal that a killed driver may have left with a stale lock."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     name = _name(path) if path.exists() else path.parent.name
     file = _NamedFile(path, JournalFileBackend(str(path)))
-    storage = optuna.storages.JournalStorage(file)
-    return optuna.create_study(
-        study_name=name, storage=storage, directions=directions, load_if_exists=True
+    study = optuna.create_study(
+        study_name=name,
+        storage=optuna.storages.JournalStorage(file),
+        directions=[StudyDirection[way.upper()] for way in objectives.values()],
+        load_if_exists=True,
     )
+    if study.metric_names != list(objectives):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            study.set_metric_names(list(objectives))  # what optuna-dashboard labels its axes with
+    return study
 
 
 def _cut_torn_line(path: Path) -> None:

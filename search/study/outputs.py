@@ -8,7 +8,8 @@ from pathlib import Path
 from search.artefact.model_files import MODEL_FILES
 from search.config.study_config import StudyConfig
 from search.pareto.archive import ParetoArchive
-from search.report.result import StudyResult, draw, study_result
+from search.report.pictures import draw_image, draw_page
+from search.report.result import StudyResult, study_result
 from search.report.summary import write_summary
 from search.report.tables import write_tables
 from search.study.journal import Journal
@@ -75,7 +76,8 @@ class StudyOutputs:
         result = study_result(self.config, self.journal.records())
         files = [
             *self._written("trials.*", lambda: write_tables(result.frame, self.config.folder)),
-            *self._written("front.*", lambda: draw(self.config, result)),
+            *self._written("report.html", lambda: draw_page(self.config, result)),
+            *self._written("front.png", lambda: draw_image(self.config, result)),
             *self._written("summary.txt", lambda: [write_summary(self.config, result)]),
         ]
         return replace(result, links=self._feed.finish(result, files, status))

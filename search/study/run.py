@@ -6,8 +6,11 @@ from functools import partial
 
 from search.config.study_config import StudyConfig
 from search.executors.base import Executor
+from search.executors.worker import LOG
+from search.pareto.front import pareto_front
 from search.proposal.samplers import check_sampler
 from search.report.result import StudyResult
+from search.report.standing import standing
 from search.study.builders import build_tracker
 from search.study.driver import run_trials
 from search.study.journal import Journal
@@ -41,6 +44,7 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
         identity=config.identity(),
     ) as journal:
         _trust(config, journal)
+        _say_where(config, journal, display)
         with write_atomically(config.folder / "config.yaml") as file:
             file.write(config.to_yaml().encode())
         try:
@@ -49,6 +53,20 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
             )
         finally:
             executor.close()
+
+
+def _say_where(config: StudyConfig, journal: Journal, display: Display) -> None:
+    """Say from where a study goes on, if it has trials, and where the logs are."""
+    records = journal.records()
+    if records:
+        left = config.trials - len(records)
+        more = f"going on from {len(records)} of {config.trials} trials"
+        enough = f"{len(records)} trials are there already; trials={2 * len(records)} adds some"
+        display.say(more if left > 0 else enough)
+        display.say(standing(config, pareto_front(records, config.objectives)))
+    display.say(
+        f"logs: {config.folder / 'baseline' / LOG}, {config.trial_folder(0).parent}/*/{LOG}"
+    )
 
 
 def _trust(config: StudyConfig, journal: Journal) -> None:

@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 from rich.status import Status
+from rich.text import Text
 
 from search.report.describe import describe, last_line
 from search.study.expected_end import clock
@@ -42,6 +43,10 @@ class Display:
     def say(self, text: str) -> None:
         """Print a line."""
         self.console.print(without_secrets(text), markup=False)
+
+    def paragraph(self, text: str) -> None:
+        """Print a text that is broken between words where the terminal ends."""
+        self.console.print(Text(without_secrets(text)), soft_wrap=False)
 
     def status(self, text: str) -> AbstractContextManager[object]:
         """Show a text until the block ends."""

@@ -99,8 +99,10 @@ def test_a_trial_is_selected_by_an_expression_or_its_number(study: Study) -> Non
     assert study.select("min size_bytes").metrics["size_bytes"] == min(
         trial.metrics["size_bytes"] for trial in study.trials if trial.feasible
     )
-    with pytest.raises(paredown.SelectionError, match="cannot read select='best'"):
-        study.select("best")
+    assert study.select(knee.number) == study.select(str(knee.number)) == knee
+    assert study.select("best where size_bytes <= 1GB") == study.select("best")
+    with pytest.raises(paredown.SelectionError, match="cannot read select='good'"):
+        study.select("good")
     with pytest.raises(paredown.StudyError, match=re.escape("no finished trial 99; there are: 0")):
         study.trial(99)
 

@@ -81,7 +81,7 @@ def test_a_sweep_leaves_trials_front_pictures_and_tracker(swept: Path) -> None:
         "rival:4 bits",
         "path:quantize:0.5000",
     ]
-    assert (folder / "front.html").stat().st_size > 1_000_000
+    assert (folder / "report.html").stat().st_size > 1_000_000
     assert (folder / "front.png").read_bytes().startswith(b"\x89PNG")
     runs = runs_of(swept, "mine")
     assert len(runs) == 10
@@ -117,7 +117,7 @@ def test_running_again_adds_only_what_is_missing(swept: Path) -> None:
 def test_a_study_begun_with_another_space_is_refused(swept: Path) -> None:
     narrower = "steps.prune.ratio.high=0.5"
     code, out, err = paredown("search", *MINE, *SHORT, narrower, folder=swept)
-    assert (code, out) == (2, "")
+    assert (code, out) == (2, "study mine: 40 trials in runs/mine\n")
     assert err.count("\n") == 1
     assert "begun with another space" in err
 
@@ -156,8 +156,7 @@ def test_an_export_whose_file_was_changed_is_refused(swept: Path) -> None:
     whole = kept.read_bytes()
     kept.write_bytes((swept / "runs" / "mine" / "baseline" / "model.onnx").read_bytes())
     try:
-        size = frame.loc[number, "size_bytes"]
-        select = f"select=max score where size_bytes=={size:.0f}"
+        select = f"select={number}"
         code, _, err = paredown("export", "study=mine", select, "output=changed", folder=swept)
     finally:
         kept.write_bytes(whole)
@@ -192,7 +191,18 @@ def test_a_recipe_applied_gives_the_figures_of_its_trial(swept: Path) -> None:
 def test_the_front_is_shown_again(swept: Path) -> None:
     code, out, err = paredown("front", "study=mine", folder=swept)
     assert (code, err) == (0, "")
-    assert "front.html" in out
+    assert "knee" in out
+    code, out, err = paredown("front", "study=mine", "format=json", folder=swept)
+    assert (code, err) == (0, "")
+    assert [row for row in json.loads(out)["rows"] if "knee" in row["roles"]]
+
+
+def test_two_trials_are_compared_and_a_page_is_written(swept: Path) -> None:
+    code, out, err = paredown("compare", "0", "knee", "study=mine", folder=swept)
+    assert (code, err) == (0, "")
+    assert "score" in out
+    code, out, err = paredown("report", "study=mine", folder=swept)
+    assert (code, out, err) == (0, "runs/mine/report.html\n", "")
 
 
 @pytest.mark.slow  # two sweeps
@@ -307,7 +317,7 @@ def test_bad_input_gets_one_line_and_starts_nothing(
     out, err = capsys.readouterr()
     assert BAD[override] in err
     assert err.count("\n") == 1, err
-    assert out == ""
+    assert out in ("", "study digits: 40 trials in runs/digits\n")
     assert not list(tmp_path.rglob("trials"))
 
 
@@ -333,6 +343,8 @@ def test_the_console_script_ends_with_the_exit_code(tmp_path: Path) -> None:
     ("command", "message"),
     [
         ("front", "no study 'None' in runs; there are: -"),
+        ("compare", "compare needs two sides: paredown compare 11 knee study=digits"),
+        ("report", "no study 'None' in runs; there are: -"),
         ("export", "no study 'None' in runs; there are: -"),
         ("apply", "apply needs a recipe: recipe=PATH of a recipe.yaml"),
         ("ui", "mlflow.db does not exist: run `paredown search`"),
@@ -356,6 +368,9 @@ def test_a_command_without_any_argument_says_what_it_lacks(
 
 UNKNOWN = {
     ("front", "++anything=1"): "anything: Key 'anything' not in 'FrontSchema'; there are: study, ",
+    ("front", "++formt=csv"): "not in 'FrontSchema'; did you mean 'format'?",
+    ("compare", "++c=1"): "Key 'c' not in 'CompareSchema'",
+    ("report", "++out=1"): "Key 'out' not in 'StoredSchema'",
     (
         "export",
         "++selekt=knee",
@@ -405,9 +420,15 @@ def test_help_and_config_errors_load_neither_torch_nor_mlflow() -> None:
     [
         ("constraints.score_drop<=0.02", "++constraints.score_drop='<=0.02'"),
         ("constraints.score>=0.9", "++constraints.score='>=0.9'"),
+        ("constraints.size_bytes <= 20 kB", "++constraints.size_bytes='<=20 kB'"),
+        ("select=smallest where score_drop <= 1%", "select='smallest where score_drop <= 1%'"),
         ("select=max score where size_bytes<=9", "select='max score where size_bytes<=9'"),
         ("recipe=a b/recipe.yaml", "recipe_file='a b/recipe.yaml'"),
         ("recipe=default", "recipe=default"),
+        ("+experiment=smoke", "experiment=smoke"),
+        ("+task=digits", "task=digits"),
+        ("+task.sead=1", "+task.sead=1"),
+        ("+mine=here", "+mine=here"),
         ("trials=3", "trials=3"),
     ],
 )

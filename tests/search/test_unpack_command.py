@@ -6,7 +6,7 @@ from onnx import helper, numpy_helper
 
 from search.artefact.packed_form.packing import pack
 from search.cli import main
-from search.config.overrides import name_file
+from search.config.overrides import name_bare
 from tests.disks import no_room
 
 
@@ -89,4 +89,4 @@ def test_without_room_what_was_there_stays(
 
 def test_only_the_first_bare_argument_is_the_file() -> None:
     arguments = ["--config-dir", "mine", "a.packed", "out=b"]
-    assert name_file(arguments) == ["--config-dir", "mine", "file=a.packed", "out=b"]
+    assert name_bare(arguments, ["file"]) == ["--config-dir", "mine", "file=a.packed", "out=b"]

@@ -17,6 +17,7 @@ from search.trial.baseline import check_baseline, measure_baseline
 from search.trial.compress import compress
 from search.trial.messages import JobSetting, PrepareReply, PrepareRequest
 from search.trial.preparation.brief_task import BriefTask
+from search.trial.preparation.chance import chance_notes
 from search.trial.preparation.costs import measure_costs
 from search.trial.preparation.damage_probe import damage_curve
 from search.trial.tokens import tokens_per_example
@@ -63,7 +64,12 @@ def prepare(request: PrepareRequest, report: Callable[[str], None]) -> PrepareRe
         skipped_layers=skipped,
         damage=damage,
         costs=costs,
-        notes=[*task.notes, *baseline.notes, *repeatability_notes(task)],
+        notes=[
+            *task.notes,
+            *baseline.notes,
+            *repeatability_notes(task),
+            *chance_notes(task, baseline.metrics, maximize=baseline.maximize),
+        ],
         outputs=task.outputs.describe(task.outputs.select(task.outputs_like)),
         tokens=tokens_per_example(task),
     )

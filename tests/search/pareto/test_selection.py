@@ -1,21 +1,24 @@
 """What `select=` answers, and what it says when it cannot."""
 
+from contextlib import suppress
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from search.errors import SelectionError
-from search.pareto.selection import select
+from search.pareto.selection import WORDS, roles, select
 from search.pareto.selection_expression import parse
 from search.trial_record import TrialRecord
 
 OBJECTIVES = {"score": "maximize", "size_bytes": "minimize"}
 
 
-def trial(number, score, size, *, status="ok", violations=None, **more):
+def trial(number, score, size, *, status="ok", violations=None, origin="sampled", **more):
     return TrialRecord(
         number=number,
         status=status,
-        origin="sampled",
+        origin=origin,
         seed=0,
         params={},
         recipe={},
@@ -49,6 +52,17 @@ FRONT = [
         ("min size_bytes where score>=.96 and nll<0.115", 2),
         ("min size_bytes where score > 0.96", 1),
         ("min nll where size_bytes == 90000", 4),
+        ("4", 4),
+        (4, 4),
+        ("5", 5),
+        ("best", 0),
+        ("smallest", 3),
+        ("best where size_bytes <= 20kB", 2),
+        ("smallest where score >= 96%", 2),
+        ("knee where size_bytes < 12kB", 3),
+        ("knee weighing score=50", 0),
+        ("knee weighing score=1, size_bytes=50", 3),
+        ("knee weighing score=50 where size_bytes <= 0.03MB", 1),
         ("  max   score  where  size_bytes<=20000  and nll<=1 ", 2),
     ],
 )
@@ -123,7 +137,13 @@ def test_knee_of_a_front_of_one_is_that_one():
         "max score where size_bytes",
         "max score size<1",
         "max score where size_bytes=<3",
-        "max score where size_bytes<=20kB",
+        "max score where size_bytes<=kB",
+        "max score where size_bytes<=20 k B",
+        "-1",
+        "1.5",
+        "smallest score",
+        "knee weighing score",
+        "smallest weighing",
         "max score where a<1 or b<2",
         "max score where size_bytes<=1 and",
         "max score; min size_bytes",
@@ -131,7 +151,7 @@ def test_knee_of_a_front_of_one_is_that_one():
     ],
 )
 def test_malformed_expression_is_answered_with_the_grammar(expression):
-    with pytest.raises(SelectionError, match=r"cannot read .*write knee, or: max\|min METRIC"):
+    with pytest.raises(SelectionError, match=r"cannot read .*write a trial's number, or: knee\|sm"):
         select(FRONT, OBJECTIVES, expression)
 
 
@@ -198,3 +218,66 @@ def test_of_equal_trials_the_one_that_no_other_dominates_is_chosen() -> None:
         for number, (score, size) in enumerate(measured)
     ]
     assert select(records, objectives, "max score where size_bytes<=20000").number == 2
+
+
+BASELINE = trial(0, 0.98, 100_000.0, origin="baseline", latency_ratio=0.9, score_drop=0.0)
+COMPRESSED = [
+    trial(1, 0.97, 50_000.0, latency_ratio=1.0, score_drop=0.01),
+    trial(2, 0.90, 60_000.0, latency_ratio=0.95, score_drop=0.08),
+]
+
+
+@pytest.mark.parametrize("objectives", [OBJECTIVES, {"nll": "minimize"}, {"score": "maximize"}])
+@pytest.mark.parametrize("order", [1, -1])
+def test_nothing_but_its_number_selects_the_uncompressed_baseline(objectives, order):
+    """Whatever the words, the bounds and the objectives, the baseline is what one has already."""
+    trials = [BASELINE, *COMPRESSED]
+    records = [replace(r, metrics={**r.metrics, "nll": 0.1 * r.number}) for r in trials][::order]
+    for word in (*WORDS, "max score", "min latency_ratio", "best where score_drop <= 50%"):
+        with suppress(SelectionError):  # of the knee, where the baseline is better than all
+            assert select(records, objectives, word).number != 0
+    assert select(records, objectives, 0).number == 0
+
+
+def test_the_fastest_and_the_best_are_those_of_the_compressed_trials():
+    records = [BASELINE, *COMPRESSED]
+    found = {word: select(records, OBJECTIVES, word).number for word in WORDS}
+    assert found == {"knee": 1, "smallest": 1, "fastest": 2, "best": 1}
+    assert roles(records, OBJECTIVES) == {1: ["knee", "smallest", "best"], 2: ["fastest"]}
+
+
+def test_the_best_score_is_the_lowest_where_less_is_better():
+    records = [trial(1, 3.0, 1.0), trial(2, 2.0, 1.0)]
+    assert select(records, {"score": "minimize"}, "best").number == 2
+
+
+def test_the_baseline_alone_leaves_nothing_to_choose():
+    with pytest.raises(SelectionError, match="no trial is feasible but the uncompressed baseline"):
+        select([BASELINE], OBJECTIVES, "knee")
+    assert roles([BASELINE], OBJECTIVES) == {}
+
+
+def test_weights_on_the_spot_replace_those_of_the_study():
+    study = {"score": 50.0}
+    assert select(FRONT, OBJECTIVES, "knee", study).number == 0
+    chosen = select(FRONT, OBJECTIVES, "knee weighing score=1, size_bytes=50", study)
+    assert chosen.number == 3
+
+
+@pytest.mark.parametrize(
+    ("expression", "message"),
+    [
+        ("99", "there is no finished trial 99; there are: from 0 to 6"),
+        ("6", "trial 6 measured no model, its status is 'error'"),
+        ("best weighing score=2", "only the knee weighs objectives, not best"),
+        ("knee weighing nll=2", "nll is no objective of this study; weigh one of score, size_by"),
+        ("knee weighing score=0", "a weight must be a finite number above 0, got 0"),
+        ("best where size_bytes<=5%", "size_bytes is given one of B, kB, .*size_ratio"),
+        ("best where score>=5kB", "score is given one of %, got 'kB'"),
+        ("best where nll<=5%", "nll is given without a unit, got '%'"),
+        ("best where score>=1e999", "must be finite"),
+    ],
+)
+def test_what_no_trial_can_answer_is_said(expression, message):
+    with pytest.raises(SelectionError, match=message):
+        select(FRONT, OBJECTIVES, expression)

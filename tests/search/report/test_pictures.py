@@ -1,14 +1,11 @@
 """The pictures show what the records say."""
 
-import json
-import re
-
 import matplotlib.image
 import pytest
 
 from search.pareto.front import pareto_front
 from search.report.panels import FrontPicture, Panel, panels, quality_window, staircase
-from search.report.pictures import write_pictures
+from search.report.png import write_png
 from tests.search.report.records import OBJECTIVES, RECORDS, trial
 
 
@@ -65,17 +62,8 @@ def pixels(path):
         ([trial(0, violations={"score": 1.0}), *RECORDS[3:]], OBJECTIVES),
     ],
 )
-def test_pictures_are_written_for_any_study(tmp_path, records, objectives):
-    page, image = write_pictures(picture(records, objectives), tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"front.html", "front.png"}
+def test_an_image_is_written_for_any_study(tmp_path, records, objectives):
+    image = tmp_path / "front.png"
+    with image.open("wb") as file:
+        write_png(picture(records, objectives), file)
     assert pixels(image)[..., :3].std() > 0.02
-    assert page.stat().st_size > 1_000_000
-
-
-def test_page_needs_no_network_and_shows_the_recipe_of_every_measured_trial(tmp_path):
-    page, _ = write_pictures(picture(RECORDS, OBJECTIVES), tmp_path)
-    text = page.read_text()
-    assert not re.search(r"<(script|link)[^>]*(src|href)=", text)
-    for record in RECORDS:
-        assert (f"trial {record.number}\\u003c" in text) == (record.status == "ok")
-    assert json.dumps("prune .40 · share 16").strip('"') in text

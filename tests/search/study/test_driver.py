@@ -150,9 +150,11 @@ def config(folder: Path, *overrides: str) -> StudyConfig:
     return compose_search([*fixed, *overrides])
 
 
-def run(folder: Path, executor: MadeUp, *overrides: str) -> StudyResult:
-    quiet = Display(console=Console(quiet=True))
-    return run_study(config(folder, *overrides), executor, quiet)
+def run(
+    folder: Path, executor: MadeUp, *overrides: str, shown: StringIO | None = None
+) -> StudyResult:
+    console = Console(file=shown or StringIO(), soft_wrap=True)
+    return run_study(config(folder, *overrides), executor, Display(console=console))
 
 
 def hashes(result: StudyResult) -> list[str]:
@@ -163,6 +165,38 @@ def test_an_ordered_study_does_not_depend_on_who_was_faster(tmp_path: Path) -> N
     runs = [run(tmp_path / str(order), MadeUp(order=order)) for order in (1, 2, 3)]
     assert hashes(runs[0]) == hashes(runs[1]) == hashes(runs[2])
     assert all(executor_filled == 16 for executor_filled in map(len, map(hashes, runs)))
+
+
+def test_an_interruption_and_what_follows_are_said_with_the_best_so_far(tmp_path: Path) -> None:
+    broken, shown, again = MadeUp(), StringIO(), StringIO()
+    broken.interrupt_at = 5
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, broken, "trials=8", shown=shown)
+    lines = shown.getvalue().splitlines()
+    assert f"logs: {tmp_path}/digits/baseline/log.txt, {tmp_path}/digits/trials/*/log.txt" in lines
+    assert lines[-2] == "stopping: what was measured is kept, trials under way run again"
+    best = lines[-1]
+    assert best.startswith("best so far: ")
+    assert best.count(" trial ") >= 1
+    result = run(tmp_path, MadeUp(), "trials=8", shown=again)
+    lines = again.getvalue().splitlines()
+    assert lines[0] == "going on from 5 of 8 trials"
+    assert lines[1] == best
+    number = int(best.partition(" trial ")[2].split()[0])
+    score = result.records[number].metrics["score"]
+    assert f"trial {number} (score {score:.4f}, size_bytes " in best
+    full = StringIO()
+    run(tmp_path, MadeUp(), "trials=8", shown=full)
+    assert full.getvalue().startswith("8 trials are there already; trials=16 adds some\n")
+
+
+def test_the_best_trials_are_shown_after_each_ten(tmp_path: Path) -> None:
+    shown = StringIO()
+    run(tmp_path, MadeUp(slots=1), "trials=20", shown=shown)
+    lines = shown.getvalue().splitlines()
+    at = [place for place, line in enumerate(lines) if line.startswith("best so far")]
+    trials = [sum(line[:5].strip().isdecimal() for line in lines[:place]) for place in at]
+    assert trials == [10, 20]
 
 
 @pytest.mark.parametrize("warm", ["true", "false"])

@@ -147,3 +147,17 @@ def test_a_study_begun_otherwise_is_refused_and_says_in_what(tmp_path):
     refused = pytest.raises(StudyError, match=r"begun with another space, seed; .*study=")
     with refused, opened(tmp_path / "s", space="other", seed=1):
         pass
+
+
+def test_objectives_have_names_for_other_tools_in_old_journals_too(tmp_path):
+    """As optuna-dashboard reads them; a journal of former versions gains them when it is opened."""
+    for _ in range(2):
+        with opened(tmp_path / "s") as store:
+            assert store.study.metric_names == list(OBJECTIVES)
+    path = tmp_path / "s" / JOURNAL
+    former = [line for line in path.read_text().splitlines(True) if "metric_names" not in line]
+    assert len(former) == len(path.read_text().splitlines()) - 1, "they are written once"
+    path.write_text("".join(former))
+    assert read_journal(tmp_path / "s", OBJECTIVES).study.metric_names is None
+    with opened(tmp_path / "s") as store:
+        assert store.study.metric_names == list(OBJECTIVES)

@@ -131,8 +131,8 @@ def test_a_file_that_cannot_be_written_is_named_and_takes_nothing_else_with_it(c
     outputs = opened_outputs(config, journal, mirror, Console(file=text, width=200))
     finish_trial(journal, config, 0)
     outputs.update()
-    (config.folder / "front.html").unlink(missing_ok=True)
-    (config.folder / "front.html").mkdir()
+    (config.folder / "report.html").unlink(missing_ok=True)
+    (config.folder / "report.html").mkdir()
     result = outputs.close("FINISHED")
     assert len(result.front) == 1
     assert "not written: " in text.getvalue()
@@ -222,7 +222,7 @@ def test_tables_lag_at_most_until_the_end_and_then_hold_everything(config, journ
     assert list(frame["number"]) == [0, 1, 2, 3]
     assert mirror.marked[-1] == (sorted(r.number for r in result.front), dict(result.history))
     ((files, status),) = mirror.ended
-    assert {"front.html", "front.png", "trials.csv", "trials.parquet"} <= set(files)
+    assert {"report.html", "front.png", "trials.csv", "trials.parquet"} <= set(files)
     assert status == "KILLED"
 
 

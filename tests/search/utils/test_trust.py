@@ -158,9 +158,9 @@ def test_the_task_of_a_strangers_study_is_not_built(target: str, study: Path) ->
     kept["task"] = {"_target_": target, "config": TOUCH, "command": "touch ran"}
     path.write_text(yaml.safe_dump(kept))
     for attempt in (
-        lambda: export_trial(study, "knee"),
+        lambda: export_trial(study, 1),
         lambda: load_study(study).trials[0].load(),
-        lambda: load_study(study).export(),
+        lambda: load_study(study).export(1),
     ):
         with pytest.raises(ConfigError, match=r"task names the code .* trust="):
             attempt()
