@@ -38,8 +38,9 @@ def rewrite(argument: str, command: str) -> str:
     if bound:
         return f"++constraints.{bound[2]}='{bound[3]}{bound[4]}'"
     key, separator, value = argument.partition("=")
-    if re.fullmatch(r"steps\.\w+\.layers|(objectives|preferences\.(reference|weights))\.\w+", key):
-        return f"++{argument}"
+    new = r"\+*(steps\.\w+\.layers|(objectives|preferences\.(reference|weights))\.\w+)"
+    if re.fullmatch(new, key):
+        return f"++{argument.lstrip('+')}"
     if separator and (
         key in ("select", "file", "out") or (key == "recipe" and value.endswith((".yaml", ".yml")))
     ):
