@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from search.artefact.onnx_form.bit_operations import bit_operations
 from search.artefact.onnx_form.export import feeds
 from search.artefact.onnx_form.runtime import predictor
 from search.errors import ConfigError
+from search.tasks.data_identity import changed_data, data_identity
 from search.tasks.free_axes import FreeAxes
 from search.tasks.task import EvaluatedTask
 from search.trial.artefact_metrics import artefact_metrics, check_finite
@@ -38,6 +39,8 @@ class Baseline:
     """Digest of the model's weights and buffers."""
     free_axes: FreeAxes
     """The axes of the inputs that are free in its file, and so in those of all trials."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What identifies the training data and the test set; empty if an earlier version began."""
     notes: tuple[str, ...] = ()
     """What is to be known of the score, one clause each; empty for a baseline that was read."""
 
@@ -64,6 +67,7 @@ def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
         maximize=task.maximize,
         fingerprint=fingerprint(task.baseline),
         free_axes=task.free_axes,
+        data=data_identity(task),
         notes=_notes(score),
     )
     kept = {
@@ -71,6 +75,7 @@ def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
         "maximize": baseline.maximize,
         "fingerprint": baseline.fingerprint,
         "free_axes": baseline.free_axes,
+        "data": baseline.data,
     }
     with write_atomically(folder / FIGURES) as file:
         file.write(json.dumps(kept).encode())
@@ -104,6 +109,7 @@ def read_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
         maximize=kept["maximize"],
         fingerprint=kept["fingerprint"],
         free_axes=_kept_axes(kept) or task.free_axes,
+        data=kept.get("data", {}),
     )
 
 
@@ -122,6 +128,12 @@ def check_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
         ConfigError: the model, the data, the loss or the score has changed since.
     """
     kept = read_baseline(task, folder)
+    changed = changed_data(task, kept.data)
+    if changed:
+        raise ConfigError(
+            f"{changed} when {folder} was measured, so that its trials could not be compared; take "
+            "the same data again, or give a new study a name (study=...)"
+        )
     score = evaluate(predictor(kept.run_path, task.outputs_like), task.validation, task)
     same = all(np.isclose(value, kept.metrics[n]) for n, value in score.metrics().items())
     if not same or task.maximize != kept.maximize:
