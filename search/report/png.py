@@ -52,7 +52,7 @@ def write_png(picture: FrontPicture, path: Path) -> None:
             area.set_ylabel(label(panel.upward) if place == 0 else "")
         handles, names = axes[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=5, frameon=False)
-        figure.savefig(path, dpi=160)
+        figure.savefig(path, dpi=160, format="png")
 
 
 def _draw_panel(area: Axes, picture: FrontPicture, panel: Panel) -> PathCollection | None:
