@@ -13,12 +13,13 @@ usage: paredown COMMAND [OVERRIDE ...]
   unpack   turn model.packed into model.onnx:  paredown unpack model.packed
   apply    run one recipe without a search:    paredown apply recipe=recipe.yaml task=digits
   repair   rescue a study with a damaged file: paredown repair study=digits
+  sync     make a study's mirror whole again:  paredown sync study=digits
   ui       open the MLflow UI on the studies:  paredown ui
 
 Overrides are Hydra's: `key=value` or `group=option`; `paredown COMMAND --help` lists them,
 `--config-dir DIR` adds your own configurations, `-m` runs one study for each combination.
 """
-COMMANDS = ("search", "front", "export", "unpack", "apply", "repair", "ui")
+COMMANDS = ("search", "front", "export", "unpack", "apply", "repair", "sync", "ui")
 BAD_INPUT = 2
 INTERRUPTED = 130
 INTERNAL_ERROR = 1

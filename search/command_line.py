@@ -21,6 +21,7 @@ from search.config.schema import (
     ApplySchema,
     ExportSchema,
     FrontSchema,
+    SyncSchema,
     UiSchema,
     UnpackSchema,
     check_types,
@@ -177,6 +178,13 @@ def _repair(config: DictConfig) -> None:
     commands.repair(folder)
 
 
+def _sync(config: DictConfig) -> None:
+    arguments = _checked(config, SyncSchema)
+    from search import commands
+
+    commands.sync(existing_study(arguments), arguments["trust"])
+
+
 def _ui(config: DictConfig) -> None:
     arguments = _checked(config, UiSchema)
     from search.tracking.ui import serve
@@ -191,5 +199,6 @@ COMMANDS: Mapping[str, Callable[[DictConfig], None]] = {
     "unpack": _unpack,
     "apply": _apply,
     "repair": _repair,
+    "sync": _sync,
     "ui": _ui,
 }

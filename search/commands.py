@@ -27,10 +27,7 @@ def search(config: StudyConfig, executor: Executor) -> None:
     display.say(f"picture     {result.folder / 'front.html'} and front.png")
     display.say(f"tables      {result.folder / 'trials.parquet'} and trials.csv")
     display.say(f"export      paredown export study={config.study} select=knee")
-    if result.links:
-        display.say(f"MLflow      paredown ui runs_dir={config.runs_dir}, then")
-    for what, address in result.links.items():
-        display.say(f"  {what:<9} {address}")
+    _show_links(display, config, result)
 
 
 def front(folder: Path) -> None:
@@ -67,6 +64,24 @@ def repair(folder: Path) -> None:
     display = Display()
     display.say(", ".join(f"{count} {what}" for what, count in found.items()))
     display.say(f"written to {folder / JOURNAL}; the same search goes on with it")
+
+
+def sync(folder: Path, trusted: Collection[str]) -> None:
+    """Make the mirror of a study in its tracker whole, and show where it is."""
+    from search.study.sync import sync
+
+    display = Display()
+    config = read_config(folder)
+    result = sync(config, display, trusted)
+    display.say(f"{len(result.records)} trials are in the tracker, each once")
+    _show_links(display, config, result)
+
+
+def _show_links(display: Display, config: StudyConfig, result: StudyResult) -> None:
+    if result.links:
+        display.say(f"MLflow      paredown ui runs_dir={config.runs_dir}, then")
+    for what, address in result.links.items():
+        display.say(f"  {what:<9} {address}")
 
 
 def _show_front(display: Display, config: StudyConfig, result: StudyResult) -> None:

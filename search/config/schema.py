@@ -74,6 +74,15 @@ class FrontSchema:
 
 
 @dataclass
+class SyncSchema:
+    """The keys and types of `paredown sync`."""
+
+    study: str | None = None
+    runs_dir: str = MISSING
+    trust: list[str] = field(default_factory=list)
+
+
+@dataclass
 class ExportSchema:
     """The keys and types of `paredown export`."""
 

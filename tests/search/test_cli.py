@@ -272,7 +272,7 @@ BAD = {
     "executor.workers=0": "executor.workers must be above 0 or null, got 0",
     "constraints.scor_drop<=0.1": "there is no metric 'scor_drop'; did you mean 'score_drop'?",
     "constraints.score_drop<=much": "must be '<=' or '>=' and a number",
-    "objectives.score=up": "objectives.score must be 'maximize' or 'minimize', got 'up'",
+    "objectives.score=up": "objectives.score must be 'maximize' or 'minimize', or 'auto' for that",
     "+task.sead=1": "unexpected keyword argument 'sead'",
     "++latency.foo=1": "Key 'foo' not in 'LatencySchema'",
     "study=..": "study names a folder and must not begin with a dot, got '..'",
@@ -329,6 +329,7 @@ def test_the_console_script_ends_with_the_exit_code(tmp_path: Path) -> None:
     [
         ("front", "no study 'None' in runs; there are: -"),
         ("export", "no study 'None' in runs; there are: -"),
+        ("sync", "no study 'None' in runs; there are: -"),
         ("apply", "apply needs a recipe: recipe=PATH of a recipe.yaml"),
         ("ui", "mlflow.db does not exist: run `paredown search`"),
     ],

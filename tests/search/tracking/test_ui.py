@@ -58,6 +58,7 @@ def test_ui_names_the_missing_database_and_the_taken_port(runs_dir, tmp_path):
             serve(runs_dir, port=port)
 
 
+@pytest.mark.fault("`paredown ui` is killed")
 @pytest.mark.slow  # a real server each time
 @pytest.mark.parametrize("end", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL"])
 def test_ui_prints_links_serves_and_ends_with_its_server(end, runs_dir):

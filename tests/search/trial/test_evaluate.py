@@ -309,6 +309,7 @@ def test_trials_take_the_free_axes_of_the_baseline_and_compare_no_batches_again(
     assert read_baseline(task, folder).free_axes == task.free_axes
 
 
+@pytest.mark.fault("a study that has begun gets another test set or training size")
 def test_a_task_whose_data_or_score_changed_is_refused(
     task: EvaluatedTask, baseline: Baseline, tmp_path: Path
 ) -> None:
