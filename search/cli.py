@@ -16,6 +16,7 @@ usage: paredown COMMAND [OVERRIDE ...]
   unpack   turn model.packed into model.onnx:  paredown unpack model.packed
   apply    run one recipe without a search:    paredown apply recipe=recipe.yaml task=digits
   repair   rescue a study with a damaged file: paredown repair study=digits
+  sync     make a study's mirror whole again:  paredown sync study=digits
   ui       open the MLflow UI on the studies:  paredown ui
 
 Overrides are Hydra's: `key=value` or `group=option`; `paredown COMMAND --help` lists them,
@@ -23,7 +24,7 @@ Overrides are Hydra's: `key=value` or `group=option`; `paredown COMMAND --help` 
 """
 COMMANDS = (
     *("search", "front", "compare", "report", "export", "verify", "unpack", "apply", "repair"),
-    "ui",
+    *("sync", "ui"),
 )
 BAD_INPUT = 2
 INTERRUPTED = 130

@@ -24,6 +24,7 @@ from search.config.schema import (
     ExportSchema,
     FrontSchema,
     StoredSchema,
+    SyncSchema,
     UiSchema,
     UnpackSchema,
     VerifySchema,
@@ -209,6 +210,13 @@ def _repair(config: DictConfig) -> None:
     repair(folder)
 
 
+def _sync(config: DictConfig) -> None:
+    arguments = _checked(config, SyncSchema)
+    from search.commands.sync import sync
+
+    sync(existing_study(arguments), arguments["trust"])
+
+
 def _ui(config: DictConfig) -> None:
     arguments = _checked(config, UiSchema)
     from search.tracking.ui import serve
@@ -226,5 +234,6 @@ COMMANDS: Mapping[str, Callable[[DictConfig], None]] = {
     "unpack": _unpack,
     "apply": _apply,
     "repair": _repair,
+    "sync": _sync,
     "ui": _ui,
 }

@@ -3,4 +3,4 @@
 A checked configuration or the folder of a study comes in; lines on the terminal and files go out.
 """
 
-__all__ = ["compare", "export", "front", "repair", "report", "search", "verify"]
+__all__ = ["compare", "export", "front", "repair", "report", "search", "sync", "verify"]

@@ -45,8 +45,9 @@ def rewrite(argument: str, command: str) -> str:
     key, separator, value = argument.partition("=")
     if key.startswith("+") and key.lstrip("+") in GROUPS:
         return rewrite(argument.lstrip("+"), command)
-    if re.fullmatch(r"steps\.\w+\.layers|(objectives|preferences\.(reference|weights))\.\w+", key):
-        return f"++{argument}"
+    new = r"\+*(steps\.\w+\.layers|(objectives|preferences\.(reference|weights))\.\w+)"
+    if re.fullmatch(new, key):
+        return f"++{argument.lstrip('+')}"
     if separator and (key in QUOTED or (key == "recipe" and value.endswith((".yaml", ".yml")))):
         name = "recipe_file" if key == "recipe" else key
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")

@@ -90,6 +90,13 @@ class CompareSchema(StoredSchema):
 
 
 @dataclass
+class SyncSchema(StoredSchema):
+    """The keys and types of `paredown sync`."""
+
+    trust: list[str] = field(default_factory=list)
+
+
+@dataclass
 class ExportSchema:
     """The keys and types of `paredown export`."""
 

@@ -1,9 +1,9 @@
 """The checked configuration of a study, built from a composed one without importing torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -23,6 +23,8 @@ from search.utils.secrets import without_secrets
 
 MAX_OBJECTIVES = 4
 """Largest number of objectives: with more, hardly any trial dominates another."""
+FOLLOWS_TASK = "auto"
+"""Direction of the score in a configuration that leaves it to the task."""
 _UNCHANGED = (
     "trials",
     "seed",
@@ -36,7 +38,6 @@ _UNCHANGED = (
     "precision",
     "task",
     "sampler",
-    "objectives",
 )
 """Fields of `StudyConfig` that are taken from the composed configuration unchanged."""
 
@@ -86,6 +87,9 @@ class StudyConfig:
     """`_target_` of an Optuna sampler and its arguments without the seed."""
     objectives: Mapping[str, str]
     """Direction by metric, `maximize` or `minimize`, the most important metric first."""
+    score_follows_task: bool
+    """Whether the direction of the score is the one that most tasks have until the task is known,
+    which `directed` then applies."""
     executor_node: Mapping[str, Any]
     """`_target_` of the executor and its arguments."""
     tracking_node: Mapping[str, Any]
@@ -123,8 +127,10 @@ class StudyConfig:
         for name, direction in self.objectives.items():
             check_metric(f"objectives.{name}", name)
             if direction not in ("maximize", "minimize"):
+                of_the_task = ", or 'auto' for that of the task" if name == "score" else ""
                 raise ConfigError(
-                    f"objectives.{name} must be 'maximize' or 'minimize', got {direction!r}"
+                    f"objectives.{name} must be 'maximize' or 'minimize'{of_the_task}, got "
+                    f"{direction!r}"
                 )
         self.preferences.check_names(self.objectives)
 
@@ -141,6 +147,25 @@ class StudyConfig:
     def trial_folder(self, number: int) -> Path:
         """Return the folder of one trial."""
         return self.folder / "trials" / f"{number:04d}"
+
+    def directed(self, *, maximize: bool) -> Self:
+        """Return the configuration with the direction in which the task's score is better.
+
+        Raises:
+            ConfigError: The configuration says the other one.
+        """
+        wanted = "maximize" if maximize else "minimize"
+        if self.score_follows_task:
+            objectives = {**self.objectives, "score": wanted}
+            composed = {**self.composed, "objectives": objectives}
+            return replace(self, objectives=objectives, composed=composed, score_follows_task=False)
+        if self.objectives.get("score", wanted) != wanted:
+            raise ConfigError(
+                f"objectives.score is '{self.objectives['score']}', but the task's score is better "
+                f"when {'higher' if maximize else 'lower'}; set objectives.score={wanted}, or "
+                f"{FOLLOWS_TASK} for that of the task"
+            )
+        return self
 
     def identity(self) -> dict[str, Any]:
         """Return as plain data the settings that must stay the same while a study grows.
@@ -195,6 +220,8 @@ def study_config(
     """
     checked = check_types(with_present_keys(composed, overrides))
     seed = checked["seed"]
+    objectives = checked["objectives"]
+    follows = objectives.get("score") == FOLLOWS_TASK
     default_name = task_name if seed == 0 else f"{task_name}-seed{seed}"
     return StudyConfig(
         **{name: checked[name] for name in _UNCHANGED},
@@ -205,6 +232,8 @@ def study_config(
         preferences=Preferences(**checked["preferences"]),
         rungs=Rungs(**checked["rungs"]),
         space=parse_space(checked["steps"], checked["choices"]),
+        objectives={**objectives, "score": "maximize"} if follows else objectives,
+        score_follows_task=follows,
         executor_node=checked["executor"],
         tracking_node=checked["tracking"],
         composed=checked,

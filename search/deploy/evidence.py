@@ -64,7 +64,8 @@ class Evidence:
     input_shapes: Mapping[str, Sequence[int]]
     """By input, the shape of one sample that latency and multiply-accumulates are for."""
     built_from: Mapping[str, Any]
-    """What makes the model again beside the recipe: task, threads and baseline_fingerprint."""
+    """What makes the model again beside the recipe: task, threads, baseline_fingerprint and data,
+    the size of the training data and a digest of the test set."""
     recipe: Mapping[str, Any]
     sha256: Mapping[str, str]
     """Digests by file."""
@@ -133,6 +134,7 @@ def collect_evidence(
             "task": dict(config.task),
             "threads": config.threads,
             "baseline_fingerprint": baseline.fingerprint,
+            "data": dict(baseline.data),
         },
         recipe=dict(record.recipe),
         sha256=_hashes(folder),

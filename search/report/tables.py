@@ -1,7 +1,6 @@
 """Finished trials as a table: one row per trial, in memory and in files."""
 
-import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 
 from search.report.describe import describe, last_line
 from search.trial_record import TrialRecord
+from search.utils.files import replaced_when_written
 
 
 def trials_frame(records: Sequence[TrialRecord], front_numbers: Collection[int]) -> pd.DataFrame:
@@ -53,10 +53,11 @@ def trials_frame(records: Sequence[TrialRecord], front_numbers: Collection[int])
 
 def write_tables(frame: pd.DataFrame, folder: Path) -> list[Path]:
     """Write trials.parquet and trials.csv, each replaced in one step; return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     parquet, csv = folder / "trials.parquet", folder / "trials.csv"
-    _replace(parquet, lambda path: frame.to_parquet(path, index=False))
-    _replace(csv, lambda path: frame.to_csv(path, index=False))
+    with replaced_when_written(parquet) as part:
+        frame.to_parquet(part, index=False)
+    with replaced_when_written(csv) as part:
+        frame.to_csv(part, index=False)
     return [parquet, csv]
 
 
@@ -78,10 +79,3 @@ def _column(values: Sequence[Any]) -> "pd.Series[Any]":
 
 def _prefixed(prefix: str, values: Mapping[str, object]) -> dict[str, object]:
     return {prefix + name: value for name, value in values.items()}
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a draft and move it over the file, so that a reader never sees a part of a table."""
-    draft = path.with_name(f".{path.name}.part")
-    write(draft)
-    os.replace(draft, path)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from search.config.existing import keep_config
 from search.config.metric_names import TOKEN_METRICS
 from search.config.study_config import StudyConfig
 from search.errors import ConfigError, StudyError
@@ -16,7 +17,8 @@ from search.recipe.space import Space
 from search.report.describe import by_reason, last_line
 from search.study.dispatcher import Dispatcher
 from search.study.journal import Journal
-from search.study.phase_lines import PhaseLines
+from search.study.journal_file import set_objectives
+from search.study.progress.phase_lines import PhaseLines
 from search.study.terminal import Display
 from search.trial.messages import JobSetting, PrepareReply, PrepareRequest
 
@@ -29,6 +31,8 @@ AGAIN = "again"
 class PreparedStudy:
     """What the preparation found out, which all trials build on."""
 
+    config: StudyConfig
+    """The study's configuration, with the direction of the task's score."""
     space: Space
     """The configuration's space without the steps that cannot act on the task's model."""
     baseline: Mapping[str, float]
@@ -71,18 +75,21 @@ def take_in_baseline(
     reply = _reply(outcome, setting)
     if known is None:
         _check_second_build(dispatcher, setting, reply)
-    check_direction(config.objectives, maximize=reply.maximize)
+    config = config.directed(maximize=reply.maximize)
     check_tokens(config, reply)
     infeasible = dict(reply.infeasible) if known is None else known
     _show(dispatcher.display, reply, infeasible)
     space = config.space.without(infeasible)
     if not space.steps:
         raise ConfigError("no step of the recipe can act on this model")
+    keep_config(config)
+    set_objectives(journal, config.folder, config.objectives)
     journal.begin(config.identity(), infeasible, reply.damage, reply.costs)
     costs = journal.costs()
     if costs is not None and config.precision is not None:
         space = space.with_measured("precision", "float32", costs.precision)
     return PreparedStudy(
+        config=config,
         space=space,
         baseline=reply.metrics,
         maximize=reply.maximize,
@@ -135,20 +142,6 @@ def _show(display: Display, reply: PrepareReply, infeasible: Mapping[str, str]) 
     for name, layers in reply.skipped_layers.items():
         for reason, names in by_reason(layers).items():
             display.say(f"step '{name}' leaves {names}: {reason}")
-
-
-def check_direction(objectives: Mapping[str, str], *, maximize: bool) -> None:
-    """Check that the study drives the score the way the task calls better.
-
-    Raises:
-        ConfigError: it does not.
-    """
-    wanted = "maximize" if maximize else "minimize"
-    if objectives.get("score", wanted) != wanted:
-        raise ConfigError(
-            f"objectives.score is '{objectives['score']}', but the task's score is better when "
-            f"{'higher' if maximize else 'lower'}; set objectives.score={wanted}"
-        )
 
 
 def check_tokens(config: StudyConfig, reply: PrepareReply) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from search.executors.base import Executor, Job
 from search.executors.outcome import Outcome, left_outcome
 from search.report.describe import last_line
-from search.study.outputs import StudyOutputs
 from search.study.terminal import Display
 from search.trial.messages import Request
 
@@ -17,11 +16,10 @@ _REFRESH_SECONDS = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class Dispatcher:
-    """Gives requests to the executor; while it waits, the terminal and the tracker go on."""
+    """Gives requests to the executor; while it waits, the terminal goes on."""
 
     executor: Executor
     display: Display
-    outputs: StudyOutputs
     retries: int
     """How often a job is repeated that failed for a reason which may lie outside it."""
     _repeated: Counter[int] = field(default_factory=Counter, init=False)
@@ -59,7 +57,7 @@ class Dispatcher:
             )
         )
 
-    def wait(self, meanwhile: Callable[[], None] | None = None) -> list[tuple[int, Outcome]]:
+    def wait(self, meanwhile: Callable[[], None]) -> list[tuple[int, Outcome]]:
         """Wait until at least one job ends; return the outcomes of all that did, by their keys.
 
         A job is repeated before its end counts, if its failure may have a reason outside it.
@@ -69,9 +67,7 @@ class Dispatcher:
         """
         while not (ended := self._ended()):
             self.display.refresh()
-            if meanwhile is not None:
-                meanwhile()
-            self.outputs.write_to_tracker()
+            meanwhile()
         return [(job.key, outcome) for job, outcome in ended]
 
     def _ended(self) -> list[tuple[Job, Outcome]]:

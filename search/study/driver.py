@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
 from search.config.study_config import StudyConfig
 from search.errors import StudyError
@@ -21,13 +22,14 @@ from search.report.standing import standing
 from search.study.baseline_intake import PreparedStudy, take_in_baseline
 from search.study.common_failure import CommonFailure
 from search.study.dispatcher import Dispatcher
-from search.study.expected_end import seconds_to_end
 from search.study.front_scoring import score_front
 from search.study.journal import Journal
 from search.study.outputs import StudyOutputs
 from search.study.plan import TrialPlan
-from search.study.plan_line import plan_line
+from search.study.progress.expected_end import seconds_to_end
+from search.study.progress.plan_line import plan_line
 from search.study.terminal import Display
+from search.study.tracker_feed import TrackerFeed
 from search.study.trial_requests import TrialRequests, record_of
 from search.tracking.base import Mirror
 from search.trial.messages import JobSetting
@@ -46,7 +48,7 @@ def run_trials(
     journal: Journal,
     executor: Executor,
     display: Display,
-    open_mirror: Callable[[], Mirror],
+    open_mirror: Callable[[StudyConfig], Mirror],
     deadline: float = float("inf"),
 ) -> StudyResult:
     """Measure the baseline, run the missing trials, score the front on the test set.
@@ -56,23 +58,29 @@ def run_trials(
         journal: The study's journal, which this process alone writes.
         executor: Runs the jobs.
         display: The terminal.
-        open_mirror: Opens the tracker. It takes seconds, in which trials already run, and so is
-            called in a thread of its own.
+        open_mirror: Opens the tracker for the study as it is once its baseline is measured. It
+            takes seconds, in which trials already run, and so is called in a thread of its own.
         deadline: On the monotonic clock in seconds, when no trial shall run any more.
 
     Raises:
         ConfigError: the configuration does not suit the task.
         StudyError: the task itself fails.
     """
+    dispatcher = Dispatcher(executor=executor, display=display, retries=config.retries)
+    setting = _setting(config, executor)
+    prepared = take_in_baseline(config, journal, dispatcher, setting)
+    config = prepared.config
     with ThreadPoolExecutor(1, initializer=_yield_to_trials) as thread:
-        mirror = thread.submit(open_mirror)
-        outputs = StudyOutputs(config=config, journal=journal, mirror=mirror, display=display)
-        dispatcher = Dispatcher(
-            executor=executor, display=display, outputs=outputs, retries=config.retries
+        feed = TrackerFeed(
+            journal=journal,
+            thread=thread,
+            open_mirror=partial(open_mirror, config),
+            display=display,
+            remedy=f"; paredown sync study={config.study} runs_dir={config.runs_dir} completes it",
         )
-        setting = _setting(config, executor)
+        feed.open()
+        outputs = StudyOutputs(config=config, journal=journal, feed=feed, display=display)
         try:
-            prepared = take_in_baseline(config, journal, dispatcher, setting)
             schedule = _schedule(config, prepared, deadline - time.monotonic(), executor.slots)
             if schedule.plan.finishes:
                 display.say(plan_line(schedule.plan, prepared, deadline))
@@ -80,11 +88,12 @@ def run_trials(
                 config=config,
                 journal=journal,
                 dispatcher=dispatcher,
+                outputs=outputs,
                 requests=TrialRequests(config=config, prepared=prepared, setting=setting),
                 schedule=schedule,
                 deadline=deadline,
             ).run()
-            score_front(config, journal, dispatcher, setting)
+            score_front(config, journal, dispatcher, setting, outputs.write_to_tracker)
         except KeyboardInterrupt:
             display.say("stopping: what was measured is kept, trials under way run again")
             best = standing(config, outputs.close("KILLED").front)
@@ -104,6 +113,7 @@ class Driver:
     config: StudyConfig
     journal: Journal
     dispatcher: Dispatcher
+    outputs: StudyOutputs
     requests: TrialRequests
     schedule: Schedule
     deadline: float
@@ -124,7 +134,7 @@ class Driver:
         faster.
         """
         waiting = self.journal.unfinished()
-        self._outputs.update()
+        self.outputs.update()
         done = len(self.journal.records())
         with self.dispatcher.display.progress(total=self.config.trials, done=done):
             while True:
@@ -136,11 +146,7 @@ class Driver:
                 if not self._open:
                     return
                 if not self._write_records():
-                    self._ended |= dict(self.dispatcher.wait())
-
-    @property
-    def _outputs(self) -> StudyOutputs:
-        return self.dispatcher.outputs
+                    self._ended |= dict(self.dispatcher.wait(self.outputs.write_to_tracker))
 
     def _ask(self) -> TrialPlan | None:
         """Plan the next trial and write it down; None if no further one shall start."""
@@ -151,7 +157,7 @@ class Driver:
         known = Known(
             trials=trials,
             hashes=self.journal.hashes,
-            front=self._outputs.archive.front,
+            front=self.outputs.archive.front,
             records=self.journal.records(),
             open_origins=[plan.origin for plan in self._open.values()],
             seconds_left=self.deadline - time.monotonic(),
@@ -184,7 +190,7 @@ class Driver:
     def _stagnates(self) -> bool:
         """Return, and say, whether the last trials added too little to go on."""
         last = self.config.stagnation
-        if last is None or not stagnated(self._outputs.archive.history, last):
+        if last is None or not stagnated(self.outputs.archive.history, last):
             return False
         self._exhausted = True
         what = f"the last {last} trials added less than 1 % to the hypervolume: enough"
@@ -197,7 +203,7 @@ class Driver:
         folder = self.config.trial_folder(plan.number)
         with write_atomically(folder / "recipe.yaml") as file:
             file.write(yaml_text(plan.recipe).encode())
-        front = self._outputs.archive.front
+        front = self.outputs.archive.front
         request = self.requests.request(plan, self.journal.records(), front)
         left = self.dispatcher.start(plan.number, request, folder, plan.recipe_hash)
         if left is not None:
@@ -220,14 +226,14 @@ class Driver:
             self._show(record)
             self._failures.add(record)
         if ready:
-            self._outputs.update()
+            self.outputs.update()
             self._show_standing(len(ready))
         return bool(ready)
 
     def _show_standing(self, new: int) -> None:
         """Show the best trials so far whenever another ten trials are finished."""
         count = len(self.journal.records())
-        best = standing(self.config, self._outputs.archive.front)
+        best = standing(self.config, self.outputs.archive.front)
         if count // SHOWN_EVERY > (count - new) // SHOWN_EVERY and best:
             self.dispatcher.display.say(best)
 

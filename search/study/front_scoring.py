@@ -1,6 +1,6 @@
 """The last jobs of a study: the final front is scored on the test set."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from search.config.study_config import StudyConfig
@@ -13,12 +13,23 @@ from search.trial.messages import JobSetting, ScoreReply, ScoreRequest
 
 
 def score_front(
-    config: StudyConfig, journal: Journal, dispatcher: Dispatcher, setting: JobSetting
+    config: StudyConfig,
+    journal: Journal,
+    dispatcher: Dispatcher,
+    setting: JobSetting,
+    meanwhile: Callable[[], None],
 ) -> None:
     """Score the members of the final front and the baseline on the test set, each once.
 
     What cannot be scored is said and left without test metrics: the front stands without them. A
     later launch tries again.
+
+    Args:
+        config: The study's configuration.
+        journal: The study's journal.
+        dispatcher: Runs the jobs.
+        setting: What the jobs need of the task.
+        meanwhile: Called again and again while they run.
     """
     records = journal.records()
     members = {0, *(record.number for record in pareto_front(records, config.objectives))}
@@ -32,7 +43,7 @@ def score_front(
                 under_way.add(number)
                 folder = config.trial_folder(number) / "test"
                 dispatcher.restart(number, _request(config, setting, number), folder)
-            for number, outcome in dispatcher.wait():
+            for number, outcome in dispatcher.wait(meanwhile):
                 under_way.remove(number)
                 if outcome.result is not None:
                     journal.keep_test(number, _test_metrics(outcome.result))

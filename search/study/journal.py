@@ -16,7 +16,9 @@ from search.trial_record import KNOWN_MODEL, TrialRecord
 
 _TEST = "test:"
 _PLAN, _RECORD, _DAMAGE, _COSTS = "plan", "record", "damage", "costs"
-_IDENTITY, _INFEASIBLE, _FORMER_INFEASIBLE = "identity", "infeasible_steps", "left_out"
+_INFEASIBLE, _FORMER_INFEASIBLE = "infeasible_steps", "left_out"
+IDENTITY = "identity"
+"""Under what the study keeps what makes its trials comparable."""
 
 
 @dataclass(kw_only=True)
@@ -111,7 +113,7 @@ class Journal:
             self.study.set_user_attr(_DAMAGE, curves)
             self.study.set_user_attr(_COSTS, asdict(costs) if costs else None)
             self.study.set_user_attr(_INFEASIBLE, dict(infeasible_steps))
-            self.study.set_user_attr(_IDENTITY, dict(identity))
+            self.study.set_user_attr(IDENTITY, dict(identity))
 
     def damage(self) -> dict[str, DamageCurve]:
         """Return by step the damage that it does alone; empty for a study of an older version."""
@@ -129,11 +131,11 @@ class Journal:
         known: dict[str, str] | None = attributes.get(
             _INFEASIBLE, attributes.get(_FORMER_INFEASIBLE)
         )
-        return known if _IDENTITY in attributes else None
+        return known if IDENTITY in attributes else None
 
     def identity(self) -> Mapping[str, Any] | None:
         """Return what makes the study's trials comparable; None before the study has begun."""
-        kept: Mapping[str, Any] | None = self.study.user_attrs.get(_IDENTITY)
+        kept: Mapping[str, Any] | None = self.study.user_attrs.get(IDENTITY)
         return kept
 
     def keep_test(self, number: int, metrics: Mapping[str, float]) -> None:

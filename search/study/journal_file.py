@@ -17,8 +17,8 @@ from optuna.study import StudyDirection
 
 from search.errors import StudyError
 from search.executors.outcome import OUTCOME
-from search.study.journal import Journal
-from search.study.journal_check import check_journal, damaged_journal, journal_lines
+from search.study.journal import IDENTITY, Journal
+from search.study.journal_check import Operation, check_journal, damaged_journal, journal_lines
 
 JOURNAL = "journal.log"
 DAMAGED = (ValueError, TypeError, LookupError, AttributeError, RuntimeError, ArithmeticError)
@@ -46,13 +46,7 @@ def open_journal(
         StudyError: another driver has the study, the identity differs from the one kept, or the
             journal is damaged or gone.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "driver.lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StudyError(f"{folder}: another process is running this study") from error
-    try:
+    with driver_lock(folder):
         path = folder / JOURNAL
         _cut_torn_line(path)
         if path.exists() or not anew:
@@ -62,6 +56,23 @@ def open_journal(
             journal = Journal(study=study, objectives=objectives)
         _check_identity(journal, identity, folder)
         yield journal
+
+
+@contextmanager
+def driver_lock(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing a study or its mirror.
+
+    Raises:
+        StudyError: Another one does.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "driver.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StudyError(f"{folder}: another process is running this study") from error
+    try:
+        yield
     finally:
         lock.release()
 
@@ -80,6 +91,29 @@ def read_journal(folder: Path, objectives: Mapping[str, str]) -> Journal:
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
         study = optuna.load_study(study_name=_name(folder / JOURNAL), storage=storage)
         return Journal(study=study, objectives=objectives)
+
+
+def kept_objectives(folder: Path) -> Mapping[str, str]:
+    """Return the objectives with which a study has begun; none before that."""
+    path = folder / JOURNAL
+    for line in journal_lines(path) if path.exists() else ():
+        if line is not None and line["op_code"] == Operation.SET_STUDY_USER_ATTR:
+            identity = line["user_attr"].get(IDENTITY)
+            if isinstance(identity, dict) and isinstance(identity.get("objectives"), dict):
+                return {str(name): str(way) for name, way in identity["objectives"].items()}
+    return {}
+
+
+def set_objectives(journal: Journal, folder: Path, objectives: Mapping[str, str]) -> None:
+    """Give a journal its objectives, which differ from those before only until the study begins.
+
+    Optuna's studies keep the directions that they are created with, so that another one is.
+    """
+    directions = [direction.name.lower() for direction in journal.study.directions]
+    if journal.identity() is None and directions != list(objectives.values()):
+        (folder / JOURNAL).unlink()
+        journal.study = _open_file(folder / JOURNAL, list(objectives.values()))
+    journal.objectives = objectives
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Everything that is derived from the journal: the front, the tracker, the tables, the pictures."""
 
 from collections.abc import Callable
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from search.study.journal import Journal
 from search.study.terminal import Display
 from search.study.throttle import Throttle
 from search.study.tracker_feed import TrackerFeed
-from search.tracking.base import Mirror
 
 
 @dataclass(kw_only=True)
@@ -31,12 +29,10 @@ class StudyOutputs:
 
     config: StudyConfig
     journal: Journal
-    mirror: Future[Mirror]
-    """The tracker's mirror of the study, which is being opened."""
+    feed: TrackerFeed
     display: Display
     archive: ParetoArchive = field(init=False)
     """The front and the history of the hypervolume."""
-    _feed: TrackerFeed = field(init=False)
     _archived: int = 0
     """Changes of the journal that are in the archive."""
     _throttle: Throttle = field(default_factory=Throttle)
@@ -44,7 +40,6 @@ class StudyOutputs:
     def __post_init__(self) -> None:
         reference = self.config.preferences.reference
         self.archive = ParetoArchive(objectives=self.config.objectives, reference=reference)
-        self._feed = TrackerFeed(journal=self.journal, mirror=self.mirror, display=self.display)
 
     def update(self) -> None:
         """Process the journal's changes since the last call; delete models that left the front."""
@@ -57,12 +52,12 @@ class StudyOutputs:
         if self._throttle.due:
             with self._throttle.timed():
                 result = self._result()
-                self._feed.write_front(result)
+                self.feed.write_front(result)
                 self._written("trials.*", lambda: write_tables(result.frame, self.config.folder))
 
     def write_to_tracker(self) -> None:
-        """Write waiting trials to the tracker if there are many, or one has waited for long."""
-        self._feed.write_due_batch()
+        """Pass waiting trials to the tracker if there are many, or one has waited for long."""
+        self.feed.write_due_batch()
 
     def close(self, status: str) -> StudyResult:
         """Bring all outputs up to date, draw the front and close the tracker.
@@ -80,7 +75,7 @@ class StudyOutputs:
             *self._written("front.png", lambda: draw_image(self.config, result)),
             *self._written("summary.txt", lambda: [write_summary(self.config, result)]),
         ]
-        return replace(result, links=self._feed.finish(result, files, status))
+        return replace(result, links=self.feed.finish(result, files, status))
 
     def _written(self, names: str, write: Callable[[], list[Path]]) -> list[Path]:
         """Return the files that were written; none, which is said, where the disk refuses them.

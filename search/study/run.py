@@ -2,8 +2,8 @@
 
 import math
 import time
-from functools import partial
 
+from search.config.existing import keep_config
 from search.config.study_config import StudyConfig
 from search.executors.base import Executor
 from search.executors.worker import LOG
@@ -14,11 +14,11 @@ from search.report.standing import standing
 from search.study.builders import build_tracker
 from search.study.driver import run_trials
 from search.study.journal import Journal
-from search.study.journal_file import JOURNAL, open_journal
+from search.study.journal_file import JOURNAL, kept_objectives, open_journal
 from search.study.terminal import Display
 from search.tasks.loading import task_builder
 from search.tracking.base import Mirror, StudyDescription
-from search.utils.files import write_atomically
+from search.utils.files import cache_folder, remove_abandoned
 from search.utils.trust import check_targets, sign_folder, targets_of
 
 
@@ -37,20 +37,23 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
     deadline = time.monotonic() + (config.timeout or math.inf)
     task_builder(config.task)
     check_sampler(config.sampler, config.space)
-    build_tracker(config).check()
+    tracker, kept = build_tracker(config), kept_objectives(config.folder)
+    if not kept:  # a study that has begun goes on without its tracker
+        tracker.check()
+    if config.score_follows_task and "score" in kept:
+        config = config.directed(maximize=kept["score"] == "maximize")
     with open_journal(
         config.folder,
         objectives=config.objectives,
         identity=config.identity(),
     ) as journal:
+        remove_abandoned(config.folder, shared=False)
+        remove_abandoned(cache_folder(), shared=True)
         _trust(config, journal)
         _say_where(config, journal, display)
-        with write_atomically(config.folder / "config.yaml") as file:
-            file.write(config.to_yaml().encode())
+        keep_config(config)
         try:
-            return run_trials(
-                config, journal, executor, display, partial(open_mirror, config), deadline
-            )
+            return run_trials(config, journal, executor, display, open_mirror, deadline)
         finally:
             executor.close()
 

@@ -19,7 +19,7 @@ from rich.status import Status
 from rich.text import Text
 
 from search.report.describe import describe, last_line
-from search.study.expected_end import clock
+from search.study.progress.expected_end import clock
 from search.trial_record import TrialRecord
 from search.utils.secrets import without_secrets
 

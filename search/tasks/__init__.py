@@ -4,4 +4,13 @@ A `task` node of the configuration comes in, an `EvaluatedTask` goes out: what c
 of it, and held-out data that only the search sees. The tasks that come along live here too.
 """
 
-__all__ = ["digits", "free_axes", "loading", "mnist", "repeatability", "task", "workloads"]
+__all__ = [
+    "data_identity",
+    "digits",
+    "free_axes",
+    "loading",
+    "mnist",
+    "repeatability",
+    "task",
+    "workloads",
+]

@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any
 
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from compressors.models.calibration import batch_size
 from search.errors import ConfigError
@@ -49,6 +50,13 @@ class TrainingBatches:
     def length(self) -> str:
         """The length that the data report; empty if they report none."""
         return str(len(self._data)) if isinstance(self._data, Sized) else ""
+
+    @property
+    def samples(self) -> int:
+        """The number of samples of an epoch, counted in a whole pass unless a loader knows it."""
+        if isinstance(self._data, DataLoader) and isinstance(self._data.sampler, Sized):
+            return len(self._data.sampler)
+        return sum(batch_size(inputs) for inputs, _ in self.of_epoch(0))
 
     def first(self) -> Batch:
         """Return the first batch of epoch 0.

@@ -32,6 +32,11 @@ class StudyDescription:
 class Mirror(Protocol):
     """A study that is open in a tracker; everything in it can be rebuilt from the records."""
 
+    @property
+    def note(self) -> str:
+        """What the user is to know of the opening, in a line; empty if nothing."""
+        ...
+
     def write_trials(self, records: Sequence[TrialRecord]) -> None:
         """Write the trials and the metrics that the tracker lacks.
 

@@ -28,12 +28,17 @@ _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 """Environment variables that are set unless the user has set them: no telemetry, no progress bars,
 no minutes of retries."""
-_LOGGERS = ("mlflow.store.db.utils", "alembic")
+_LOGGERS = ("mlflow.store.db.utils", "alembic", "urllib3.connectionpool")
 """Loggers that print created tables, and each error before it is raised."""
+_SQLITE_SETTINGS = {"MLFLOW_SQLALCHEMYSTORE_POOLCLASS": "NullPool"}
+"""The same for SQLite: a connection that is kept goes on with a file that was deleted."""
+LOCK_TIMEOUT_S = 60.0
+"""How long another process may take to create a database."""
 
 
 def connect(uri: str) -> "MlflowClient":
@@ -43,18 +48,20 @@ def connect(uri: str) -> "MlflowClient":
         TrackingError: a server does not answer, or a database cannot be opened.
     """
     check_reachable(uri)
-    for name, value in _SETTINGS.items():
+    sqlite = uri.startswith("sqlite:///")
+    for name, value in (_SETTINGS | (_SQLITE_SETTINGS if sqlite else {})).items():
         os.environ.setdefault(name, value)
     with one_line_errors(uri), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         from mlflow import MlflowClient
 
-        if not uri.startswith("sqlite:///"):
+        if not sqlite:
             return MlflowClient(tracking_uri=uri)
         path = Path(uri.removeprefix("sqlite:///")).resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_suffix(".lock")):
-            if not path.exists():
+        with FileLock(path.with_suffix(".lock"), timeout=LOCK_TIMEOUT_S):
+            # SQLite puts an empty file in the place of one that was deleted under a client.
+            if not path.exists() or (path.is_file() and not path.stat().st_size):
                 create_database(path)
             return MlflowClient(tracking_uri=uri)
 
@@ -81,15 +88,16 @@ def check_reachable(uri: str) -> None:
 
 @contextmanager
 def one_line_errors(uri: str) -> Iterator[None]:
-    """Turn errors of MLflow, its database and its files into a `TrackingError` of one line."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
+    """Turn what MLflow, its database and its files raise into a `TrackingError` of one line.
+
+    MLflow lets through whatever a damaged database or another kind of server leads to.
+    """
     try:
         with _quiet():
             yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except TrackingError:
+        raise
+    except Exception as error:
         raise TrackingError(f"MLflow at {without_secrets(uri)}: {_reason(error)}") from error
 
 

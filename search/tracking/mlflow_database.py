@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from search.utils.files import replaced_when_written
+
 
 def database_path(runs_dir: Path) -> Path:
     """Return the path of the database in a runs folder."""
@@ -13,17 +15,27 @@ def default_uri(runs_dir: Path) -> str:
     return f"sqlite:///{database_path(runs_dir)}"
 
 
+def artifacts_of(uri: str) -> str | None:
+    """Return the address of the files of a SQLite database, which lie beside it; None for others.
+
+    MLflow's own default is the folder that a command is run in.
+    """
+    if not uri.startswith("sqlite:///"):
+        return None
+    return (Path(uri.removeprefix("sqlite:///")).resolve().parent / "mlartifacts").as_uri()
+
+
 def create_database(path: Path) -> None:
     """Create a database with MLflow's tables, whole or not at all.
 
-    MLflow cannot continue with a part of its tables. A process that is killed while it creates
-    them leaves a draft under another name, which the next process replaces.
+    MLflow cannot continue with a part of its tables. What a killed process left of them, which
+    had the caller's lock, is deleted.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-    draft = path.with_name(f"{path.name}.part")
-    draft.unlink(missing_ok=True)
-    artifacts = (path.parent / "mlartifacts").as_uri()
-    store = SqlAlchemyStore(f"sqlite:///{draft}", artifacts)  # type: ignore[no-untyped-call]
-    store.engine.dispose()
-    draft.replace(path)
+    for left in path.parent.glob(f"{path.name}.*.part*"):
+        left.unlink()
+    with replaced_when_written(path) as part:
+        uri = f"sqlite:///{part}"
+        store = SqlAlchemyStore(uri, artifacts_of(uri))  # type: ignore[no-untyped-call]
+        store.engine.dispose()

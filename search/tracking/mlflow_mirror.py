@@ -1,7 +1,9 @@
 """One study in MLflow: a parent run and a child run per trial, written once and kept current."""
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from search.tracking.base import StudyDescription
@@ -9,12 +11,14 @@ from search.tracking.mlflow_client import one_line_errors
 from search.tracking.mlflow_links import StudyLocation, study_links
 from search.tracking.mlflow_study import Destination, StudyRun, open_study_run
 from search.tracking.mlflow_trial_run import (
+    PARENT,
     TrialRun,
     begin_trial_run,
     complete_trial_run,
     flag,
     known_trial_run,
     log_metrics,
+    mend_tags,
 )
 from search.trial_record import TrialRecord
 
@@ -28,10 +32,14 @@ class MlflowMirror:
     """The parent run of a study, and what it and its children are known to contain."""
 
     study: StudyRun
+    open_run: Callable[[], StudyRun]
+    """Finds the parent run, or creates it."""
     trials: dict[int, TrialRun]
     """Runs of the trials, by trial number."""
-    hypervolume_steps: set[int]
-    """Trial numbers whose hypervolume is logged."""
+    hypervolume: dict[int, float]
+    """What is logged of it, by trial number; NaN if several values are."""
+    note: str = ""
+    """What the user is to know of the opening; empty if nothing."""
     pending: dict[int, TrialRecord] = field(default_factory=dict)
     """Trials that are still to be written, because MLflow failed."""
 
@@ -59,6 +67,8 @@ class MlflowMirror:
                 run = self.trials[number]
                 self.study.client.set_tag(run.run_id, "paredown.front", flag(not run.front))
                 run.front = not run.front
+            if any(value != hypervolume.get(n, value) for n, value in self.hypervolume.items()):
+                self._renew_parent()
             self._log_hypervolume(hypervolume)
 
     def finish(self, files: Sequence[Path], *, status: str = "FINISHED") -> None:
@@ -89,14 +99,25 @@ class MlflowMirror:
         return study_links(base or server, location)
 
     def _write_trial(self, record: TrialRecord) -> None:
-        """Write a trial that is new or that a killed driver left open, else its new metrics."""
-        if record.number not in self.trials:
-            self.trials[record.number] = begin_trial_run(self.study, record)
-        run = self.trials[record.number]
-        if run.complete:
+        """Write a trial that is new, and else what its run lacks or has otherwise."""
+        run = self.trials.get(record.number)
+        if run is not None and run.contradicts(self.study, record):
+            self.study.client.delete_run(run.run_id)
+            run = None
+        if run is None:
+            run = self.trials[record.number] = begin_trial_run(self.study, record)
+        mend_tags(self.study, run, record)
+        if run.is_whole(self.study, record):
             log_metrics(self.study, run, record)
         else:
             complete_trial_run(self.study, run, record)
+
+    def _renew_parent(self) -> None:
+        """Replace the parent run, of which MLflow changes no metric that is logged."""
+        self.study.client.delete_run(self.study.run_id)
+        self.study, self.hypervolume = self.open_run(), {}
+        for run in self.trials.values():
+            self.study.client.set_tag(run.run_id, PARENT, self.study.run_id)
 
     def _log_hypervolume(self, hypervolume: Mapping[int, float]) -> None:
         """Log each new value at the time when its trial ended."""
@@ -106,12 +127,12 @@ class MlflowMirror:
         metrics = [
             Metric("hypervolume", value, self.trials[number].finished_ms, number)
             for number, value in sorted(hypervolume.items())
-            if number not in self.hypervolume_steps
+            if number not in self.hypervolume
         ]
         for start in range(0, len(metrics), MAX_METRICS):
             chunk = metrics[start : start + MAX_METRICS]
             self.study.client.log_batch(self.study.run_id, metrics=chunk)
-            self.hypervolume_steps |= {metric.step for metric in chunk}
+            self.hypervolume |= {metric.step: metric.value for metric in chunk}
 
 
 def open_mirror(study: StudyDescription, study_id: str, destination: Destination) -> MlflowMirror:
@@ -120,12 +141,24 @@ def open_mirror(study: StudyDescription, study_id: str, destination: Destination
     Raises:
         TrackingError: MLflow cannot be reached or used.
     """
-    opened = open_study_run(study, study_id, destination)
+    open_run = partial(open_study_run, study, study_id, destination)
+    opened = open_run()
     with one_line_errors(opened.uri):
-        trials = {
-            int(run.data.tags["paredown.trial"]): known_trial_run(run) for run in opened.children()
-        }
-        logged = opened.client.get_metric_history(opened.run_id, "hypervolume")
+        trials: dict[int, TrialRun] = {}
+        # The newest come first; a run that was left open is the first to go.
+        for run in sorted(opened.children(), key=lambda run: run.info.status == "RUNNING"):
+            number = run.data.tags["paredown.trial"]
+            if number.isdecimal() and int(number) not in trials:
+                trials[int(number)] = known_trial_run(run)
+            else:
+                opened.client.delete_run(run.info.run_id)
+        hypervolume: dict[int, float] = {}
+        for metric in opened.client.get_metric_history(opened.run_id, "hypervolume"):
+            twice = metric.step in hypervolume
+            hypervolume[metric.step] = math.nan if twice else metric.value
     return MlflowMirror(
-        study=opened, trials=trials, hypervolume_steps={metric.step for metric in logged}
+        study=opened,
+        open_run=open_run,
+        trials=trials,
+        hypervolume=hypervolume,
     )

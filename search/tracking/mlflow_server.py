@@ -9,11 +9,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from search.errors import ConfigError, TrackingError
+from search.tracking import ending_with_parent
 from search.tracking.mlflow_database import default_uri
 
 START_TIMEOUT_S = 120.0
@@ -74,18 +75,22 @@ def running_server(runs_dir: Path, address: Address) -> Iterator["subprocess.Pop
     artifacts = str((runs_dir / "mlartifacts").resolve())
     store = ["--backend-store-uri", default_uri(runs_dir), "--artifacts-destination", artifacts]
     listen = ["--host", address.host, "--port", str(address.port)]
+    command = ["mlflow", "server", *store, *listen, "--workers", "1"]
+    lifeline, held = os.pipe()
     server = subprocess.Popen(
-        [sys.executable, "-m", "mlflow", "server", *store, *listen, "--workers", "1"],
+        [sys.executable, "-m", ending_with_parent.__name__, sys.executable, "-m", *command],
         env={**os.environ, **_SETTINGS},
+        stdin=lifeline,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        start_new_session=True,
     )
+    os.close(lifeline)
     try:
         _wait_until_up(server, address.url)
         yield server
     finally:
+        os.close(held)
         _stop(server)
 
 
@@ -105,12 +110,10 @@ def _wait_until_up(server: "subprocess.Popen[str]", url: str) -> None:
 
 
 def _stop(server: "subprocess.Popen[str]") -> None:
-    """End the server and the workers in its process group, gently first."""
+    """Wait for the end of the server, whose lifeline is cut, and of the workers in its group."""
     with server:  # closes its pipe
-        if server.poll() is not None:
-            return
-        os.killpg(server.pid, signal.SIGTERM)
         try:
             server.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(server.pid, signal.SIGKILL)

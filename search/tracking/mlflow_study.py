@@ -1,7 +1,7 @@
 """The place of a study in MLflow: its experiment, its parent run, its views and common tags."""
 
 import getpass
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,9 +42,9 @@ class StudyRun:
     """Tags that the parent run and all its children have in common."""
 
     def children(self) -> Iterator["Run"]:
-        """Yield the runs of the study's trials."""
-        query = f"tags.`mlflow.parentRunId` = '{self.run_id}'"
-        return all_runs(self.client, self.experiment_id, query)
+        """Yield the runs of the study's trials, whatever their parent is."""
+        query = f"tags.`paredown.study_id` = '{self.study_id}' and tags.`paredown.trial` != ''"
+        return all_runs(self.client, [self.experiment_id], query)
 
 
 def open_study_run(study: StudyDescription, study_id: str, destination: Destination) -> StudyRun:
@@ -72,11 +72,11 @@ def open_study_run(study: StudyDescription, study_id: str, destination: Destinat
     )
 
 
-def all_runs(client: "MlflowClient", experiment_id: str, query: str) -> Iterator["Run"]:
+def all_runs(client: "MlflowClient", experiment_ids: Sequence[str], query: str) -> Iterator["Run"]:
     """Yield every run that a query finds, page by page."""
     token = None
     while True:
-        page = client.search_runs([experiment_id], query, page_token=token)
+        page = client.search_runs(list(experiment_ids), query, page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -99,7 +99,7 @@ def _experiment_id(client: "MlflowClient", destination: Destination) -> str:
 def _parent_run(client: "MlflowClient", experiment_id: str, tags: Mapping[str, str]) -> str:
     """Return the id of the parent run with these tags, set to running; create it if needed."""
     query = f"tags.`paredown.study_id` = '{tags['paredown.study_id']}'"
-    for run in all_runs(client, experiment_id, f"{query} and tags.`paredown.kind` = 'study'"):
+    for run in all_runs(client, [experiment_id], f"{query} and tags.`paredown.kind` = 'study'"):
         client.update_run(run.info.run_id, status="RUNNING")
         for key, value in tags.items():
             if run.data.tags.get(key) != value:

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 
 from search.tracking.base import StudyDescription
 from search.tracking.mlflow_client import check_reachable
-from search.tracking.mlflow_database import default_uri
+from search.tracking.mlflow_database import artifacts_of, default_uri
 from search.tracking.mlflow_mirror import MlflowMirror, open_mirror
+from search.tracking.mlflow_move import leave_former_place, present_place
 from search.tracking.mlflow_study import Destination
 from search.utils.files import write_atomically
 
@@ -48,17 +49,18 @@ class MlflowTracker:
 
         The run is found by the study's id, so that studies of one name on one server stay apart:
         the tag `paredown.study_id` if it is given, else the id in `runs_dir/<study>/tracking_id`.
+        A mirror in another experiment or at another address, where the study was before, is
+        deleted.
 
         Raises:
             TrackingError: MLflow cannot be reached or used.
         """
-        local_artifacts = (study.runs_dir / "mlartifacts").resolve().as_uri()
-        destination = Destination(
-            uri=self.uri or default_uri(study.runs_dir),
-            experiment=self.experiment,
-            artifacts=None if self.uri else local_artifacts,
-        )
-        return open_mirror(study, study_id(study), destination)
+        uri = self.uri or default_uri(study.runs_dir)
+        destination = Destination(uri=uri, experiment=self.experiment, artifacts=artifacts_of(uri))
+        mirror = open_mirror(study, study_id(study), destination)
+        place = present_place(self.uri, self.experiment)
+        mirror.note = leave_former_place(study, mirror.study, place)
+        return mirror
 
 
 def study_id(study: StudyDescription) -> str:

@@ -12,6 +12,8 @@ from search.trial_record import TrialRecord
 class NoTracker:
     """No tracker: a study has only its own files. It is its own mirror."""
 
+    note: str = ""
+
     def check(self) -> None:
         """Do nothing."""
 

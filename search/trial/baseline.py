@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from search.artefact.onnx_form.bit_operations import bit_operations
 from search.artefact.onnx_form.export import feeds
 from search.artefact.onnx_form.runtime import predictor
 from search.errors import ConfigError
+from search.tasks.data_identity import FIRST, changed_data, data_identity
 from search.tasks.free_axes import FreeAxes
 from search.tasks.task import EvaluatedTask
 from search.trial.artefact_metrics import artefact_metrics, check_finite
@@ -38,8 +39,8 @@ class Baseline:
     """Digest of the model's weights and buffers."""
     free_axes: FreeAxes
     """The axes of the inputs that are free in its file, and so in those of all trials."""
-    data: str = ""
-    """Digest of the first training batches; empty if it was measured before they were kept."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """What identifies the training data and the test set; empty if an earlier version began."""
     notes: tuple[str, ...] = ()
     """What is to be known of the score, or has changed since it was measured, one clause each."""
 
@@ -66,7 +67,7 @@ def measure_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
         maximize=task.maximize,
         fingerprint=fingerprint(task.baseline),
         free_axes=task.free_axes,
-        data=task.data_digest,
+        data=data_identity(task),
         notes=_notes(score),
     )
     kept = {
@@ -115,7 +116,7 @@ def kept_baseline(folder: Path) -> Baseline:
         maximize=kept["maximize"],
         fingerprint=kept["fingerprint"],
         free_axes=_kept_axes(kept),
-        data=kept.get("data", ""),
+        data=kept.get("data", {}),
     )
 
 
@@ -134,6 +135,12 @@ def check_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
         ConfigError: the model, the data, the loss or the score has changed since.
     """
     kept = read_baseline(task, folder)
+    changed = changed_data(task, kept.data)
+    if changed:
+        raise ConfigError(
+            f"{changed} when {folder} was measured, so that its trials could not be compared; take "
+            "the same data again, or give a new study a name (study=...)"
+        )
     score = evaluate(predictor(kept.run_path, task.outputs_like), task.validation, task)
     same = all(np.isclose(value, kept.metrics[n]) for n, value in score.metrics().items())
     if not same or task.maximize != kept.maximize:
@@ -146,7 +153,7 @@ def check_baseline(task: EvaluatedTask, folder: Path) -> Baseline:
 
 
 def _data_notes(task: EvaluatedTask, kept: Baseline) -> tuple[str, ...]:
-    if kept.data in ("", task.data_digest):
+    if kept.data.get(FIRST) in (None, task.data_digest):
         return ()
     return (
         "the first training batches differ from those of the first build: seed what draws them, or "

@@ -4,7 +4,6 @@ import contextlib
 import os
 import struct
 import sys
-import time
 import tokenize
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,7 @@ from filelock import FileLock
 from numpy.lib.format import write_array
 from numpy.typing import NDArray
 
-from search.utils.files import write_atomically
+from search.utils.files import is_abandoned, write_atomically
 
 Arrays = dict[str, NDArray[Any]]
 _unusable: set[Path] = set()
@@ -33,8 +32,6 @@ NAMES = "/names"
 """The member that lists the others, in order."""
 UNUSABLE = (OSError, NotImplementedError)
 """Errors of a folder that cannot be written, is full, or cannot be locked."""
-ABANDONED_SECONDS = 3600
-"""Age from which on an unfinished file belongs to no running process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +123,7 @@ class ArrayCache:
         for path in self.folder.iterdir():
             with contextlib.suppress(FileNotFoundError):  # another process deletes too
                 status = path.stat()
-                if path.suffix == ".part" and status.st_mtime < time.time() - ABANDONED_SECONDS:
+                if path.suffix == ".part" and is_abandoned(path, shared=True):
                     path.unlink()
                 if path.suffix == ".npz" and path != newest:
                     found.append((status.st_mtime_ns, status.st_size, path))

@@ -2,12 +2,18 @@
 
 import hashlib
 import os
+import re
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+import psutil
 from platformdirs import user_cache_path
+
+ABANDONED_SECONDS = 3600
+"""Age from which on an unfinished file belongs to no running process."""
 
 
 @contextmanager
@@ -16,14 +22,57 @@ def write_atomically(path: Path) -> Iterator[IO[Any]]:
 
     Missing parent folders are created.
     """
+    with replaced_when_written(path) as part, part.open("wb") as file:
+        yield file
+
+
+@contextmanager
+def replaced_when_written(path: Path) -> Iterator[Path]:
+    """Give the path of an unfinished file, which takes the place of a file when the block ends.
+
+    Its name ends with the id of this process and `.part`, by which `remove_abandoned` finds it
+    after a kill. Missing parent folders are created.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            yield file
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path, *, shared: bool) -> None:
+    """Delete the unfinished files below a folder that killed processes left.
+
+    Args:
+        folder: It may be missing; what cannot be deleted stays.
+        shared: Whether processes of other machines write there too. Then only age tells that a
+            file is abandoned; else its writer has ended.
+    """
+    for part in folder.rglob("*.part"):
+        with suppress(OSError):  # another process deletes too
+            if is_abandoned(part, shared=shared):
+                part.unlink()
+
+
+def is_abandoned(part: Path, *, shared: bool) -> bool:
+    """Return whether nobody goes on with an unfinished file.
+
+    Raises:
+        OSError: It is gone, or cannot be looked at.
+    """
+    written = part.stat().st_mtime
+    writer = re.search(r"\.(\d+)\.part$", part.name)
+    if shared or writer is None:
+        return written < time.time() - ABANDONED_SECONDS
+    try:
+        # A process that began after the last write has the number of the writer, and is another.
+        return psutil.Process(int(writer[1])).create_time() > written
+    except psutil.AccessDenied:
+        return False
+    except (psutil.NoSuchProcess, OverflowError):
+        return True
 
 
 def file_sha256(path: Path) -> str:

@@ -56,6 +56,23 @@ def test_one_to_four_objectives_of_any_metric_compose():
     ]
 
 
+@pytest.mark.parametrize("plus", ["", "+", "++"])
+def test_objectives_are_added_and_taken_away_on_the_command_line(plus):
+    config = compose_search([f"{plus}objectives.run_bytes=minimize", "~objectives.size_bytes"])
+    assert list(config.objectives) == ["score", "latency_ratio", "run_bytes"]
+    weighed = compose_search([f"{plus}preferences.weights.score=2"])
+    assert weighed.preferences.weights == {"score": 2}
+    with pytest.raises(ConfigError, match="no metric 'run_byte'; did you mean 'run_bytes'"):
+        compose_search([f"{plus}objectives.run_byte=minimize"])
+
+
+def test_only_the_score_can_follow_the_task():
+    assert compose_search([]).score_follows_task
+    assert not compose_search(["objectives.score=maximize"]).score_follows_task
+    with pytest.raises(ConfigError, match=r"objectives\.nll must be 'maximize' or 'minimize', got"):
+        compose_search(["objectives.nll=auto"])
+
+
 def test_weights_are_positive_numbers():
     with pytest.raises(ConfigError, match="above 0"):
         Preferences(weights={"score": -math.inf})

@@ -8,9 +8,11 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
+from optuna.study import StudyDirection
 from rich.console import Console
 
 from search.config.compose import compose_search
+from search.config.existing import read_config
 from search.config.study_config import StudyConfig
 from search.errors import ConfigError, StudyError
 from search.executors.base import Job
@@ -19,6 +21,7 @@ from search.pareto.ranking import rung_costs
 from search.proposal.initial_design import is_initial
 from search.recipe.recipe import Recipe, recipe_from_data
 from search.report.result import StudyResult
+from search.study.journal_file import read_journal
 from search.study.run import run_study
 from search.study.terminal import Display
 from search.trial.messages import (
@@ -29,7 +32,8 @@ from search.trial.messages import (
     TrialReply,
     TrialRequest,
 )
-from search.trial_record import ModelEstimate
+from search.trial.screen import Screen
+from search.trial_record import ModelEstimate, TrialRecord
 
 BASE = {"score": 0.9, "size_bytes": 1000.0, "run_bytes": 1100.0, "nll": 0.3}
 
@@ -344,12 +348,63 @@ def test_a_failed_baseline_ends_the_study_at_once(tmp_path: Path) -> None:
     assert executor.started == [0]
 
 
-def test_a_score_that_is_better_when_lower_needs_its_direction(tmp_path: Path) -> None:
-    executor = MadeUp()
+def minimising() -> MadeUp:
+    executor = MadeUp(slots=1)
     executor.prepared = replace(executor.prepared, maximize=False)
-    with pytest.raises(ConfigError, match=r"set objectives.score=minimize"):
-        run(tmp_path, executor)
+    return executor
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+def test_the_score_is_driven_the_way_the_task_says(maximize: bool, tmp_path: Path) -> None:
+    executor = MadeUp() if maximize else minimising()
+    begun = run(tmp_path, executor, "trials=7")
+    way = "maximize" if maximize else "minimize"
+    kept = read_config(tmp_path / "digits")
+    assert kept.objectives == {"score": way, "size_bytes": "minimize"}
+    assert {screen.objectives["score"] for screen in screens(executor)} == {way}
+    assert hashes(begun) == [r.recipe_hash for r in load(kept)]
+    scores = [record.metrics["score"] for record in begun.front]
+    assert scores == sorted(scores, reverse=maximize)
+    later = run(tmp_path, MadeUp() if maximize else minimising(), "trials=9")
+    assert hashes(later)[:7] == hashes(begun)
+    assert [d.name.lower() for d in directions(kept)] == [way, "minimize"]
+
+
+def screens(executor: MadeUp) -> list[Screen]:
+    return [request.screen for request in executor.requests.values()]
+
+
+def load(kept: StudyConfig) -> list[TrialRecord]:
+    return read_journal(kept.folder, kept.objectives).records()
+
+
+def directions(kept: StudyConfig) -> list[StudyDirection]:
+    return read_journal(kept.folder, kept.objectives).study.directions
+
+
+@pytest.mark.parametrize("maximize", [True, False])
+def test_a_direction_that_contradicts_the_task_is_an_error(maximize: bool, tmp_path: Path) -> None:
+    executor = MadeUp() if maximize else minimising()
+    wrong, right = ("minimize", "maximize") if maximize else ("maximize", "minimize")
+    with pytest.raises(ConfigError, match=rf"set objectives\.score={right}, or auto"):
+        run(tmp_path, executor, f"objectives.score={wrong}")
     assert executor.started == []
+    assert len(run(tmp_path, executor, "trials=3").records) == 3
+
+
+def test_a_launch_that_failed_before_the_study_began_fixes_no_objectives(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"objectives\.score is 'minimize'"):
+        run(tmp_path, MadeUp(), "objectives.score=minimize", "objectives.macs=minimize")
+    assert len(run(tmp_path, MadeUp(), "trials=3").records) == 3
+
+
+@pytest.mark.fault("a killed process left an unfinished file")
+def test_a_launch_deletes_what_killed_processes_were_writing(tmp_path: Path) -> None:
+    left = tmp_path / "digits" / "trials" / "0002" / f"outcome.json.{2**22 + 1}.part"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    run(tmp_path, MadeUp(), "trials=1")
+    assert not left.exists()
 
 
 def test_no_trial_starts_after_the_timeout(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from search.study.expected_end import clock, seconds_to_end
+from search.study.progress.expected_end import clock, seconds_to_end
 from search.study.terminal import Display
 from search.trial_record import TrialRecord
 from tests.search.made_up_records import trial

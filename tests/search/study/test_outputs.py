@@ -1,6 +1,6 @@
 """Outputs of finished trials, without a task: the front's models, the tables, the tracker."""
 
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
 from io import StringIO
 
 import pandas as pd
@@ -11,19 +11,21 @@ from rich.console import Console
 from search.config.compose import compose_search
 from search.errors import TrackingError
 from search.pareto.front import pareto_front
+from search.report.result import study_result
 from search.study.journal import Journal
 from search.study.journal_file import open_journal
 from search.study.outputs import StudyOutputs
 from search.study.plan import TrialPlan
 from search.study.terminal import Display
 from search.study.throttle import Throttle
-from search.study.tracker_feed import BATCH_TRIALS, MAX_WAIT_SECONDS
-from search.tracking.base import Mirror
+from search.study.tracker_feed import BATCH_TRIALS, MAX_WAIT_SECONDS, TrackerFeed
 from search.trial_record import TrialRecord
 
 
 class RecordingMirror:
     """A mirror that notes what it is given, and fails when it shall."""
+
+    note = ""
 
     def __init__(self):
         self.synced, self.marked, self.ended = [], [], []
@@ -86,25 +88,65 @@ def journal(config):
         yield opened
 
 
+class AtOnce(Executor):
+    """A thread that has ended each call before the caller goes on."""
+
+    def submit(self, call, /, *arguments):
+        ended = Future()
+        try:
+            ended.set_result(call(*arguments))
+        except TrackingError as error:
+            ended.set_exception(error)
+        return ended
+
+
+class WhenTold(AtOnce):
+    """A thread that makes its calls when it is told to."""
+
+    def __init__(self):
+        self.calls = []
+
+    def submit(self, call, /, *arguments):
+        ended = Future()
+        self.calls.append((ended, call, arguments))
+        return ended
+
+    def go_on(self):
+        for ended, call, arguments in self.calls:
+            ended.set_result(call(*arguments))
+        self.calls.clear()
+
+
 def opened_outputs(config, journal, mirror=None, console=None) -> StudyOutputs:
-    opened: Future[Mirror] = Future()
-    opened.set_result(mirror or RecordingMirror())
-    return outputs_with(config, journal, opened, console)
+    mirror = mirror or RecordingMirror()
+    return outputs_with(config, journal, lambda: mirror, console)
 
 
-def outputs_with(config, journal, opening: Future[Mirror], console=None) -> StudyOutputs:
+def outputs_with(config, journal, open_mirror, console=None, thread=None) -> StudyOutputs:
     display = Display(console=console or Console(quiet=True))
-    return StudyOutputs(config=config, journal=journal, mirror=opening, display=display)
+    thread = thread or AtOnce()
+    feed = TrackerFeed(journal=journal, thread=thread, open_mirror=open_mirror, display=display)
+    feed.open()
+    return StudyOutputs(config=config, journal=journal, feed=feed, display=display)
+
+
+def cannot_be_reached():
+    raise TrackingError("cannot be reached")
 
 
 def test_what_ends_before_the_tracker_is_open_waits_for_it(config, journal):
-    opening: Future[Mirror] = Future()
-    outputs = outputs_with(config, journal, opening)
+    thread, mirror = WhenTold(), RecordingMirror()
+    outputs = outputs_with(config, journal, lambda: mirror, thread=thread)
     finish_trial(journal, config, 0)
     outputs.update()
-    mirror = RecordingMirror()
-    opening.set_result(mirror)
+    assert mirror.synced == []
+    thread.go_on()
+    outputs.write_to_tracker()
     finish_trial(journal, config, 1)
+    outputs.update()  # the first one is still under way
+    assert mirror.synced == []
+    thread.go_on()
+    outputs.feed.thread = AtOnce()
     outputs.close("FINISHED")
     assert mirror.synced == [0, 1]
     assert len(mirror.marked) == 1
@@ -112,17 +154,29 @@ def test_what_ends_before_the_tracker_is_open_waits_for_it(config, journal):
 
 @pytest.mark.fault("the tracker is gone at the start")
 def test_a_tracker_that_cannot_be_opened_is_mentioned_once_and_stops_nothing(config, journal):
-    opening: Future[Mirror] = Future()
-    opening.set_exception(TrackingError("cannot be reached"))
     text = StringIO()
-    display = Display(console=Console(file=text, width=200))
-    outputs = StudyOutputs(config=config, journal=journal, mirror=opening, display=display)
+    outputs = outputs_with(config, journal, cannot_be_reached, Console(file=text, width=200))
     for number in range(3):
         finish_trial(journal, config, number)
         outputs.update()
     result = outputs.close("FINISHED")
     assert (len(result.records), result.links) == (3, {})
     assert text.getvalue().count("the tracker is behind: cannot be reached") == 1
+
+
+def test_a_tracker_that_comes_back_gets_everything_from_the_beginning(config, journal):
+    mirrors = [RecordingMirror()]
+    outputs = outputs_with(config, journal, lambda: mirrors[-1])
+    finish_trial(journal, config, 0)
+    outputs.update()
+    mirrors[0].fails = True
+    finish_trial(journal, config, 1)
+    outputs.feed.write_front(study_result(config, journal.records()))
+    outputs.update()
+    assert mirrors[0].synced == [0]
+    mirrors.append(RecordingMirror())
+    outputs.close("FINISHED")
+    assert mirrors[1].synced == [0, 1]
 
 
 @pytest.mark.fault("a table or picture cannot be written")

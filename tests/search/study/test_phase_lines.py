@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from search.study.phase_lines import PhaseLines
+from search.study.progress.phase_lines import PhaseLines
 from search.trial.messages import PHASE
 
 

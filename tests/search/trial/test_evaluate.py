@@ -322,6 +322,7 @@ def test_trials_take_the_free_axes_of_the_baseline_and_compare_no_batches_again(
     assert read_baseline(task, folder).free_axes == task.free_axes
 
 
+@pytest.mark.fault("a study that has begun gets another test set or training size")
 def test_a_task_whose_data_or_score_changed_is_refused(
     task: EvaluatedTask, baseline: Baseline, tmp_path: Path
 ) -> None:
@@ -331,6 +332,19 @@ def test_a_task_whose_data_or_score_changed_is_refused(
         check_baseline(other, tmp_path / "baseline")
     with pytest.raises(ConfigError, match="data, loss or score has changed"):
         check_baseline(replace(task, maximize=False), tmp_path / "baseline")
+    with pytest.raises(ConfigError, match=r"test set is now .*give a new study a name"):
+        check_baseline(replace(task, test=list(task.validation)), tmp_path / "baseline")
+
+
+def test_a_baseline_of_an_earlier_version_knows_nothing_of_the_data(
+    task: EvaluatedTask, baseline: Baseline, tmp_path: Path
+) -> None:
+    path = tmp_path / "baseline" / FIGURES
+    kept = json.loads(path.read_text())
+    assert kept.pop("data") == baseline.data
+    path.write_text(json.dumps(kept))
+    other = replace(task, test=list(task.validation))
+    assert check_baseline(other, tmp_path / "baseline").data == {}
 
 
 def test_the_baseline_is_not_changed_by_a_trial(

@@ -5,7 +5,7 @@ import time
 from search.proposal.acting_steps import longest_recovery
 from search.proposal.plan import Plan
 from search.study.baseline_intake import PreparedStudy
-from search.study.expected_end import clock
+from search.study.progress.expected_end import clock
 
 
 def plan_line(plan: Plan, prepared: PreparedStudy, deadline: float) -> str:
