@@ -1,5 +1,6 @@
 """Bounds on metrics: a trial that lies beyond one is infeasible."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 from search.config.metric_names import check_metric
 from search.errors import ConfigError
+from search.utils.annotation_check import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +43,10 @@ def parse_constraints(node: Mapping[str, Any]) -> tuple[Constraint, ...]:
             bound = float(match[2]) if match else None
         except ValueError:
             bound = None
-        if match is None or bound is None:
+        if match is None or bound is None or not math.isfinite(bound):
             raise ConfigError(
-                f"constraints.{metric} must be '<=' or '>=' and a number, got {text!r}"
+                f"constraints.{metric} must be '<=' or '>=' and a number, got {shown(text)}; "
+                f"for no bound, write ~constraints.{metric}"
             )
         parsed.append(Constraint(metric=metric, upper=match[1] == "<", bound=bound))
     return tuple(parsed)

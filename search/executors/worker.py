@@ -97,7 +97,7 @@ def _call(function: str, payload: Mapping[str, Any], lifeline: Lifeline) -> dict
         return {"status": "config_error", "error": str(reason)}
     except MemoryError:
         return {"status": "oom", "error": traceback.format_exc(), "repeatable": True}
-    except Exception as error:  # noqa: BLE001 - any failure of a trial is its outcome, kept with its traceback
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - any failure of a trial is its outcome, kept with its traceback
         status = "environment" if lacks_resources(error) else "error"
         return {
             "status": status,

@@ -33,7 +33,7 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
     """
     deadline = time.monotonic() + (config.timeout or math.inf)
     task_builder(config.task)
-    check_sampler(config.sampler, config.space)
+    check_sampler(config.sampler, config.space, len(config.objectives))
     build_tracker(config).check()
     with open_journal(
         config.folder,
