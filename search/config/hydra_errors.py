@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from textwrap import shorten
 from typing import cast
 
 from hydra._internal.utils import get_args_parser
@@ -12,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from compressors.errors import ParedownError
 from search.errors import ConfigError
-from search.utils.annotation_check import shown
+from search.utils.annotation_check import MAX_SHOWN
 
 _ADVICE = ("See https", "Config search path", "provider=")
 """Beginnings of lines in messages that say nothing of what was given."""
@@ -37,7 +38,7 @@ def as_config_errors(given: Sequence[str] = ()) -> Iterator[None]:
         raise ConfigError(unknown_key(known) if is_omega else _one_line(known)) from error
     except Exception as error:
         what = _one_line(error) or type(error).__name__
-        raise ConfigError(f"{shown(' '.join(given))}: {what}") from error
+        raise ConfigError(f"{shorten(' '.join(given), MAX_SHOWN)}: {what}") from error
 
 
 def unknown_key(error: OmegaConfBaseException) -> str:

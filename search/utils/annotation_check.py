@@ -4,7 +4,7 @@ import inspect
 import types
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 from search.errors import ConfigError
 
@@ -18,7 +18,8 @@ MAX_SHOWN = 100
 @cache
 def _parameters(target: Callable[..., Any]) -> Mapping[str, tuple[Any, Any]]:
     """Return of each named parameter its annotation, `Any` without one, and its default."""
-    inner = inspect.unwrap(target.__init__ if isinstance(target, type) else target)
+    made = cast(Any, target)
+    inner = inspect.unwrap(made.__init__ if isinstance(target, type) else made)
     names = getattr(inner, "__globals__", {})
     return {
         parameter.name: (_evaluated(parameter.annotation, names), parameter.default)
