@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from search.config.environment import composed_values
 from search.config.existing import existing_study
 from search.config.hydra_errors import as_config_errors, check_flags
-from search.config.overrides import check_additions, flags_first, name_file, rewrite
+from search.config.overrides import check_additions, chosen_task, flags_first, name_file, rewrite
 from search.config.paths import conf_folder
 from search.config.schema import (
     ApplySchema,
@@ -82,11 +82,7 @@ def _run(command: str, arguments: list[str]) -> list[Exception]:
 
 
 def _task_name() -> str:
-    """Return the option that was chosen in the group `task`; raise `ConfigError` without one."""
-    name = HydraConfig.get().runtime.choices.get("task")
-    if not name:
-        raise ConfigError("no task is chosen: task=NAME names one, such as task=digits")
-    return str(name)
+    return chosen_task(HydraConfig.get().runtime.choices)
 
 
 def _overrides() -> list[str]:

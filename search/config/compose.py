@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from search.config.environment import composed_values
 from search.config.hydra_errors import as_config_errors
-from search.config.overrides import check_additions, rewrite
+from search.config.overrides import check_additions, chosen_task, rewrite
 from search.config.paths import conf_folder
 from search.config.study_config import StudyConfig, study_config
 
@@ -38,4 +38,4 @@ def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None
     choices = composed.hydra.runtime.choices
     check_additions(overrides, choices, [str(key) for key in composed])
     plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    return study_config(composed_values(plain), choices["task"], overrides)
+    return study_config(composed_values(plain), chosen_task(choices), overrides)

@@ -18,9 +18,10 @@ LARGEST = 1_000_000
 """Largest number among a sampler's arguments; several are lengths of arrays."""
 MAX_VALUES = 10_000
 """Most values of a range that are tried one by one."""
-DRAWS = {BaseGASampler: 24, GPSampler: 1, BaseSampler: 12}
+DRAWS = {BruteForceSampler: 0, BaseGASampler: 24, GPSampler: 1, BaseSampler: 12}
 """Made-up trials by kind of sampler, enough for a model or a second generation with the built-in
-configurations; a model of Gaussian processes takes seconds."""
+configurations; a model of Gaussian processes takes seconds, and an exhaustive sampler may have
+fewer recipes."""
 
 
 def build_sampler(config: Mapping[str, Any], seed: int) -> BaseSampler:
