@@ -75,7 +75,7 @@ def test_a_long_value_is_shortened() -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("builtins.dict", "sampler: builtins.dict gives a dict, which is no BaseSampler"),
+        ("argparse.Namespace", "argparse.Namespace gives a Namespace, which is no BaseSampler"),
         (5, "sampler needs a _target_, the import path of a class or function, got 5"),
         ("leaving.f", "sampler: leaving.f has an error: SystemExit: 3, in line 2 of .*leaving.py"),
         ("dividing.f", "sampler: dividing.f has an error: ZeroDivisionError"),
