@@ -17,7 +17,7 @@ atexit.register(shutil.rmtree, os.environ["PAREDOWN_CONFIG"], ignore_errors=True
 examples = os.environ.get("PAREDOWN_MUTATIONS")
 settings.register_profile(
     "paredown",
-    max_examples=int(examples or 30),
+    max_examples=int(examples or 20),
     derandomize=examples is None,
     database=None,
     deadline=None,
