@@ -33,9 +33,10 @@ def as_config_errors(given: Sequence[str] = ()) -> Iterator[None]:
     except ParedownError:
         raise
     except (HydraException, OmegaConfBaseException) as error:
-        known = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-        is_omega = isinstance(known, OmegaConfBaseException)
-        raise ConfigError(unknown_key(known) if is_omega else _one_line(known)) from error
+        cause = error.__cause__ if isinstance(error, HydraException) else error
+        if isinstance(cause, OmegaConfBaseException):
+            raise ConfigError(unknown_key(cause)) from error
+        raise ConfigError(_one_line(error)) from error
     except Exception as error:
         what = _one_line(error) or type(error).__name__
         raise ConfigError(f"{shorten(' '.join(given), MAX_SHOWN)}: {what}") from error

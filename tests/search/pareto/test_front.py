@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from search.pareto.archive import ParetoArchive, archive_of
@@ -11,6 +12,7 @@ from search.pareto.front import pareto_front
 from search.trial_record import TrialRecord
 
 TWO = {"score": "maximize", "size_bytes": "minimize"}
+FOUR = TWO | {"latency_ratio": "minimize", "score_drop": "minimize"}
 
 
 def trial(number, metrics, *, status="ok", violations=None, origin="sampled"):
@@ -27,6 +29,21 @@ def trial(number, metrics, *, status="ok", violations=None, origin="sampled"):
         started=0.0,
         finished=1.0,
     )
+
+
+def random_trials(seed, count, names):
+    rng = np.random.default_rng(seed)
+    values = rng.integers(0, 6, size=(count, len(names))) / 5 + 0.1
+    outcomes = rng.choice(["ok", "ok", "ok", "error"], size=count)
+    return [
+        trial(
+            number,
+            dict(zip(names, row, strict=True)) if status == "ok" else {},
+            status=str(status),
+            violations={"score_drop": float(rng.choice([-1.0, 0.0, 0.5]))},
+        )
+        for number, (row, status) in enumerate(zip(values.tolist(), outcomes, strict=True))
+    ]
 
 
 def test_of_equal_trials_the_first_stays():
