@@ -110,15 +110,16 @@ def output_tensors(outputs: object) -> list[Tensor]:
 
 
 def check_range(name: str, value: float, low: float, high: float, *, closed: bool = True) -> None:
-    """Raise `ValueError` unless `low <= value <= high`.
+    """Raise `ValueError` unless `low <= value <= high` and the value is finite.
 
     Args:
         name: Name of the value in the message.
         value: The value to check.
         low: The least value that is allowed.
         high: The upper end of the range.
-        closed: The upper end itself is allowed.
+        closed: The upper end itself is allowed, unless it is infinite.
     """
+    closed = closed and high < float("inf")
     if not (low <= value <= high and (closed or value < high)):
         bracket = "]" if closed else ")"
         raise ValueError(f"{name} must be in [{low:g}, {high:g}{bracket}, got {value!r}")

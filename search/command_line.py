@@ -5,18 +5,17 @@ import sys
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from hydra.types import RunMode
-from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 
 from search.config.environment import composed_values
 from search.config.existing import existing_study
-from search.config.overrides import check_additions, flags_first, name_bare, rewrite
+from search.config.hydra_errors import as_config_errors, check_flags
+from search.config.overrides import check_additions, chosen_task, flags_first, name_bare, rewrite
 from search.config.paths import conf_folder
 from search.config.schema import (
     ApplySchema,
@@ -29,7 +28,6 @@ from search.config.schema import (
     UnpackSchema,
     VerifySchema,
     check_types,
-    unknown_key,
 )
 from search.config.study_config import study_config
 from search.errors import ConfigError, StudyError
@@ -52,7 +50,7 @@ def run_command(command: str, arguments: list[str]) -> list[str]:
     try:
         with ended_like_ctrl_c():
             refused = _run(command, [rewrite(argument, command) for argument in arranged])
-    except (HydraException, OmegaConfBaseException, ConfigError, OSError) as error:
+    except (ConfigError, OSError) as error:
         refused = [error]
     return [without_secrets(explain(error)) for error in refused]
 
@@ -67,30 +65,35 @@ def _run(command: str, arguments: list[str]) -> list[Exception]:
 
     def job(config: DictConfig) -> None:
         try:
-            runtime = HydraConfig.get()
-            added = list(runtime.overrides.task)
-            check_additions(added, runtime.runtime.choices, [str(key) for key in config])
+            choices = HydraConfig.get().runtime.choices
+            check_additions(_overrides(), choices, [str(key) for key in config])
             COMMANDS[command](config)
-        except (ConfigError, StudyError, OmegaConfBaseException, OSError) as error:
+        except (ConfigError, StudyError, OSError) as error:
             refused.append(error)
         except Exception as error:  # noqa: BLE001 - raised again outside Hydra, which prints overrides
             unexpected.append(error)
 
+    check_flags(arguments)
     # Hydra then raises its errors instead of printing them over many lines and exiting.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     # A user's own modules lie where the command is run or beside the user's configurations.
     sys.path += [str(Path.cwd()), *_config_folders(arguments)]
     sys.argv = [f"paredown {command}", *arguments]
     composed = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name=command)
-    try:
+    with as_config_errors(arguments):  # the job keeps its own
         composed(job)()
-    except (ValueError, TypeError, AttributeError, LookupError, AssertionError) as error:
-        # The job keeps its own errors, so that this one is Hydra's, of a value it does not expect.
-        given = " ".join(arguments)
-        raise ConfigError(f"{given}: {' '.join(str(error).split())}") from error
     if unexpected:
         raise unexpected[0]
     return refused
+
+
+def _task_name() -> str:
+    return chosen_task(HydraConfig.get().runtime.choices)
+
+
+def _overrides() -> list[str]:
+    """Return the overrides as they were given: interpolations in them are not for this list."""
+    return cast(list[str], OmegaConf.to_container(HydraConfig.get().overrides.task, resolve=False))
 
 
 def _config_folders(arguments: list[str]) -> list[str]:
@@ -103,18 +106,11 @@ def _config_folders(arguments: list[str]) -> list[str]:
 
 
 def explain(error: Exception) -> str:
-    """Return in one line what is wrong, and after a typo the nearest name that is known."""
+    """Return in one line what is wrong."""
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         return f"{where}{error.strerror}; mend that, then the same command goes on"
-    cause = error.__cause__
-    if isinstance(cause, OmegaConfBaseException):
-        error = cause
-    if isinstance(error, OmegaConfBaseException):
-        return unknown_key(error)
-    advice = ("See https", "Config search path", "provider=")
-    lines = [line.strip() for line in str(error).splitlines()]
-    return " ".join(line for line in lines if line and not line.startswith(advice))
+    return " ".join(str(error).split())
 
 
 def _checked(config: DictConfig, schema: type) -> dict[str, Any]:
@@ -123,9 +119,7 @@ def _checked(config: DictConfig, schema: type) -> dict[str, Any]:
 
 
 def _search(config: DictConfig) -> None:
-    runtime = HydraConfig.get()
-    overrides = list(runtime.overrides.task)
-    checked = study_config(composed_values(config), runtime.runtime.choices["task"], overrides)
+    checked = study_config(composed_values(config), _task_name(), _overrides())
     print(f"study {checked.study}: {checked.trials} trials in {checked.folder}", flush=True)
     executor = build_executor(checked)
     executor.prepare()
@@ -135,7 +129,7 @@ def _search(config: DictConfig) -> None:
     check_space(checked.space)
     from search.commands.search import search
 
-    search(checked, executor, alone=runtime.mode is not RunMode.MULTIRUN)
+    search(checked, executor, alone=HydraConfig.get().mode is not RunMode.MULTIRUN)
 
 
 def _front(config: DictConfig) -> None:
@@ -180,9 +174,7 @@ def _verify(config: DictConfig) -> None:
 
 
 def _apply(config: DictConfig) -> None:
-    arguments = _checked(config, ApplySchema) | {
-        "task_name": HydraConfig.get().runtime.choices["task"]
-    }
+    arguments = _checked(config, ApplySchema) | {"task_name": _task_name()}
     from search.deploy.apply import apply
 
     apply(arguments)

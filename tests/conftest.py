@@ -5,12 +5,24 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 # Test processes run side by side, so that each computes with one thread; torch reads this once.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The key that signs studies is not the user's own.
 os.environ["PAREDOWN_CONFIG"] = tempfile.mkdtemp(prefix="paredown-config-")
 atexit.register(shutil.rmtree, os.environ["PAREDOWN_CONFIG"], ignore_errors=True)
+
+# The same examples each time; PAREDOWN_MUTATIONS=2000 draws as many new ones.
+examples = os.environ.get("PAREDOWN_MUTATIONS")
+settings.register_profile(
+    "paredown",
+    max_examples=int(examples or 20),
+    derandomize=examples is None,
+    database=None,
+    deadline=None,
+)
+settings.load_profile("paredown")
 
 USER_MODEL = '''
 import torch

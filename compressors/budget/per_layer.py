@@ -4,9 +4,11 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import TypeVar
 
-from compressors.errors import InfeasibleError
+from compressors.errors import UnmatchedPatternError
 
 T = TypeVar("T")
+MAX_SHOWN = 20
+"""Names of layers in a message."""
 
 
 def layer_value(layers: Mapping[str, T], name: str, default: T) -> T:
@@ -18,10 +20,12 @@ def layer_value(layers: Mapping[str, T], name: str, default: T) -> T:
 
 
 def check_patterns(layers: Mapping[str, object], names: Iterable[str]) -> None:
-    """Raise `InfeasibleError`, which lists all names, for a pattern that matches no name."""
+    """Raise `UnmatchedPatternError`, which lists names, for a pattern that matches none."""
     known = list(names)
     for pattern in layers:
         if not any(fnmatchcase(name, pattern) for name in known):
-            raise InfeasibleError(
-                f"layers: the pattern {pattern!r} matches none of {', '.join(known) or 'no layers'}"
+            shown = ", ".join(known[:MAX_SHOWN]) or "no layers"
+            more = f" and {len(known) - MAX_SHOWN} others" if len(known) > MAX_SHOWN else ""
+            raise UnmatchedPatternError(
+                f"layers: the pattern {pattern!r} matches none of {shown}{more}"
             )

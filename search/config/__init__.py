@@ -8,6 +8,7 @@ __all__ = [
     "constraints",
     "environment",
     "existing",
+    "hydra_errors",
     "latency_settings",
     "metric_names",
     "overrides",

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from search.config.environment import composed_values
-from search.config.overrides import check_additions, rewrite
+from search.config.hydra_errors import as_config_errors
+from search.config.overrides import check_additions, chosen_task, rewrite
 from search.config.paths import conf_folder
 from search.config.study_config import StudyConfig, study_config
-from search.errors import ConfigError
 
 _ONE_AT_A_TIME = threading.Lock()
 """Hydra composes in global state that all threads share."""
@@ -30,12 +29,13 @@ def compose_search(overrides: Sequence[str] = (), config_dir: Path | None = None
     """
     overrides = [rewrite(override, "search") for override in overrides]
     own = [f"hydra.searchpath=[file://{config_dir.resolve()}]"] if config_dir else []
-    try:
-        with _ONE_AT_A_TIME, initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            composed = compose("search", [*overrides, *own], return_hydra_config=True)
-    except HydraException as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+    with (
+        as_config_errors(overrides),
+        _ONE_AT_A_TIME,
+        initialize_config_dir(str(conf_folder()), version_base="1.3"),
+    ):
+        composed = compose("search", [*overrides, *own], return_hydra_config=True)
     choices = composed.hydra.runtime.choices
     check_additions(overrides, choices, [str(key) for key in composed])
     plain = OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"])
-    return study_config(composed_values(plain), choices["task"], overrides)
+    return study_config(composed_values(plain), chosen_task(choices), overrides)

@@ -7,6 +7,7 @@ from typing import Any
 from search.config.metric_names import check_metric
 from search.errors import ConfigError
 from search.pareto.bounds import parse_bound
+from search.utils.annotation_check import shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +44,8 @@ def parse_constraints(node: Mapping[str, Any]) -> tuple[Constraint, ...]:
             raise ConfigError(f"constraints.{metric}: {error}") from error
         if bound is None or bound.relation not in ("<=", ">="):
             raise ConfigError(
-                f"constraints.{metric} must be '<=' or '>=' and a number, got {text!r}"
+                f"constraints.{metric} must be '<=' or '>=' and a number, got {shown(text)}; "
+                f"for no bound, write ~constraints.{metric}"
             )
         upper = bound.relation == "<="
         parsed.append(Constraint(metric=metric, upper=upper, bound=bound.limit))

@@ -11,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 
+from search.config.hydra_errors import as_config_errors
 from search.utils.secrets import FROM_ENVIRONMENT
 
 KEPT = ("task", "tracking")
@@ -21,11 +22,12 @@ def composed_values(config: DictConfig) -> dict[str, Any]:
     """Return a composed configuration as plain data, resolved but for the arguments of `KEPT`.
 
     Raises:
-        OmegaConfBaseException: A value cannot be resolved, such as a variable that is not set.
+        ConfigError: A value cannot be resolved, such as a variable that is not set.
     """
-    plain = OmegaConf.to_container(config, resolve=True)
-    with _names_for_values():
-        named = OmegaConf.to_container(config, resolve=True)
+    with as_config_errors():
+        plain = OmegaConf.to_container(config, resolve=True)
+        with _names_for_values():
+            named = OmegaConf.to_container(config, resolve=True)
     assert isinstance(plain, dict)
     assert isinstance(named, dict)
     return {str(key): (named if key in KEPT else plain)[key] for key in plain}

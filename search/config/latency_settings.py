@@ -4,13 +4,16 @@ from dataclasses import asdict, dataclass
 
 from search.errors import ConfigError
 
+LARGEST = {"batch_size": 65_536, "threads": 1024, "rounds": 100_000}
+"""Upper ends of the settings, beyond any machine or patience."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatencySettings:
     """How latency is measured.
 
     Raises:
-        ConfigError: A setting is not a whole number from 1.
+        ConfigError: A setting is not a whole number from 1 to its `LARGEST`.
     """
 
     batch_size: int
@@ -23,5 +26,8 @@ class LatencySettings:
     def __post_init__(self) -> None:
         """Check the settings."""
         for name, value in asdict(self).items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ConfigError(f"latency.{name} must be a whole number from 1, got {value!r}")
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if not whole or not 1 <= value <= LARGEST[name]:
+                raise ConfigError(
+                    f"latency.{name} must be a whole number in [1, {LARGEST[name]}], got {value!r}"
+                )

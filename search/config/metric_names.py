@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from search.errors import ConfigError
+from search.utils.annotation_check import shown
 
 METRICS = {
     "score": "the task's score on validation data, of the reloaded artefact",
@@ -50,4 +51,4 @@ def check_metric(place: str, name: str, known: Iterable[str] = METRICS) -> None:
     if name not in names:
         close = get_close_matches(name, names, n=1)
         hint = f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(names)}"
-        raise ConfigError(f"{place}: there is no metric '{name}'; {hint}")
+        raise ConfigError(f"{place:.80}: there is no metric {shown(name)}; {hint}")

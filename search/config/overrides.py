@@ -94,3 +94,11 @@ def check_additions(
             close = get_close_matches(key, [k for k in keys if k != key], n=1)
             hint = f"did you mean '{close[0]}'?" if close else "leave out the plus to see the keys"
             raise ConfigError(f"'+{key}' names no key of the configuration; {hint}")
+
+
+def chosen_task(choices: Mapping[str, Any]) -> str:
+    """Return the option that was chosen in the group `task`; raise `ConfigError` without one."""
+    name = choices.get("task")
+    if not name:
+        raise ConfigError("no task is chosen: task=NAME names one, such as task=digits")
+    return str(name)

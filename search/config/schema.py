@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, cast
 
-from omegaconf import MISSING, DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import MISSING, OmegaConf
 
-from search.errors import ConfigError
+from search.config.hydra_errors import as_config_errors
 
 
 @dataclass
@@ -158,19 +156,6 @@ def check_types(composed: Mapping[str, Any], schema: type = SearchSchema) -> dic
     Raises:
         ConfigError: A key is unknown or missing, or a value has another type.
     """
-    try:
+    with as_config_errors(list(composed)):
         merged = OmegaConf.merge(OmegaConf.structured(schema), dict(composed))
         return cast(dict[str, Any], OmegaConf.to_container(merged, throw_on_missing=True))
-    except OmegaConfBaseException as error:
-        raise ConfigError(unknown_key(error)) from error
-
-
-def unknown_key(error: OmegaConfBaseException) -> str:
-    """Return OmegaConf's message in one line; after an unknown key, the nearest one or all."""
-    message = str(error.msg or error).splitlines()[0]
-    parent = getattr(error, "parent_node", None)
-    known = [str(key) for key in cast(DictConfig, parent)] if OmegaConf.is_dict(parent) else []
-    close = get_close_matches(str(error.key), known, n=1)
-    hint = f"; did you mean '{close[0]}'?" if close else f"; there are: {', '.join(known)}"
-    unknown = known and str(error.key) not in known
-    return f"{error.full_key or error.key}: {message}{hint if unknown else ''}"

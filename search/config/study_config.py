@@ -21,6 +21,7 @@ from search.recipe.space import Space
 from search.utils.provenance import code_version
 from search.utils.secrets import without_secrets
 
+MAX_TRIALS = 10_000_000
 MAX_OBJECTIVES = 4
 """Largest number of objectives: with more, hardly any trial dominates another."""
 FOLLOWS_TASK = "auto"
@@ -99,8 +100,8 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         """Check every value that is not checked by its own type."""
-        if self.trials < 1:
-            raise ConfigError(f"trials must be at least 1, got {self.trials}")
+        if not 1 <= self.trials <= MAX_TRIALS:
+            raise ConfigError(f"trials must be in [1, {MAX_TRIALS}], got {self.trials}")
         if not 0 <= self.seed < 2**32:
             raise ConfigError(f"seed must be in [0, 2**32), got {self.seed}")
         if self.timeout is not None and not self.timeout > 0:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from compressors.errors import InfeasibleError
-from search.config.latency_settings import LatencySettings
+from search.config.latency_settings import LARGEST, LatencySettings
 from search.errors import ArtefactError, ConfigError, MeasurementError, StudyError
 from search.recipe.recipe import Recipe, read_recipe
 from search.recipe.validation import check_order
@@ -31,9 +31,14 @@ def apply(arguments: Mapping[str, Any]) -> None:
     """
     recipe = _checked_recipe(arguments["recipe_file"], arguments["trust"])
     latency = LatencySettings(**arguments["latency"])
+    threads = arguments["threads"]
+    if not 1 <= threads <= LARGEST["threads"]:
+        raise ConfigError(
+            f"threads must be a whole number in [1, {LARGEST['threads']}], got {threads}"
+        )
     base = Path(arguments["runs_dir"]) / "apply" / arguments["task_name"]
     folder = Path(arguments["output"] or base / recipe.hash)
-    torch.set_num_threads(arguments["threads"])
+    torch.set_num_threads(threads)
     task = load_task(arguments["task"])
     folder.mkdir(parents=True, exist_ok=True)
     try:

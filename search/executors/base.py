@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from search.executors.outcome import Outcome
 
@@ -22,6 +22,7 @@ class Job:
     """What the job is about, kept in its outcome: for a trial the hash of its recipe."""
 
 
+@runtime_checkable
 class Executor(Protocol):
     """Runs jobs, each isolated from the driver and from the others."""
 

@@ -30,6 +30,8 @@ from search.executors.worker import LOG, main
 _MEMORY_PER_WORKER = 2 * 2**30
 _POLL_SECONDS = 0.25
 _EXIT_SECONDS = 10
+MAX_PARALLEL = 1024
+"""Most jobs at once, and most threads of one."""
 MAX_LOG = 20_000
 """Last characters of a crashed worker's log that its outcome keeps."""
 CRASH_LINE = re.compile(
@@ -112,17 +114,15 @@ class LocalExecutor:
     _watchdog: Watchdog | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Check the limits; raise `ConfigError` if one is not positive."""
-        for name in ("workers", "trial_timeout", "memory_mb"):
-            value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and value > 0):
+        """Check the limits; raise `ConfigError` if one lies outside its range."""
+        for name, value in (("trial_timeout", self.trial_timeout), ("memory_mb", self.memory_mb)):
+            if value is not None and not value > 0:
                 raise ConfigError(f"executor.{name} must be above 0 or null, got {value!r}")
-        for name in ("workers", "threads"):
-            value = getattr(self, name)
-            whole = isinstance(value, int) and value > 0
-            if not whole and not (name == "workers" and value is None):
-                raise ConfigError(f"executor.{name} must be a whole number from 1, got {value!r}")
+        for name, value in (("workers", self.workers), ("threads", self.threads)):
+            if value is not None and not 1 <= value <= MAX_PARALLEL:
+                raise ConfigError(
+                    f"executor.{name} must be a whole number in [1, {MAX_PARALLEL}], got {value!r}"
+                )
 
     def prepare(self) -> None:
         """Start the server that jobs are forked from, which imports what they need."""

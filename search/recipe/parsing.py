@@ -1,11 +1,13 @@
 """The space of recipes, parsed from the `steps` and `choices` of a composed configuration."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from search.errors import ConfigError
 from search.recipe.ranges import Range
 from search.recipe.space import NONE, Space, StepSpace, present_choices
+from search.utils.annotation_check import check_annotations, shown
 
 SUGGEST = "_suggest_"
 """The key that makes a node a range; its value is the kind of the range."""
@@ -25,9 +27,12 @@ def parse_space(steps: Mapping[str, Any], choices: Mapping[str, Any]) -> Space:
     """
     if not steps:
         raise ConfigError("steps is empty: a recipe needs at least one compressor")
-    for name in steps:
-        if "." in name or name.isdigit():
-            raise ConfigError(f"steps.{name}: a step's name needs a letter and has no dot")
+    for name in (*steps, *choices):
+        if not re.fullmatch(r"(?!\d+$)[\w-]{1,60}", name):
+            raise ConfigError(
+                "the name of a step or of a choice has 1 to 60 letters, digits, - or _, and not "
+                f"only digits, got {shown(name)}"
+            )
     parsed = {name: _parse_step(name, node) for name, node in steps.items()}
     return Space(steps=parsed, choices=_parse_choices(choices, parsed))
 
@@ -46,7 +51,10 @@ def _parse_choices(
 
 def _parse_step(name: str, node: Any) -> StepSpace:
     if not isinstance(node, Mapping) or "_target_" not in node:
-        raise ConfigError(f"steps.{name} needs a _target_, the compressor's class")
+        raise ConfigError(
+            f"steps.{name} needs a _target_, the compressor's class, got {shown(node)}; to drop "
+            f"it, write ~steps.{name}"
+        )
     fixed: dict[str, Any] = {}
     ranges: dict[str, Range] = {}
     for field, value in node.items():
@@ -77,8 +85,10 @@ def _dependencies_first(step: str, ranges: Mapping[str, Range]) -> dict[str, Ran
 
 def _parse_range(name: str, node: Mapping[str, Any]) -> Range:
     kind = node[SUGGEST]
-    if kind not in _KEYS:
-        raise ConfigError(f"steps.{name}._suggest_ must be one of {sorted(_KEYS)}, got {kind!r}")
+    if not isinstance(kind, str) or kind not in _KEYS:
+        raise ConfigError(
+            f"steps.{name}._suggest_ must be one of {', '.join(sorted(_KEYS))}, got {shown(kind)}"
+        )
     given = {key: value for key, value in node.items() if key != SUGGEST}
     unknown = sorted(set(given) - _KEYS[kind])
     needed = {"choices"} if kind == "categorical" else {"low", "high"}
@@ -87,8 +97,7 @@ def _parse_range(name: str, node: Mapping[str, Any]) -> Range:
             f"steps.{name}: a {kind} range needs {sorted(needed)} and may have "
             f"{sorted(_KEYS[kind] - needed)}, got {sorted(given)}"
         )
+    check_annotations(f"steps.{name}", Range, given)
     if "choices" in given:
-        if not isinstance(given["choices"], list):
-            raise ConfigError(f"steps.{name}.choices must be a list, got {given['choices']!r}")
         given["choices"] = tuple(given["choices"])
     return Range(name=name, kind=kind, **given)

@@ -2,10 +2,15 @@
 
 import math
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Protocol
 
 from search.errors import ConfigError
 from search.trial_record import Value
+from search.utils.annotation_check import shown
+
+MAX_END = 1e15
+"""Largest number in a range; whole numbers up to there are exact as floats."""
 
 
 class Suggest(Protocol):
@@ -61,19 +66,22 @@ class Range:
             self._check_bounds()
 
     def _check_choices(self) -> None:
-        plain = all(isinstance(c, (bool, int, float, str)) or c is None for c in self.choices)
-        if not self.choices or not plain or len(set(self.choices)) < len(self.choices):
+        if not self.choices or len(set(self.choices)) < len(self.choices):
             raise ConfigError(
                 f"steps.{self.name}: choices must be distinct numbers, words, true, false or null, "
-                f"got {list(self.choices)}"
+                f"at least one, got {shown(list(self.choices))}"
             )
 
     def _check_bounds(self) -> None:
-        for end in ("low", "high"):
-            value = getattr(self, end)
-            whole = self.kind == "float" or isinstance(value, int)
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not whole:
-                raise ConfigError(f"steps.{self.name}.{end} must be {self.kind}, got {value!r}")
+        for key in ("low", "high", "step"):
+            value = getattr(self, key)
+            if self.kind == "int" and not isinstance(value, int | None):
+                raise ConfigError(f"steps.{self.name}.{key} must be a whole number, got {value!r}")
+            if value is not None and not abs(value) <= MAX_END:
+                raise ConfigError(
+                    f"steps.{self.name}.{key} must be in [{-MAX_END:g}, {MAX_END:g}], "
+                    f"got {shown(value)}"
+                )
         if not self.low <= self.high:
             raise ConfigError(
                 f"steps.{self.name}: low {self.low:g} lies above high {self.high:g}; "
@@ -93,6 +101,14 @@ class Range:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         return number and self.low <= value <= self.high  # type: ignore[operator]
 
+    @property
+    def top(self) -> float:
+        """The largest value: high, or the last step up to it, in decimal numbers as Optuna does."""
+        if self.step is None:
+            return self.high
+        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step))
+        return float(low + (high - low) // step * step)
+
     def default(self) -> Value:
         """Return the anchor, or the middle of the range without one."""
         if self.anchor is not None and self.anchor in self:
@@ -108,7 +124,7 @@ class Range:
             value = self.low * (self.high / self.low) ** share
         if self.step is not None:
             value = self.low + self.step * round((value - self.low) / self.step)
-        value = min(max(value, self.low), self.high)
+        value = min(max(value, self.low), self.top)
         return round(value) if self.kind == "int" else round(value, 10)
 
     def fraction_of(self, value: Value) -> float:
@@ -131,7 +147,7 @@ class Range:
         if self.kind == "categorical":
             return source.suggest_categorical(self.name, list(self.choices))
         if self.kind == "int":
-            low, high, step = int(self.low), int(self.high), int(self.step or 1)
+            low, high, step = int(self.low), int(self.top), int(self.step or 1)
             return source.suggest_int(self.name, low, high, step=step, log=self.log)
-        value = source.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+        value = source.suggest_float(self.name, self.low, self.top, step=self.step, log=self.log)
         return round(value, 10) if self.step is not None else value

@@ -8,6 +8,9 @@ from search.errors import ConfigError
 from search.recipe.recipe import Recipe, Step
 
 EPOCHS = "epochs"
+MAX_COUNT = 16
+"""Largest number of rungs; each but the last has a training of its own."""
+MAX_FACTOR = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +31,15 @@ class Rungs:
 
     def __post_init__(self) -> None:
         """Check the numbers."""
-        if isinstance(self.count, bool) or not isinstance(self.count, int) or self.count < 1:
-            raise ConfigError(f"rungs.count must be a whole number from 1, got {self.count!r}")
+        whole = isinstance(self.count, int) and not isinstance(self.count, bool)
+        if not whole or not 1 <= self.count <= MAX_COUNT:
+            raise ConfigError(
+                f"rungs.count must be a whole number in [1, {MAX_COUNT}], got {self.count!r}; "
+                "1 trains every trial in full"
+            )
         number = isinstance(self.factor, int | float) and not isinstance(self.factor, bool)
-        if not number or not self.factor > 1:
-            raise ConfigError(f"rungs.factor must be above 1, got {self.factor!r}")
+        if not number or not 1 < self.factor <= MAX_FACTOR:
+            raise ConfigError(f"rungs.factor must be in (1, {MAX_FACTOR}], got {self.factor!r}")
 
     @property
     def shares(self) -> tuple[float, ...]:

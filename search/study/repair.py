@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, json_to_distribution
 
-from search.config.study_config import StudyConfig
+from search.config.study_config import MAX_TRIALS, StudyConfig
 from search.errors import ConfigError, StudyError
 from search.executors.outcome import Outcome, left_outcome
 from search.proposal.costs import Costs
@@ -20,8 +20,6 @@ from search.study.plan import TrialPlan
 from search.study.trial_requests import record_of
 from search.trial_record import TrialRecord
 
-MAX_TRIALS = 10_000_000
-"""Beyond any number of a trial."""
 LOST = "what the journal had of it was lost"
 DAMAGED = "journal-damaged-{}.log"
 

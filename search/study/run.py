@@ -36,7 +36,7 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
     """
     deadline = time.monotonic() + (config.timeout or math.inf)
     task_builder(config.task)
-    check_sampler(config.sampler, config.space)
+    check_sampler(config.sampler, config.space, len(config.objectives))
     tracker, kept = build_tracker(config), kept_objectives(config.folder)
     if not kept:  # a study that has begun goes on without its tracker
         tracker.check()

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from search.trial_record import TrialRecord
 
@@ -78,6 +78,7 @@ class Mirror(Protocol):
         ...
 
 
+@runtime_checkable
 class Tracker(Protocol):
     """Where studies are mirrored; `_target_` in conf/tracking/."""
 

@@ -4,6 +4,7 @@ Plain data, arrays and paths come in and go out; every room above may use every 
 """
 
 __all__ = [
+    "annotation_check",
     "array_cache",
     "cpu",
     "failure_cause",

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 
 from compressors.base import Selective, Task
-from compressors.errors import InfeasibleError
+from compressors.errors import InfeasibleError, UnmatchedPatternError
+from search.errors import ConfigError
 from search.proposal.strength.damage import DamageCurve
 from search.recipe.recipe import Recipe
 from search.tasks.loading import load_task
@@ -51,6 +52,8 @@ def prepare(request: PrepareRequest, report: Callable[[str], None]) -> PrepareRe
             else:
                 compress(recipe, brief)
             skipped[name] = _skipped_layers(recipe, brief)
+        except UnmatchedPatternError as reason:
+            raise ConfigError(f"steps.{name}.{reason}; mend the pattern or take it out") from reason
         except InfeasibleError as reason:
             infeasible[name] = str(reason)
         except Exception as error:  # noqa: BLE001 - its own trials will fail, one by one

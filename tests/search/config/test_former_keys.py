@@ -81,7 +81,7 @@ def test_the_command_line_accepts_a_former_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, tmp_path, "search", "vary=false", "trials=0") == 2
-    message = "paredown: trials must be at least 1, got 0\n"
+    message = "paredown: trials must be in [1, 10000000], got 0\n"
     assert capsys.readouterr() == ("", NOTICES["vary"] + message)
 
 
@@ -124,7 +124,7 @@ def test_a_sweep_gives_each_notice_once(
     folder = experiment(tmp_path, "reuse: false")
     sweep = ["--config-dir", str(folder), "-m", "experiment=old", "vary=true,false", "trials=0"]
     assert run(monkeypatch, tmp_path, "search", *sweep) == 2
-    message = "paredown: trials must be at least 1, got 0\n"
+    message = "paredown: trials must be in [1, 10000000], got 0\n"
     assert capsys.readouterr() == ("", NOTICES["vary"] + NOTICES["reuse"] + 2 * message)
 
 

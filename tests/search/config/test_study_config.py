@@ -38,10 +38,10 @@ def test_the_identity_is_the_plain_data_that_stored_studies_keep() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("rungs.count=0", "rungs.count must be a whole number from 1, got 0"),
-        ("rungs.factor=1", r"rungs.factor must be above 1, got 1.0"),
-        ("latency.rounds=0", "latency.rounds must be a whole number from 1, got 0"),
-        ("latency.threads=-1", "latency.threads must be a whole number from 1, got -1"),
+        ("rungs.count=0", r"rungs.count must be a whole number in \[1, 16\], got 0"),
+        ("rungs.factor=1", r"rungs.factor must be in \(1, 1000\], got 1.0"),
+        ("latency.rounds=0", r"latency.rounds must be a whole number in \[1, 100000\], got 0"),
+        ("latency.threads=-1", r"latency.threads must be a whole number in \[1, 1024\], got -1"),
         ("latency.batch_size=1.5", "latency.batch_size: .*'1.5'.*Integer"),
         ("rungs.count=many", "rungs.count: .*'many'.*Integer"),
     ],

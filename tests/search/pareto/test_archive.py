@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 
 from search.pareto.archive import ParetoArchive, archive_of
-from search.pareto.front import pareto_front
 from search.trial_record import TrialRecord
 from tests.search.pareto import reference
 
@@ -16,7 +15,6 @@ OBJECTIVES = {
     "latency_ratio": "minimize",
     "relative_drop": "minimize",
 }
-COUNTS = [1, 2, 3, 4]
 
 
 def trial(number: int, source: random.Random) -> TrialRecord:
@@ -55,37 +53,6 @@ def trials(seed: int, count: int = 60) -> list[TrialRecord]:
     return [trial(number, source) for number in range(count)]
 
 
-def objectives_of(count: int) -> dict[str, str]:
-    return dict(list(OBJECTIVES.items())[:count])
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("count", COUNTS)
-def test_front_and_hypervolume_are_those_of_all_trials_so_far(seed: int, count: int) -> None:
-    objectives, records = objectives_of(count), trials(seed)
-    archive = ParetoArchive(objectives=objectives)
-    for place, record in enumerate(records, 1):
-        archive.add(record)
-        assert archive.front == reference.front_by_definition(records[:place], objectives)
-        assert archive.front == reference.front_by_moocore(records[:place], objectives)
-    assert archive.history == pytest.approx(reference.history(records, objectives), abs=1e-12)
-    assert list(archive.history) == list(range(60))
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("count", COUNTS)
-def test_a_batch_in_any_order_gives_what_trials_one_by_one_give(seed: int, count: int) -> None:
-    objectives, records = objectives_of(count), trials(seed)
-    grown = ParetoArchive(objectives=objectives)
-    for record in records:
-        grown.add(record)
-    shuffled = random.Random(seed).sample(records, len(records))
-    batch = archive_of(shuffled, objectives)
-    assert batch.front == grown.front == pareto_front(shuffled, objectives)
-    assert batch.history == grown.history
-    assert list(batch.history) == list(grown.history)
-
-
 def test_another_reference_is_followed() -> None:
     records, other = trials(1), {"size_bytes": 300.0}
     archive = archive_of(records, OBJECTIVES, other)
@@ -93,26 +60,6 @@ def test_another_reference_is_followed() -> None:
         reference.history(records, OBJECTIVES, other), abs=1e-12
     )
     assert archive.history != archive_of(records, OBJECTIVES).history
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_history_never_falls_and_failed_trials_leave_it_as_it_was(seed: int) -> None:
-    records = trials(seed)
-    history = archive_of(records, OBJECTIVES).history
-    assert list(history.values()) == sorted(history.values())
-    idle = [r.number for r in records[1:] if not r.feasible]
-    assert idle
-    assert all(history[number] == history[number - 1] for number in idle)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_order_in_which_trials_come_changes_nothing_in_the_end(seed: int) -> None:
-    records = trials(seed)
-    archive = ParetoArchive(objectives=OBJECTIVES)
-    for record in random.Random(seed).sample(records, len(records)):
-        archive.add(record)
-    assert archive.front == reference.front_by_definition(records, OBJECTIVES)
-    assert archive.history == pytest.approx(reference.history(records, OBJECTIVES), abs=1e-12)
 
 
 def test_the_history_waits_for_a_trial_that_still_runs() -> None:
@@ -141,14 +88,6 @@ def test_without_a_measured_baseline_there_is_a_front_and_no_history() -> None:
                 archive.add(record)
             assert archive.front == reference.front_by_definition(given, OBJECTIVES)
             assert archive.history == {}
-
-
-def test_every_trial_leaves_the_front_once_unless_it_stays() -> None:
-    records = trials(2)
-    archive = ParetoArchive(objectives=OBJECTIVES)
-    left = [dominated.number for record in records for dominated in archive.add(record)]
-    front = [record.number for record in archive.front]
-    assert sorted(left + front) == [record.number for record in records]
 
 
 def test_further_metrics_of_a_trial_reach_the_front_and_change_nothing_else() -> None:

@@ -56,12 +56,12 @@ def test_shares_grow_by_the_factor_up_to_all() -> None:
 @pytest.mark.parametrize(
     ("count", "factor", "message"),
     [
-        (0, 3, r"rungs.count must be a whole number from 1, got 0"),
-        (2.5, 3, r"rungs.count must be a whole number from 1, got 2.5"),
-        (True, 3, r"rungs.count must be a whole number from 1, got True"),
-        (4, 1, r"rungs.factor must be above 1, got 1"),
-        (4, float("nan"), r"rungs.factor must be above 1, got nan"),
-        (4, "3", r"rungs.factor must be above 1, got '3'"),
+        (0, 3, r"rungs.count must be a whole number in \[1, 16\], got 0"),
+        (2.5, 3, r"rungs.count must be a whole number in \[1, 16\], got 2.5"),
+        (True, 3, r"rungs.count must be a whole number in \[1, 16\], got True"),
+        (4, 1, r"rungs.factor must be in \(1, 1000\], got 1"),
+        (4, float("nan"), r"rungs.factor must be in \(1, 1000\], got nan"),
+        (4, "3", r"rungs.factor must be in \(1, 1000\], got '3'"),
     ],
 )
 def test_impossible_rungs_are_refused(count: int, factor: float, message: str) -> None:
