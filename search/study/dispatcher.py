@@ -55,6 +55,7 @@ class Dispatcher:
                 function=request.job,
                 payload=request.to_data(),
                 folder=folder,
+                root=self.outputs.config.folder,
                 subject=subject,
             )
         )
