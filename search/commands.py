@@ -11,8 +11,9 @@ from search.report.equal_scores import equal_scores
 from search.report.front_table import front_table
 from search.report.result import StudyResult, baseline_of, draw, study_result
 from search.report.summary import write_summary
-from search.study.journal_file import JOURNAL, read_journal
+from search.study.journal_file import JOURNAL
 from search.study.run import run_study
+from search.study.storage.opening import read_study
 from search.study.terminal import Display
 
 
@@ -37,7 +38,7 @@ def front(folder: Path) -> None:
     """Show the front of a study as it stands, and draw its pictures again."""
     config = read_config(folder)
     display = Display()
-    result = study_result(config, read_journal(folder, config.objectives).records())
+    result = study_result(config, read_study(config).records())
     _show_front(display, config, result)
     display.say(write_summary(config, result).read_text())
     for path in draw(config, result):

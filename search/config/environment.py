@@ -13,7 +13,7 @@ from omegaconf.resolvers import oc
 
 from search.utils.secrets import FROM_ENVIRONMENT
 
-KEPT = ("task", "tracking")
+KEPT = ("task", "tracking", "storage")
 """Keys at the top of a configuration whose values from the environment stay names."""
 
 

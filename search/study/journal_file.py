@@ -57,7 +57,7 @@ def open_journal(
         with _damage_named(path):
             study = _open_file(path, list(objectives.values()))
             journal = Journal(study=study, objectives=objectives)
-        _check_identity(journal, identity, folder)
+        check_identity(journal, identity, folder)
         yield journal
     finally:
         lock.release()
@@ -156,7 +156,12 @@ def _check(path: Path) -> None:
         )
 
 
-def _check_identity(journal: Journal, identity: Mapping[str, Any], folder: Path) -> None:
+def check_identity(journal: Journal, identity: Mapping[str, Any], folder: Path) -> None:
+    """Check that a study goes on with the settings that it was begun with.
+
+    Raises:
+        StudyError: One has changed.
+    """
     now = json.loads(json.dumps(identity))
     kept = journal.identity()
     changed = [key for key in now if kept is not None and kept.get(key) != now[key]]

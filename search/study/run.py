@@ -11,7 +11,8 @@ from search.report.result import StudyResult
 from search.study.builders import build_tracker
 from search.study.driver import run_trials
 from search.study.journal import Journal
-from search.study.journal_file import JOURNAL, open_journal
+from search.study.journal_file import JOURNAL
+from search.study.storage.opening import open_study
 from search.study.terminal import Display
 from search.tasks.loading import task_builder
 from search.tracking.base import Mirror, StudyDescription
@@ -35,11 +36,7 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
     task_builder(config.task)
     check_sampler(config.sampler, config.space)
     build_tracker(config).check()
-    with open_journal(
-        config.folder,
-        objectives=config.objectives,
-        identity=config.identity(),
-    ) as journal:
+    with open_study(config) as journal:
         _trust(config, journal)
         with write_atomically(config.folder / "config.yaml") as file:
             file.write(config.to_yaml().encode())
