@@ -122,7 +122,7 @@ def test_a_server_that_does_not_answer_is_named_without_its_password(
     pytest.importorskip("psycopg", reason="the optional driver of PostgreSQL")
     monkeypatch.setenv("STUDIES", "postgresql://me:sesame-7@127.0.0.1:9/studies")
     config = stored("${oc.env:STUDIES}", tmp_path)
-    with pytest.raises(ConfigError, match="storage=.*Connection refused.*is the server up") as e:
+    with pytest.raises(ConfigError, match=r"storage=.*Connection refused.*is the server up") as e:
         enter(open_study(config))
     assert "sesame-7" not in str(e.value)
 
