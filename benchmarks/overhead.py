@@ -104,7 +104,12 @@ def result_of(job: Job) -> Mapping[str, Any]:
     if job.function == ScoreRequest.job:
         return {name: METRICS[name] for name in ("score", "score_standard_error", "nll")}
     return PrepareReply(
-        metrics=BASELINE, maximize=True, infeasible={}, failing={}, skipped_layers={}
+        metrics=BASELINE,
+        maximize=True,
+        infeasible={},
+        failing={},
+        skipped_layers={},
+        outputs="logits [B, 10], classes on axis 1",
     ).to_data()
 
 

@@ -58,10 +58,10 @@ def load_study(name_or_folder: str | Path, runs_dir: str | Path = "runs") -> "St
     """
     from paredown.study import Study
     from search.report.result import study_result
-    from search.study.journal_file import read_journal
+    from search.study.storage.opening import read_study
 
     config = read_config(_folder(name_or_folder, Path(runs_dir)).resolve())
-    records = read_journal(config.folder, config.objectives).records()
+    records = read_study(config).records()
     return Study(config=config, result=study_result(config, records))
 
 

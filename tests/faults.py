@@ -240,3 +240,18 @@ def holds_for_ever(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> d
         (folder / "held").touch()
         time.sleep(600)
     return {}
+
+
+def writes_its_process_and_hangs(
+    payload: Mapping[str, Any], hold_machine: "HoldMachine"
+) -> dict[str, Any]:
+    Path(payload["folder"], "pid").write_text(str(os.getpid()))
+    time.sleep(600)
+    return {}
+
+
+def copies(payload: Mapping[str, Any], hold_machine: "HoldMachine") -> dict[str, Any]:
+    """Copy a file from one folder of the study to another."""
+    text = Path(payload["from"], "model").read_text()
+    Path(payload["to"], "model").write_text(text)
+    return {"read": text}

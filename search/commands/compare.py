@@ -10,7 +10,7 @@ from search.report.describe import describe
 from search.report.result import StudyResult, study_result
 from search.report.views.comparison import compare_studies, compare_trials
 from search.report.views.comparison_table import comparison_table
-from search.study.journal_file import read_journal
+from search.study.storage.opening import read_study
 from search.study.terminal import Display
 from search.trial_record import TrialRecord
 
@@ -71,7 +71,7 @@ def _parts(side: str) -> tuple[str, str]:
 
 def _read(folder: Path) -> tuple[StudyConfig, StudyResult]:
     config = read_config(folder)
-    return config, study_result(config, read_journal(folder, config.objectives).records())
+    return config, study_result(config, read_study(config).records())
 
 
 def _trial(

@@ -12,7 +12,7 @@ from search.report.equal_scores import equal_scores
 from search.report.result import StudyResult, baseline_of, study_result
 from search.report.views.front_rows import front_csv, front_json, front_rows
 from search.report.views.front_table import front_table
-from search.study.journal_file import read_journal
+from search.study.storage.opening import read_study
 from search.study.terminal import Display
 from search.trial_record import TrialRecord
 
@@ -36,7 +36,7 @@ def front(folder: Path, expression: str | None, form: str) -> None:
     if form not in FORMATS:
         raise ConfigError(f"format must be one of {', '.join(FORMATS)}, got {form!r}")
     config = read_config(folder)
-    result = study_result(config, read_journal(folder, config.objectives).records())
+    result = study_result(config, read_study(config).records())
     selected = None
     if expression is not None:
         weights = config.preferences.weights

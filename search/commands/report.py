@@ -6,7 +6,7 @@ from search.config.existing import read_config
 from search.errors import StudyError
 from search.report.pictures import draw_page
 from search.report.result import study_result
-from search.study.journal_file import read_journal
+from search.study.storage.opening import read_study
 from search.study.terminal import Display
 
 
@@ -17,7 +17,7 @@ def report(folder: Path) -> None:
         StudyError: The study has no measured baseline or no feasible trial yet.
     """
     config = read_config(folder)
-    result = study_result(config, read_journal(folder, config.objectives).records())
+    result = study_result(config, read_study(config).records())
     written = draw_page(config, result)
     if not written:
         raise StudyError(f"{folder} has no measured baseline or no front yet: run the search on")

@@ -14,7 +14,7 @@ from omegaconf.resolvers import oc
 from search.config.hydra_errors import as_config_errors
 from search.utils.secrets import FROM_ENVIRONMENT
 
-KEPT = ("task", "tracking")
+KEPT = ("task", "tracking", "storage")
 """Keys at the top of a configuration whose values from the environment stay names."""
 
 

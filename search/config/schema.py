@@ -43,6 +43,7 @@ class SearchSchema:
     seed: int = MISSING
     timeout: float | None = None
     runs_dir: str = MISSING
+    storage: str | None = None
     constraints: dict[str, Any] = field(default_factory=dict)
     latency: LatencySchema = field(default_factory=LatencySchema)
     stagnation: int | None = None

@@ -1,9 +1,11 @@
 """The checked configuration of a study, built from a composed one without importing torch."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -19,7 +21,7 @@ from search.recipe.parsing import parse_space
 from search.recipe.rungs import Rungs
 from search.recipe.space import Space
 from search.utils.provenance import code_version
-from search.utils.secrets import without_secrets
+from search.utils.secrets import FROM_ENVIRONMENT, without_secrets
 
 MAX_TRIALS = 10_000_000
 MAX_OBJECTIVES = 4
@@ -37,6 +39,7 @@ _UNCHANGED = (
     "cache_prefixes",
     "mutate_front",
     "precision",
+    "storage",
     "task",
     "sampler",
 )
@@ -60,6 +63,9 @@ class StudyConfig:
     """Seconds from the launch until which all trials end; None for no limit."""
     runs_dir: Path
     """Folder of all studies."""
+    storage: str | None
+    """Address of the database that keeps the study, or the name of a variable that holds it; None
+    for a journal in the study's folder."""
     constraints: tuple[Constraint, ...]
     latency: LatencySettings
     stagnation: int | None
@@ -116,7 +122,22 @@ class StudyConfig:
                 f"precision must be fastest or null, got {self.precision!r}; that of one step is "
                 "steps.distil.precision"
             )
+        self._check_storage()
         self._check_objectives()
+
+    def _check_storage(self) -> None:
+        if self.storage is None or self.storage.startswith(FROM_ENVIRONMENT):
+            return
+        if not re.match(r"postgresql://[^/]*/[^/]+$", self.storage):
+            raise ConfigError(
+                "storage must be like postgresql://HOST/DATABASE, or null for a journal in the "
+                f"study's folder, got {without_secrets(self.storage)!r}"
+            )
+        if "@" in urlsplit(self.storage).netloc:
+            raise ConfigError(
+                "storage has a user or a password, which config.yaml does not keep: put them into "
+                "PGUSER and PGPASSWORD or ~/.pgpass, or give all of it as storage='${oc.env:NAME}'"
+            )
 
     def _check_objectives(self) -> None:
         if not 1 <= len(self.objectives) <= MAX_OBJECTIVES:

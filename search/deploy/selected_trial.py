@@ -8,7 +8,7 @@ from search.config.existing import read_config
 from search.config.study_config import StudyConfig
 from search.pareto.front import pareto_front
 from search.pareto.selection import select
-from search.study.journal_file import read_journal
+from search.study.storage.opening import read_study
 from search.trial_record import TrialRecord
 from search.utils.trust import check_targets, signed_targets
 
@@ -36,7 +36,7 @@ def select_trial(folder: Path, expression: str | int) -> SelectedTrial:
         SelectionError: the expression selects no trial.
     """
     config = read_config(folder)
-    records = read_journal(folder, config.objectives).records()
+    records = read_study(config).records()
     record = select(records, config.objectives, expression, config.preferences.weights)
     return SelectedTrial(config=config, records=records, record=record, expression=str(expression))
 

@@ -18,6 +18,8 @@ class Job:
     payload: Mapping[str, Any]
     folder: Path
     """Where the process writes its outcome and its log."""
+    root: Path
+    """The study's folder, in which all paths of the payload and `folder` lie."""
     subject: str = ""
     """What the job is about, kept in its outcome: for a trial the hash of its recipe."""
 

@@ -4,4 +4,4 @@
 `journal`. Finished trials go out to the tables, pictures and the tracker through `outputs`.
 """
 
-__all__ = ["builders", "journal_file", "repair", "run", "sync", "terminal"]
+__all__ = ["builders", "journal_file", "repair", "run", "storage", "sync", "terminal"]

@@ -17,7 +17,6 @@ from search.recipe.space import Space
 from search.report.describe import by_reason, last_line
 from search.study.dispatcher import Dispatcher
 from search.study.journal import Journal
-from search.study.journal_file import set_objectives
 from search.study.progress.phase_lines import PhaseLines
 from search.study.terminal import Display
 from search.trial.messages import JobSetting, PrepareReply, PrepareRequest
@@ -83,7 +82,7 @@ def take_in_baseline(
     if not space.steps:
         raise ConfigError("no step of the recipe can act on this model")
     keep_config(config)
-    set_objectives(journal, config.folder, config.objectives)
+    journal.direct(config.objectives)
     journal.begin(config.identity(), infeasible, reply.damage, reply.costs)
     costs = journal.costs()
     if costs is not None and config.precision is not None:
@@ -107,7 +106,7 @@ def _check_second_build(dispatcher: Dispatcher, setting: JobSetting, first: Prep
     request = PrepareRequest(setting=setting, anchors={}, probes={}, begun=True)
     with dispatcher.display.status("building the task once more"):
         dispatcher.restart(_KEY, request, setting.baseline / AGAIN)
-        [(_, outcome)] = dispatcher.wait()
+        [(_, outcome)] = dispatcher.wait(lambda: None)
     if outcome.status == "config_error":
         raise ConfigError(
             f"the task was built twice, as every trial builds it, and is not the same: "

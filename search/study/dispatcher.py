@@ -20,6 +20,8 @@ class Dispatcher:
 
     executor: Executor
     display: Display
+    root: Path
+    """The study's folder."""
     retries: int
     """How often a job is repeated that failed for a reason which may lie outside it."""
     _repeated: Counter[int] = field(default_factory=Counter, init=False)
@@ -53,6 +55,7 @@ class Dispatcher:
                 function=request.job,
                 payload=request.to_data(),
                 folder=folder,
+                root=self.root,
                 subject=subject,
             )
         )

@@ -66,7 +66,9 @@ def run_trials(
         ConfigError: the configuration does not suit the task.
         StudyError: the task itself fails.
     """
-    dispatcher = Dispatcher(executor=executor, display=display, retries=config.retries)
+    dispatcher = Dispatcher(
+        executor=executor, display=display, root=config.folder, retries=config.retries
+    )
     setting = _setting(config, executor)
     prepared = take_in_baseline(config, journal, dispatcher, setting)
     config = prepared.config

@@ -1,6 +1,6 @@
 """The study on disk: Optuna's journal as plans of trials and records of finished ones."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +27,8 @@ class Journal:
 
     study: optuna.Study
     objectives: Mapping[str, str]
+    remake: Callable[[Mapping[str, str]], optuna.Study] | None = None
+    """Makes the study anew, empty, with other objectives; None for a journal that is only read."""
     changes: list[TrialRecord] = field(init=False, default_factory=list)
     """Every record as it was written or gained test metrics, in that order; grows at its end."""
     hashes: set[str] = field(init=False, default_factory=set)
@@ -92,6 +94,17 @@ class Journal:
             weak = record.status == "stopped" and not record.error.startswith(KNOWN_MODEL)
             self.study.tell(trial, state=TrialState.PRUNED if weak else TrialState.FAIL)
         self._keep(_record(self.trials()[record.number]))
+
+    def direct(self, objectives: Mapping[str, str]) -> None:
+        """Give the journal its objectives, which differ from those before only until it begins.
+
+        Optuna's studies keep the directions that they are created with, so that another one is.
+        """
+        directions = [direction.name.lower() for direction in self.study.directions]
+        if self.identity() is None and directions != list(objectives.values()):
+            assert self.remake is not None
+            self.study = self.remake(objectives)
+        self.objectives = objectives
 
     def begin(
         self,

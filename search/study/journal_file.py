@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,8 @@ def open_journal(
             _check(path)
         with _damage_named(path):
             study = _open_file(path, objectives)
-            journal = Journal(study=study, objectives=objectives)
-        _check_identity(journal, identity, folder)
+            journal = Journal(study=study, objectives=objectives, remake=partial(_remade, path))
+        check_identity(journal, identity, folder)
         yield journal
 
 
@@ -104,18 +105,6 @@ def kept_objectives(folder: Path) -> Mapping[str, str]:
     return {}
 
 
-def set_objectives(journal: Journal, folder: Path, objectives: Mapping[str, str]) -> None:
-    """Give a journal its objectives, which differ from those before only until the study begins.
-
-    Optuna's studies keep the directions that they are created with, so that another one is.
-    """
-    directions = [direction.name.lower() for direction in journal.study.directions]
-    if journal.identity() is None and directions != list(objectives.values()):
-        (folder / JOURNAL).unlink()
-        journal.study = _open_file(folder / JOURNAL, list(objectives.values()))
-    journal.objectives = objectives
-
-
 @dataclass(frozen=True)
 class _NamedFile(BaseJournalBackend):
     """Optuna's journal file; an error of the disk while it grows names the file."""
@@ -162,9 +151,16 @@ def _open_file(path: Path, objectives: Mapping[str, str]) -> optuna.Study:
     path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
     name = _name(path) if path.exists() else path.parent.name
     file = _NamedFile(path, JournalFileBackend(str(path)))
+    return made_study(name, optuna.storages.JournalStorage(file), objectives)
+
+
+def made_study(
+    name: str, storage: optuna.storages.BaseStorage, objectives: Mapping[str, str]
+) -> optuna.Study:
+    """Return Optuna's study of a name in a storage, made if there is none."""
     study = optuna.create_study(
         study_name=name,
-        storage=optuna.storages.JournalStorage(file),
+        storage=storage,
         directions=[StudyDirection[way.upper()] for way in objectives.values()],
         load_if_exists=True,
     )
@@ -173,6 +169,11 @@ def _open_file(path: Path, objectives: Mapping[str, str]) -> optuna.Study:
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(list(objectives))  # what optuna-dashboard labels its axes with
     return study
+
+
+def _remade(path: Path, objectives: Mapping[str, str]) -> optuna.Study:
+    path.unlink()
+    return _open_file(path, objectives)
 
 
 def _cut_torn_line(path: Path) -> None:
@@ -200,7 +201,12 @@ def _check(path: Path) -> None:
         )
 
 
-def _check_identity(journal: Journal, identity: Mapping[str, Any], folder: Path) -> None:
+def check_identity(journal: Journal, identity: Mapping[str, Any], folder: Path) -> None:
+    """Check that a study goes on with the settings that it was begun with.
+
+    Raises:
+        StudyError: One has changed.
+    """
     now = json.loads(json.dumps(identity))
     kept = journal.identity()
     changed = [key for key in now if kept is not None and kept.get(key) != now[key]]

@@ -14,7 +14,8 @@ from search.report.standing import standing
 from search.study.builders import build_tracker
 from search.study.driver import run_trials
 from search.study.journal import Journal
-from search.study.journal_file import JOURNAL, kept_objectives, open_journal
+from search.study.journal_file import JOURNAL
+from search.study.storage.opening import kept_objectives, open_study
 from search.study.terminal import Display
 from search.tasks.loading import task_builder
 from search.tracking.base import Mirror, StudyDescription
@@ -37,16 +38,12 @@ def run_study(config: StudyConfig, executor: Executor, display: Display) -> Stud
     deadline = time.monotonic() + (config.timeout or math.inf)
     task_builder(config.task)
     check_sampler(config.sampler, config.space, len(config.objectives))
-    tracker, kept = build_tracker(config), kept_objectives(config.folder)
+    tracker, kept = build_tracker(config), kept_objectives(config)
     if not kept:  # a study that has begun goes on without its tracker
         tracker.check()
     if config.score_follows_task and "score" in kept:
         config = config.directed(maximize=kept["score"] == "maximize")
-    with open_journal(
-        config.folder,
-        objectives=config.objectives,
-        identity=config.identity(),
-    ) as journal:
+    with open_study(config) as journal:
         remove_abandoned(config.folder, shared=False)
         remove_abandoned(cache_folder(), shared=True)
         _trust(config, journal)

@@ -5,11 +5,13 @@ from dataclasses import replace
 
 from search.config.study_config import StudyConfig
 from search.errors import ConfigError
-from search.report.result import StudyResult, draw, study_result
+from search.report.pictures import draw_image, draw_page
+from search.report.result import StudyResult, study_result
 from search.report.summary import write_summary
 from search.report.tables import write_tables
-from search.study.journal_file import driver_lock, read_journal
+from search.study.journal_file import driver_lock
 from search.study.run import open_mirror
+from search.study.storage.opening import read_study
 from search.study.terminal import Display
 from search.tracking import NoTracker
 from search.utils.trust import check_targets, signed_targets
@@ -36,7 +38,7 @@ def sync(config: StudyConfig, display: Display, trusted: Collection[str] = ()) -
     where = f"study '{config.study}'"
     check_targets(where, {"tracking": config.tracking_node}, (*known, *trusted))
     with driver_lock(config.folder):
-        journal = read_journal(config.folder, config.objectives)
+        journal = read_study(config)
         result = study_result(config, journal.records())
         mirror = open_mirror(config)
         if isinstance(mirror, NoTracker):
@@ -48,7 +50,7 @@ def sync(config: StudyConfig, display: Display, trusted: Collection[str] = ()) -
             display.say(mirror.note)
         mirror.write_trials(result.records)
         mirror.write_front(result.front_numbers, result.history)
-        files = [*write_tables(result.frame, config.folder), *draw(config, result)]
-        files.append(write_summary(config, result))
+        files = [*write_tables(result.frame, config.folder), write_summary(config, result)]
+        files += [*draw_page(config, result), *draw_image(config, result)]
         mirror.finish(files, status="KILLED" if journal.unfinished() else "FINISHED")
         return replace(result, links=mirror.links())

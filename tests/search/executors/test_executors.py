@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import psutil
 import pytest
 
 from search.errors import ConfigError
-from search.executors.base import Job
+from search.executors.base import Executor, Job
 from search.executors.local import LocalExecutor
 from search.executors.outcome import Outcome
 from search.executors.process_tree import tree_memory_mb
@@ -43,18 +42,17 @@ FAULTS = {
 pytestmark = pytest.mark.slow  # processes that hang and hold, and time limits that pass
 
 
-@pytest.fixture
-def executor() -> Iterator[LocalExecutor]:
-    built = LocalExecutor(workers=3, trial_timeout=6, memory_mb=1200)
-    yield built
-    built.close()
-
-
 def job(key: int, name: str, folder: Path, **payload: Any) -> Job:
-    return Job(key=key, function=f"tests.faults:{name}", payload=payload, folder=folder / str(key))
+    return Job(
+        key=key,
+        function=f"tests.faults:{name}",
+        payload=payload,
+        folder=folder / str(key),
+        root=folder,
+    )
 
 
-def run_all(executor: LocalExecutor, jobs: list[Job]) -> dict[int, Outcome]:
+def run_all(executor: Executor, jobs: list[Job]) -> dict[int, Outcome]:
     waiting, outcomes = list(jobs), {}
     under_way = 0
     while waiting or under_way:
@@ -79,7 +77,7 @@ def run_all(executor: LocalExecutor, jobs: list[Job]) -> dict[int, Outcome]:
     "torch, CUDA or NumPy is refused memory",
     "a worker cannot write its outcome",
 )
-def test_each_fault_ends_its_own_job_alone(executor: LocalExecutor, tmp_path: Path) -> None:
+def test_each_fault_ends_its_own_job_alone(executor: Executor, tmp_path: Path) -> None:
     names = [name for fault in FAULTS for name in (fault, "ok")]
     jobs = [job(i, name, tmp_path, value=i) for i, name in enumerate(names)]
     outcomes = run_all(executor, jobs)
@@ -104,9 +102,7 @@ def test_each_fault_ends_its_own_job_alone(executor: LocalExecutor, tmp_path: Pa
     assert "a line of the user's own" in (tmp_path / "0" / "log.txt").read_text()
 
 
-def test_others_are_paused_while_one_holds_the_machine(
-    executor: LocalExecutor, tmp_path: Path
-) -> None:
+def test_others_are_paused_while_one_holds_the_machine(executor: Executor, tmp_path: Path) -> None:
     jobs = [
         job(0, "holds", tmp_path, before=0.5, seconds=1.0),
         job(1, "ticks", tmp_path, seconds=3.0),
@@ -133,7 +129,7 @@ def test_a_pause_does_not_count_against_the_time_limit(tmp_path: Path) -> None:
 DRIVER = """
 import sys
 from pathlib import Path
-from search.executors.base import Job
+from search.executors.base import Executor, Job
 from search.executors.local import LocalExecutor
 
 if __name__ == "__main__":
@@ -141,7 +137,8 @@ if __name__ == "__main__":
     executor = LocalExecutor(workers=2)
     for key in (0, 1):
         name = "tests.faults:hang"
-        executor.submit(Job(key=key, function=name, payload={}, folder=folder / str(key)))
+        there = folder / str(key)
+        executor.submit(Job(key=key, function=name, payload={}, folder=there, root=folder))
     print([running.process.pid for running in executor._running], flush=True)
     executor.wait(600)
 """
@@ -181,14 +178,16 @@ def test_limits_must_be_positive(name: str) -> None:
 @pytest.mark.fault("a clock is set forward or back")
 @pytest.mark.parametrize("set_by", [7200, -7200])
 def test_a_clock_that_is_set_ends_no_job(
-    set_by: int, executor: LocalExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    set_by: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    executor = LocalExecutor(workers=1, trial_timeout=6)
     executor.submit(job(0, "ticks", tmp_path, seconds=1.0))
     real = time.time
     monkeypatch.setattr("search.executors.local.time.time", lambda: real() + set_by)
     ended: list[tuple[Job, Outcome]] = []
     while not ended:
         ended = executor.wait(1)
+    executor.close()
     ((_, outcome),) = ended
     assert outcome.status == "ok"
     assert 0 < outcome.finished - outcome.started < 60

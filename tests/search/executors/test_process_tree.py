@@ -30,7 +30,8 @@ from search.executors.local import LocalExecutor
 executor = LocalExecutor(workers=1)
 name = "tests.faults:reads_for_ever"
 payload = {"folder": sys.argv[1]}
-executor.submit(Job(key=0, function=name, payload=payload, folder=Path(sys.argv[1])))
+here = Path(sys.argv[1])
+executor.submit(Job(key=0, function=name, payload=payload, folder=here, root=here))
 executor.wait(600)
 """
 
@@ -44,7 +45,9 @@ def executor() -> Iterator[LocalExecutor]:
 
 def run(executor: LocalExecutor, name: str, folder: Path) -> Outcome:
     payload = {"folder": str(folder)}
-    executor.submit(Job(key=0, function=f"tests.faults:{name}", payload=payload, folder=folder))
+    executor.submit(
+        Job(key=0, function=f"tests.faults:{name}", payload=payload, folder=folder, root=folder)
+    )
     while True:
         for _, outcome in executor.wait(1):
             return outcome
