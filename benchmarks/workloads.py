@@ -57,6 +57,8 @@ class Workload:
     fastest: float = 1.0
     smallest: float = 1.5
     """Points of test score that the fastest and the smallest model may lose, see `Bounds`."""
+    maximize: bool = True
+    """Whether a higher score is better."""
 
 
 WORKLOADS = {
@@ -66,7 +68,7 @@ WORKLOADS = {
     ),
     "keywords": Workload(options={"data": "speech_data"}),
     "reviews_lm": Workload(
-        options={"data": "reviews_data"}, dynamic=True, fastest=5.0, smallest=10.0
+        options={"data": "reviews_data"}, dynamic=True, fastest=5.0, smallest=10.0, maximize=False
     ),
 }
 
@@ -97,7 +99,7 @@ class Run:
             relative_drop=drop,
             fastest=self.workload.fastest,
             smallest=self.workload.smallest,
-            maximize=config.objectives["score"] == "maximize",
+            maximize=self.workload.maximize,
         )
 
     def search(self) -> tuple[list[TrialRecord], float, float]:

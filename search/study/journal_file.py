@@ -164,7 +164,7 @@ def made_study(
         directions=[StudyDirection[way.upper()] for way in objectives.values()],
         load_if_exists=True,
     )
-    if study.metric_names != list(objectives):
+    if len(study.directions) == len(objectives) and study.metric_names != list(objectives):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             study.set_metric_names(list(objectives))  # what optuna-dashboard labels its axes with

@@ -17,7 +17,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from search.cli import BAD_INPUT, INTERRUPTED, main
+from search.cli import BAD_INPUT, COMMANDS, INTERRUPTED, main
 from search.config.paths import conf_folder
 from tests.search.study.test_driver import MadeUp, run
 
@@ -29,12 +29,15 @@ LONGEST_LINE = 1500
 WORK = {
     "search": ("search.study.run.run_trials",),
     "apply": ("search.deploy.apply.load_task",),
-    "export": ("search.deploy.export.load_task",),
-    "front": ("search.commands.draw",),
+    "export": ("search.deploy.task_now.load_task",),
+    "front": ("search.commands.front.study_result",),
+    "compare": ("search.commands.compare.study_result",),
+    "report": ("search.commands.report.study_result",),
+    "verify": ("search.deploy.verified.verify_export",),
+    "sync": ("search.study.sync.open_mirror",),
     "ui": ("search.tracking.ui.running_server",),
 }
 """By command, the functions that begin what takes long."""
-COMMANDS = ("search", "apply", "export", "front", "repair", "ui", "unpack")
 WORDS = """
 null 5 -3 0 1e-9 0.5 nan inf -inf 2000000000 1e400 99999 0x10 1_000 2020-01-01
 true maybe word '' '\0' ü€😀 ??? ~ @a a=b 1,2 range(3) ../x / a/b . <= <=nan '<=nan' '>=inf' '>=2'
@@ -126,6 +129,10 @@ FIRST = {
     "apply": ["recipe=recipe.yaml"],
     "export": ["study=study"],
     "front": ["study=study"],
+    "compare": ["study=study", "1", "knee"],
+    "report": ["study=study"],
+    "verify": ["."],
+    "sync": ["study=study"],
     "repair": ["study=study"],
     "unpack": ["file.txt"],
 }

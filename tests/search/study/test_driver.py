@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import time
 from dataclasses import replace
 from io import StringIO
@@ -173,7 +174,7 @@ def test_an_ordered_study_does_not_depend_on_who_was_faster(tmp_path: Path) -> N
 
 def test_an_interruption_and_what_follows_are_said_with_the_best_so_far(tmp_path: Path) -> None:
     broken, shown, again = MadeUp(), StringIO(), StringIO()
-    broken.interrupt_at = 5
+    broken.interrupt_at = 7
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, broken, "trials=8", shown=shown)
     lines = shown.getvalue().splitlines()
@@ -184,7 +185,7 @@ def test_an_interruption_and_what_follows_are_said_with_the_best_so_far(tmp_path
     assert best.count(" trial ") >= 1
     result = run(tmp_path, MadeUp(), "trials=8", shown=again)
     lines = again.getvalue().splitlines()
-    assert lines[0] == "going on from 5 of 8 trials"
+    assert re.fullmatch(r"going on from [67] of 8 trials", lines[0])
     assert lines[1] == best
     number = int(best.partition(" trial ")[2].split()[0])
     score = result.records[number].metrics["score"]

@@ -19,6 +19,7 @@ from search.recipe.recipe import Recipe, Step
 from search.recipe.rungs import Rungs, without_training
 from search.recipe.step_values import params_for
 from search.recipe.validation import check_space
+from search.tasks.data_identity import FIRST
 from search.tasks.loading import load_task
 from search.tasks.task import EvaluatedTask
 from search.trial.baseline import FIGURES, Baseline, check_baseline, measure_baseline, read_baseline
@@ -303,10 +304,10 @@ def test_other_training_data_than_at_the_first_build_are_said(
     folder = tmp_path / "baseline"
     assert check_baseline(task, folder).notes == ()
     kept = json.loads((folder / FIGURES).read_text())
-    (folder / FIGURES).write_text(json.dumps(kept | {"data": "of another build"}))
+    (folder / FIGURES).write_text(json.dumps(kept | {"data": kept["data"] | {FIRST: "x"}}))
     (note,) = check_baseline(task, folder).notes
     assert "the first training batches differ" in note
-    (folder / FIGURES).write_text(json.dumps(kept | {"data": ""}))  # of an older study
+    (folder / FIGURES).write_text(json.dumps(kept | {"data": {}}))  # of an older study
     assert check_baseline(task, folder).notes == ()
 
 
