@@ -17,19 +17,20 @@ TRIALS = 8
 @pytest.mark.slow  # a cluster starts, and two sweeps
 def test_an_ordered_study_is_the_same_on_both_executors(cluster: Any, user_folder: Path) -> None:
     ordered = [*MINE, *SHORT, f"trials={TRIALS}", "executor.ordered=true", "tracking=none"]
-    ray = ["executor=ray", f"executor.address={cluster.address}"]
-    for more in (["study=here"], ["study=there", *ray]):
+    there = ["executor=ray", f"executor.address={cluster.address}"]
+    own = ["executor=ray"]  # a cluster of its own, on this machine
+    for more in (["study=here"], ["study=there", *there], ["study=own", *own]):
         code, _, err = paredown("search", *ordered, *more, folder=user_folder)
         assert (code, err) == (0, "")
-    here, there = (
+    here, elsewhere, alone = (
         [
             (trial.record.recipe_hash, trial.metrics["score"], trial.metrics["size_bytes"])
             for trial in load_study(name, user_folder / "runs").trials
         ]
-        for name in ("here", "there")
+        for name in ("here", "there", "own")
     )
     assert len(here) == TRIALS
-    assert there == here
+    assert here == elsewhere == alone
 
 
 def test_the_batch_script_and_the_job_have_their_syntax() -> None:
