@@ -21,7 +21,7 @@ from search.cli import BAD_INPUT, COMMANDS, INTERRUPTED, main
 from search.config.paths import conf_folder
 from tests.search.study.test_driver import MadeUp, run
 
-MUTATIONS = int(os.environ.get("PAREDOWN_MUTATIONS", "16"))
+MUTATIONS = int(os.environ.get("PAREDOWN_MUTATIONS", "8"))
 LONGEST = 5.0
 """Seconds of CPU time until a command begins its work or refuses it."""
 LONGEST_LINE = 1500

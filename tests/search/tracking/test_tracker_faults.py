@@ -88,6 +88,7 @@ FAULTS = [
     "when",
     [pytest.param("before", marks=pytest.mark.slow), "after"],  # the same faults, only sooner
 )
+@pytest.mark.slow  # a tracker that is lost and comes back, with its pauses
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_database_that_fails_costs_a_line_and_gets_everything_later(
     fault, when, runs_dir, monkeypatch, capfd
@@ -120,6 +121,7 @@ def test_a_database_that_fails_costs_a_line_and_gets_everything_later(
 
 
 @pytest.mark.fault("the tracker's server never answers")
+@pytest.mark.slow  # time limits that pass
 def test_a_server_that_never_answers_holds_no_trial_up(runs_dir, monkeypatch, capfd):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

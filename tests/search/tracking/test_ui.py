@@ -101,6 +101,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow  # processes that must be killed after their grace
 @pytest.mark.parametrize("end", ["the input ends", "the guard is asked to end"])
 def test_a_command_ends_with_its_parent_and_takes_its_own_children_with_it(end):
     guard = [sys.executable, "-m", ending_with_parent.__name__]
