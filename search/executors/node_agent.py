@@ -35,10 +35,8 @@ class Origin:
     """Its working folder."""
     path: tuple[str, ...]
     """Its path of imports."""
-    root: str
-    """The absolute folder of the study."""
     marker: str
-    """A file in it that no other study has: a machine that sees it shares the file system."""
+    """A file in a study's folder that nobody else has: who sees it shares the file system."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +68,6 @@ class NodeAgent:
         if Path(origin.folder).is_dir():
             os.chdir(origin.folder)
         sys.path.extend(one for one in origin.path if one not in sys.path)
-        self._root = Path(origin.root)
         self._shares_files = Path(origin.marker).is_file()
         self._executor = LocalExecutor(**limits)
         self._executor.prepare()
@@ -91,7 +88,7 @@ class NodeAgent:
         """Run a job to its end; several threads may call this at once.
 
         Args:
-            job: Its paths lie below the study's folder.
+            job: Its paths are absolute.
             files: Archive of what its payload names; None where the file system is shared.
 
         Returns:
@@ -99,12 +96,12 @@ class NodeAgent:
         """
         if self._shares_files:
             return self._run(job), None
-        digest = sha256(str(self._root).encode()).hexdigest()[:16]
-        here = cache_folder() / "nodes" / f"{self._root.name}-{digest}"
+        digest = sha256(str(job.root).encode()).hexdigest()[:16]
+        here = cache_folder() / "nodes" / f"{job.root.name}-{digest}"
         if files is not None:
             unpack(files, here)
-        payload = moved(job.payload, self._root, here)
-        folder = here / job.folder.relative_to(self._root)
+        payload = moved(job.payload, job.root, here)
+        folder = here / job.folder.relative_to(job.root)
         named = [folder, *named_paths(payload, here)]
         before = stamps(named)
         outcome = self._run(replace(job, payload=payload, folder=folder, root=here))

@@ -131,7 +131,7 @@ class RayExecutor:
             ConfigError: There is no cluster at the address.
         """
         if self._ray is None:
-            self._join(job.root.resolve())
+            self._join(job.root)
         self._waiting.append(job)
         self._start_waiting()
 
@@ -171,7 +171,7 @@ class RayExecutor:
         self._ray.shutdown()
         self._ray = None
 
-    def _join(self, root: Path) -> None:
+    def _join(self, folder: Path) -> None:
         """Join the cluster, or start one that only this machine reaches."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         if self.address is None:
@@ -183,16 +183,15 @@ class RayExecutor:
             given |= {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         ray = importlib.import_module("ray")
         try:
-            ray.init(address=self.address, **given)
+            ray.init(address=self.address or "local", **given)
         except (OSError, RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(f"executor.address={self.address}: {reason}") from error
-        marker = root / f".{uuid4().hex}.marker"
+        folder.mkdir(parents=True, exist_ok=True)
+        marker = folder.resolve() / f".{uuid4().hex}.marker"
         marker.touch()
         self._ray, self._had_machines = ray, time.monotonic()
-        self._origin = Origin(
-            folder=str(Path.cwd()), path=tuple(sys.path), root=str(root), marker=str(marker)
-        )
+        self._origin = Origin(folder=str(Path.cwd()), path=tuple(sys.path), marker=str(marker))
 
     def _look_at_cluster(self) -> None:
         """Take in machines that joined, give up those that left, hear what they answer."""
@@ -307,7 +306,7 @@ class RayExecutor:
     def _start(self, job: Job, node: _Node) -> Any:
         """Start a job on a machine; return the reference to its answer."""
         assert node.facts is not None
-        root = Path(self._origin.root)
+        root = job.root.resolve()
         payload = moved(job.payload, job.root, root)
         there = replace(
             job, payload=payload, root=root, folder=root / job.folder.relative_to(job.root)
@@ -335,7 +334,7 @@ class RayExecutor:
                 continue
             job, _ = self._nodes[running[ref]].jobs.pop(ref)
             if files is not None:
-                unpack(files, Path(self._origin.root))
+                unpack(files, job.root.resolve())
             ended.append((job, outcome))
         lost, self._lost = self._lost, []
         return ended + lost

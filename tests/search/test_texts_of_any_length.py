@@ -121,7 +121,7 @@ def unseen(length: int) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(
     ("selected", "least_db"),
     [
-        ("min size_bytes where integer_operators<=0", 100),
+        ("0", 100),
         ("max score where integer_operators>=1", 25),
         ("min size_bytes where integer_operators>=1", 25),
     ],

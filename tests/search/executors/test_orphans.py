@@ -34,8 +34,8 @@ folder = Path(sys.argv[1])
 executor = LocalExecutor(workers=3)
 for key, name in enumerate(("reads_for_ever", "hang", "holds_for_ever")):
     payload = {"folder": sys.argv[1]}
-    job = Job(key=key, function=f"tests.faults:{name}", payload=payload, folder=folder / str(key))
-    executor.submit(job)
+    name, there = f"tests.faults:{name}", folder / str(key)
+    executor.submit(Job(key=key, function=name, payload=payload, folder=there, root=folder))
 executor.wait(0)
 reader, hanging, holder = (running.pid for running in executor._running)
 found = {

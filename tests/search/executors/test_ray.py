@@ -114,7 +114,7 @@ def test_a_machine_without_the_files_gets_them_and_returns_what_a_job_wrote(
     monkeypatch.chdir(tmp_path)
     root = tmp_path / "study"  # of the driver; this machine does not see it
     agent = NodeAgent(
-        Origin(folder=str(tmp_path), path=(), root=str(root), marker=str(root / "marker")),
+        Origin(folder=str(tmp_path), path=(), marker=str(root / "marker")),
         {"workers": 1},
     )
     there = tmp_path / "driver"
