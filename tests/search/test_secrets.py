@@ -28,7 +28,8 @@ class Task(Base):
 
     def loss(self, outputs, targets):
         self.calls += 1
-        if self.calls > 64 and os.path.exists("runs/mine/trials/0005"):
+        worker = multiprocessing.parent_process() is not None
+        if worker and self.calls > 64 and os.path.exists("runs/mine/trials/0005"):
             token = os.environ["MLFLOW_TRACKING_TOKEN"]
             raise RuntimeError(f"the service refuses {self.key} of {token}")
         return super().loss(outputs, targets)
@@ -68,7 +69,7 @@ def test_secrets_are_found_nowhere(user_folder: Path, tmp_path: Path) -> None:
     with running_server(tmp_path / "server", address):
         searched = paredown(tmp_path, "search", *mine, "trials=8", uri)
         wrong = paredown(tmp_path, "search", *mine, "trials=8", f"{uri}0")
-    exported = paredown(tmp_path, "export", "study=mine", "select=0")
+    exported = paredown(tmp_path, "export", "study=mine", "select=max score")
     assert searched.returncode == 0, searched.stderr
     assert b"cannot be reached" in wrong.stderr or b"port" in wrong.stderr.lower()
     assert exported.returncode == 0, exported.stderr
