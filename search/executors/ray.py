@@ -279,8 +279,9 @@ class RayExecutor:
         return ""
 
     def _give_up(self, name: str, reason: str) -> None:
-        """Forget a machine; its jobs are lost."""
+        """Forget a machine; its jobs are lost, and end where they still run: others repeat them."""
         node = self._nodes.pop(name)
+        self._ray.kill(node.agent, no_restart=True)
         where = node.facts.name if node.facts else name
         self._lost += [
             (job, _lost(job, began, f"the machine {where} was lost: {reason}"))

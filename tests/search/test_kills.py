@@ -72,6 +72,17 @@ def status(process: psutil.Process) -> str | None:
         return None
 
 
+def assert_each_trial_once(name: str, folder: Path, trials: int) -> None:
+    """Check that study, table and tracker have every trial of a study in `runs`, and once."""
+    records = load_study(name, folder / "runs").trials
+    assert [record.number for record in records] == list(range(trials))
+    assert len({trial.record.recipe_hash for trial in records}) == trials
+    frame = pd.read_parquet(folder / "runs" / name / "trials.parquet")
+    assert list(frame["number"]) == list(range(trials))
+    mirrored = [int(run.data.tags["paredown.trial"]) for run in runs_of(folder, name)]
+    assert sorted(mirrored) == list(range(trials))
+
+
 @pytest.mark.fault("`kill -9` of the driver, of workers, of both")
 @pytest.mark.slow  # sweeps that are killed and launched again
 @pytest.mark.parametrize("sweep", range(-(-KILLS // KILLS_OF_A_SWEEP)))
@@ -100,10 +111,4 @@ def test_a_sweep_survives_kills(sweep: int, user_folder: Path) -> None:
     assert driver.wait(300) == 0
     assert_gone(mark)
     assert kills > 0
-    records = load_study(name, user_folder / "runs").trials
-    assert [record.number for record in records] == list(range(TRIALS))
-    assert len({trial.record.recipe_hash for trial in records}) == TRIALS
-    frame = pd.read_parquet(user_folder / "runs" / name / "trials.parquet")
-    assert list(frame["number"]) == list(range(TRIALS))
-    mirrored = [int(run.data.tags["paredown.trial"]) for run in runs_of(user_folder, name)]
-    assert sorted(mirrored) == list(range(TRIALS))
+    assert_each_trial_once(name, user_folder, TRIALS)

@@ -165,3 +165,29 @@ def test_a_cluster_without_a_fitting_cpu_is_refused(
             until_ended(executor, 1)
     finally:
         executor.close()
+
+
+def test_jobs_of_a_machine_that_falls_silent_end_before_others_repeat_them(
+    cluster: Any, tmp_path: Path
+) -> None:
+    executor = ray_executor(cluster)
+    try:
+        (tmp_path / "0").mkdir()
+        asked = job(0, "writes_its_process_and_hangs", tmp_path)
+        executor.submit(replace(asked, payload={"folder": str(tmp_path / "0")}))
+        file = tmp_path / "0" / "pid"
+        deadline = time.monotonic() + 120
+        while not (file.exists() and file.read_text()) and time.monotonic() < deadline:
+            executor.wait(0.2)
+        pid = int(file.read_text())
+        assert psutil.pid_exists(pid)
+        (name,) = executor._nodes
+        executor._give_up(name, "it did not answer")
+        ((lost, outcome),) = executor.wait(5)
+        assert (lost.key, outcome.status, outcome.repeatable) == (0, "crashed", True)
+        deadline = time.monotonic() + 30
+        while psutil.pid_exists(pid) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not psutil.pid_exists(pid)
+    finally:
+        executor.close()

@@ -7,13 +7,11 @@ import time
 import uuid
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from paredown import load_study
 from tests.search.study.storage.postgres_server import PostgresServer
-from tests.search.test_cli import MINE, SHORT, runs_of
-from tests.search.test_kills import assert_gone, launch
+from tests.search.test_cli import MINE, SHORT
+from tests.search.test_kills import assert_each_trial_once, assert_gone, launch
 
 TRIALS = 12
 
@@ -66,11 +64,5 @@ def test_a_driver_started_elsewhere_finishes_the_budget(
     server.start()
     assert elsewhere.wait(280) == 0
     assert_gone(mark)
-    trials = load_study(name, user_folder / "runs").trials
-    assert [trial.number for trial in trials] == list(range(TRIALS))
-    assert len({trial.record.recipe_hash for trial in trials}) == TRIALS
-    frame = pd.read_parquet(user_folder / "runs" / name / "trials.parquet")
-    assert list(frame["number"]) == list(range(TRIALS))
-    mirrored = [int(run.data.tags["paredown.trial"]) for run in runs_of(user_folder, name)]
-    assert sorted(mirrored) == list(range(TRIALS))
+    assert_each_trial_once(name, user_folder, TRIALS)
     assert not (user_folder / "runs" / name / "journal.log").exists()
