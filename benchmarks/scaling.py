@@ -60,6 +60,8 @@ class Cluster:
     workers: int
     durations: Sequence[float]
     """Seconds that trials are drawn from."""
+    trials: int
+    """Number of trials of the study; the window ends when the last one is asked for."""
     threads: int = 1
     ordered: bool = False
     now: float = 0.0
@@ -79,6 +81,8 @@ class Cluster:
     _ends: list[tuple[float, int]] = field(default_factory=list)
     _freed: list[float] = field(default_factory=list)
     _full: bool = False
+    """Whether the window has begun and not ended."""
+    _last_asked: bool = False
     _churned: float = 0.0
 
     @property
@@ -99,7 +103,9 @@ class Cluster:
                 self.delays.append(self.now - self._freed.pop(0))
         self._running[order] = (job, self.now)
         heapq.heappush(self._ends, (self.now + seconds, order))
-        self._full = self._full or len(self._running) == self.workers
+        self._last_asked = self._last_asked or job.key == self.trials - 1
+        full = self._full or len(self._running) == self.workers
+        self._full = full and not self._last_asked
 
     def wait(self, seconds: float) -> list[tuple[Job, Outcome]]:
         """Return what ended by now; else let the clock run to the next end."""
@@ -158,33 +164,13 @@ class Cluster:
         return job, Outcome(status="ok", result=result_of(job), subject=job.subject, **times)
 
 
-@dataclass(kw_only=True)
-class Asked:
-    """Stops measuring when the last trial is asked for: then comes the tail."""
-
-    cluster: Cluster
-    trials: int
-
-    def watch(self) -> None:
-        """Have the window of the cluster end with its last trial's start."""
-        submit, cluster = self.cluster.submit, self.cluster
-
-        def watched(job: Job) -> None:
-            submit(job)
-            if job.key >= self.trials - 1:
-                cluster._full = False
-
-        cluster.submit = watched  # type: ignore[method-assign]
-
-
 def measure(workers: int, durations: Sequence[float], tracking: str) -> dict[str, float]:
     """Return what one driver did with some workers."""
     trials = min(max(LEAST_TRIALS, TRIALS_PER_WORKER * workers), MOST_TRIALS)
     with TemporaryDirectory() as folder:
         given = [f"runs_dir={folder}", f"trials={trials}", f"tracking={tracking}"]
         config = compose_search(["task=digits", "objectives=score_size_latency", *given])
-        cluster = Cluster(workers=workers, durations=durations)
-        Asked(cluster=cluster, trials=trials).watch()
+        cluster = Cluster(workers=workers, durations=durations, trials=trials)
         began = time.process_time()
         result = run_study(config, cluster, Display(console=Console(quiet=True)))
         seconds = time.process_time() - began

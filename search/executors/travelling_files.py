@@ -5,9 +5,11 @@ The files that a payload names travel to the machine and, where the job changed 
 
 import io
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from search.utils.plain_data import map_texts
 
 STAYING = ("prefix_folder",)
 """Keys of payloads whose folder each machine keeps for itself: models between steps."""
@@ -23,9 +25,8 @@ def moved(payload: Mapping[str, Any], old: Path, new: Path) -> dict[str, Any]:
         old: The folder.
         new: The other one.
     """
-    return {
-        key: _mapped(value, lambda text: _moved(text, old, new)) for key, value in payload.items()
-    }
+    changed: dict[str, Any] = map_texts(payload, lambda text: _moved(text, old, new))
+    return changed
 
 
 def named_paths(payload: Mapping[str, Any], root: Path) -> list[Path]:
@@ -39,7 +40,7 @@ def named_paths(payload: Mapping[str, Any], root: Path) -> list[Path]:
 
     for key, value in payload.items():
         if key not in STAYING:
-            _mapped(value, take)
+            map_texts(value, take)
     return list(found)
 
 
@@ -78,16 +79,6 @@ def _files(paths: Iterable[Path]) -> Iterator[Path]:
             if file.is_file() and file not in seen:
                 seen.add(file)
                 yield file
-
-
-def _mapped(value: Any, change: Callable[[str], str]) -> Any:
-    if isinstance(value, str):
-        return change(value)
-    if isinstance(value, Mapping):
-        return {key: _mapped(one, change) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_mapped(one, change) for one in value]
-    return value
 
 
 def _below(text: str, root: Path) -> bool:

@@ -12,6 +12,7 @@ __all__ = [
     "heap",
     "instantiate",
     "interruption",
+    "plain_data",
     "provenance",
     "secrets",
     "seeds",

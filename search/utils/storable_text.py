@@ -1,9 +1,9 @@
 """Text from outside, such as messages and paths, that every file and data base can hold."""
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
+from search.utils.plain_data import map_texts
 from search.utils.secrets import without_secrets
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -21,10 +21,4 @@ def storable(text: str) -> str:
 
 def storable_data(data: Any) -> Any:
     """Return plain data in which every text, keys too, is storable."""
-    if isinstance(data, str):
-        return storable(data)
-    if isinstance(data, Mapping):
-        return {storable_data(key): storable_data(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [storable_data(value) for value in data]
-    return data
+    return map_texts(data, storable)
